@@ -1,0 +1,64 @@
+//! What a machine asks of the store, and what it is told: a bounded part of an endpoint's queue.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use crate::{Delivery, LaneId, Seq, SoftState, StoredEvent, Timestamp};
+
+/// What to read. Each has its own order, so that nothing starves behind what cannot start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ask {
+    /// What a restart must not forgive.
+    Soft,
+    /// `Concurrent`: never attempted in this life, after this position, in order.
+    Ready(Seq),
+    /// Failed before, or manual: after this due time and position, soonest first. In `PerKey` these are the heads of
+    /// lanes that wait; in `Fifo` manual ones only.
+    Due(DueKey),
+    /// `PerKey`, `Fifo`: the heads of the lanes after this one, in lane order, one seek a lane.
+    Lanes(Option<LaneId>),
+    /// The deliveries of this lane after this position, in order.
+    Lane(LaneId, Seq),
+}
+
+/// Where a delivery stands among those that wait for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DueKey {
+    /// When it is due.
+    pub at: Timestamp,
+    /// Its position.
+    pub seq: Seq,
+}
+
+impl DueKey {
+    /// Before every other.
+    pub const START: Self = Self { at: Timestamp::from_nanos(0), seq: Seq(0) };
+    /// After every other.
+    pub const END: Self = Self { at: Timestamp::MAX, seq: Seq::MAX };
+}
+
+/// The store's answer to an [`Ask`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// To [`Ask::Soft`].
+    Soft(SoftState),
+    /// To the others.
+    Rows(Rows),
+}
+
+/// Rows of a queue, as they were at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// In the order of what was asked, each with its event if that was cheap to have.
+    pub rows: Vec<(Delivery, Option<Arc<StoredEvent>>)>,
+    /// Nothing else matched at that moment.
+    pub is_last: bool,
+}
+
+/// How much of a queue is read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowShare {
+    /// At most so many rows.
+    pub rows: NonZeroUsize,
+    /// Events are read along with their rows until they have so many payload bytes.
+    pub event_bytes: usize,
+}
