@@ -1,0 +1,64 @@
+use super::*;
+use crate::{SplitMix, Timestamp};
+
+#[test]
+fn a_busy_application_does_not_keep_its_neighbour_waiting() {
+    let mut turns = Permits::new(1);
+    let (busy, quiet) = (application(1), application(2));
+    for _ in 0..100 {
+        turns.ask(busy, endpoint(1));
+    }
+    turns.ask(quiet, endpoint(2));
+    let first = grant(&mut turns);
+    turns.give_back(&first);
+    assert_eq!(grant(&mut turns).endpoint, endpoint(2), "after one of the hundred");
+}
+
+#[test]
+fn endpoints_of_one_application_take_turns() {
+    let mut turns = Permits::new(4);
+    for _ in 0..3 {
+        turns.ask(application(1), endpoint(1));
+    }
+    turns.ask(application(1), endpoint(2));
+    let granted: Vec<_> = std::iter::from_fn(|| turns.poll_grant()).map(|permit| permit.endpoint).collect();
+    assert_eq!(granted, [1, 2, 1, 1].map(endpoint));
+}
+
+#[test]
+fn slow_endpoints_have_at_most_half_of_the_permits() {
+    let mut turns = Permits::new(4);
+    turns.answered(endpoint(1), SLOW_ANSWER * 2);
+    for _ in 0..4 {
+        turns.ask(application(1), endpoint(1));
+    }
+    let slow: Vec<_> = std::iter::from_fn(|| turns.poll_grant()).collect();
+    assert_eq!(slow.len(), 2);
+    turns.ask(application(2), endpoint(2));
+    assert_eq!(grant(&mut turns).endpoint, endpoint(2), "the other half is free for those that answer");
+}
+
+#[test]
+fn what_is_withdrawn_is_not_granted_and_nothing_leaks() {
+    let mut turns = Permits::new(2);
+    turns.ask(application(1), endpoint(1));
+    turns.ask(application(1), endpoint(2));
+    assert!(turns.withdraw(application(1), endpoint(1)));
+    assert!(!turns.withdraw(application(1), endpoint(1)), "it had one wish");
+    let permit = grant(&mut turns);
+    assert_eq!((permit.endpoint, turns.poll_grant()), (endpoint(2), None));
+    turns.give_back(&permit);
+    assert_eq!((turns.free(), turns.waiting()), (2, 0));
+}
+
+fn grant(turns: &mut Permits) -> Permit {
+    turns.poll_grant().expect("a permit is free and somebody waits")
+}
+
+fn application(n: u64) -> ApplicationId {
+    ApplicationId::new(Timestamp::from_nanos(0), &mut SplitMix::new(n))
+}
+
+fn endpoint(n: u64) -> EndpointId {
+    EndpointId::new(Timestamp::from_nanos(0), &mut SplitMix::new(n))
+}
