@@ -68,8 +68,12 @@ impl Flights {
         self.flights.contains_key(&CommandId::Step(seq)) || self.flights.contains_key(&CommandId::Manual(seq))
     }
 
+    /// Whether this row is in flight: for a scheduled one any picture of it, for a manual one that very try.
     pub(super) fn contains(&self, delivery: &Delivery) -> bool {
-        self.flights.contains_key(&name(delivery))
+        let flight = self.flights.get(&name(delivery));
+        flight.is_some_and(|flight| {
+            !matches!(delivery.place, Place::Manual { .. }) || flight.delivery.place == delivery.place
+        })
     }
 
     /// The positions of attempts in flight.

@@ -6,16 +6,28 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::flights;
-use crate::{Ask, CommandId, Delivery, LoadId, Seq};
+use crate::{Ask, Delivery, LoadId, Place, Seq, Timestamp};
+
+/// Names a row, whatever it holds: a manual try is one beside that of its life, and there may be several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct RowName(Seq, Option<Timestamp>);
+
+impl RowName {
+    const fn of(delivery: &Delivery) -> Self {
+        let manual = match delivery.place {
+            Place::Manual { at, .. } => Some(at),
+            Place::Ready | Place::Due(_) | Place::Lane { .. } => None,
+        };
+        Self(delivery.id.seq, manual)
+    }
+}
 
 /// Reads without an answer.
 #[derive(Debug, Default)]
 pub(super) struct Loads {
     issued: u64,
     open: BTreeMap<LoadId, Load>,
-    /// By the row's name: a manual try is a row beside that of its life.
-    changes: HashMap<CommandId, u64>,
+    changes: HashMap<RowName, u64>,
 }
 
 /// A read that was asked for.
@@ -59,13 +71,13 @@ impl Loads {
     /// The row of this delivery is not what an open read may show.
     pub(super) fn changed(&mut self, delivery: &Delivery) {
         if !self.open.is_empty() {
-            self.changes.insert(flights::name(delivery), self.issued);
+            self.changes.insert(RowName::of(delivery), self.issued);
         }
     }
 
     /// Whether the delivery stands as this read shows it.
     pub(super) fn shows(&self, load: &Load, delivery: &Delivery) -> bool {
-        self.changes.get(&flights::name(delivery)).is_none_or(|changed| *changed < load.stamp)
+        self.changes.get(&RowName::of(delivery)).is_none_or(|changed| *changed < load.stamp)
     }
 
     pub(super) fn has(&self, wanted: impl Fn(&Ask) -> bool) -> bool {

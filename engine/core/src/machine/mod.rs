@@ -18,7 +18,7 @@ mod settle;
 mod unordered;
 mod waiting;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 pub use command::{AttemptPlan, Command, CommandId, LoadId};
 pub use input::{Ended, Finished, Input, Moved, Nudge, Unreadable};
@@ -37,6 +37,8 @@ use crate::{
 
 /// After so many ends the position of the first row is noted, so that a restart does not scan what is gone.
 const ENDS_PER_NOTE: u32 = 256;
+/// Shorter, and a machine that is asked to stay would ask again at once.
+const LINGER_MIN: Duration = Duration::from_millis(1);
 
 /// Decides what one endpoint does next.
 #[derive(Debug)]
@@ -457,19 +459,20 @@ impl EndpointMachine {
             self.deadline = next;
             return;
         }
+        let linger = self.limits.linger.max(LINGER_MIN);
         let since = *self.idle_since.get_or_insert(now);
-        let mut lingers = since + self.limits.linger;
+        let mut lingers = since + linger;
         if let Some(full) = self.gate.full_at() {
             lingers = lingers.max(full);
         }
-        let soon = next.is_some_and(|at| at <= now + self.limits.linger);
+        let soon = next.is_some_and(|at| at <= now + linger);
         if soon {
             self.deadline = next;
         } else if now < lingers {
             self.deadline = Some(next.map_or(lingers, |at| at.min(lingers)));
         } else {
             self.idle_since = Some(now);
-            self.deadline = Some(now + self.limits.linger);
+            self.deadline = Some(now + linger);
             self.commands.push_back(Command::Retire(next));
         }
     }
