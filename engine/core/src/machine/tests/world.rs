@@ -133,7 +133,7 @@ impl World {
             process: 0,
             keys: 1 + dice.roll() % 8,
             fail_percent: [0, 10, 40, 70][usize::try_from(dice.roll() % 4).unwrap_or_default()],
-            faults: dice.roll() % 3 > 0,
+            faults: !dice.roll().is_multiple_of(3),
             to_publish: 120,
             sent: 0,
             traces: std::env::var_os("MACHINE_TRACE").is_some(),
@@ -186,7 +186,7 @@ impl World {
                 let lane = self.lane();
                 self.wait(Waiting::Accept(lane));
                 if self.to_publish > 0 {
-                    let burst = self.dice.roll() % 4 > 0;
+                    let burst = !self.dice.roll().is_multiple_of(4);
                     let pause = if burst { self.dice.roll() % 5 } else { self.dice.roll() % 4_000 };
                     self.plan(Duration::from_millis(pause), What::Publish);
                 }
@@ -314,7 +314,7 @@ impl World {
             if let Waiting::Leave(leave, wake) = one
                 && let Some(change) = self.slot.begin_leaving(*leave, *wake)
             {
-                change.delete.iter().for_each(|at| drop(self.store.now.wakes.remove(at)));
+                self.store.now.wakes.retain(|at| !change.delete.contains(at));
                 self.store.now.wakes.extend(change.write);
             }
         }
@@ -498,7 +498,7 @@ impl World {
             _ if failed => Outcome::Failure(Failure::Status { code: 500, retry_after: None }),
             _ => Outcome::Success { status: 200 },
         };
-        let slow = if self.dice.roll() % 8 == 0 { 3_000 } else { 20 };
+        let slow = if self.dice.roll().is_multiple_of(8) { 3_000 } else { 20 };
         let took = Duration::from_millis(1 + self.dice.roll() % slow);
         let finished = Finished {
             seq,
