@@ -1,0 +1,2 @@
+//! The transport over real loopback.
+fn main() {}
