@@ -44,13 +44,13 @@ use crate::tls::TlsSettings;
 /// How long [`Receiver::wait_for`] and [`Receiver::wait_until`] wait, in real time.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A running receiver. It stops, and breaks its connections, when it is dropped.
+/// A running receiver. It stops, and breaks its connections, soon after it is dropped, or at once by [`Receiver::stop`].
 #[derive(Debug)]
 pub struct Receiver {
     seen: Arc<Seen>,
     addresses: Vec<SocketAddr>,
     scheme: &'static str,
-    _listeners: JoinSet<()>,
+    listeners: JoinSet<()>,
 }
 
 /// Puts a [`Receiver`] together.
@@ -72,6 +72,11 @@ impl Receiver {
     /// Address, TLS and log can be chosen here.
     pub fn builder() -> ReceiverBuilder {
         ReceiverBuilder::default()
+    }
+
+    /// Stops, and breaks its connections. When this returns the address is free, and connecting to it is refused.
+    pub async fn stop(mut self) {
+        self.listeners.shutdown().await;
     }
 
     /// The URL of `path` (which may have a query) at the first address.
@@ -173,6 +178,11 @@ impl Receiver {
     }
 }
 
+/// An address of 127.0.0.1 where nobody listens, until somebody binds it.
+pub fn unused_address() -> io::Result<SocketAddr> {
+    std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}
+
 impl ReceiverBuilder {
     /// Listens here too. Port 0 is a free one: the same for all addresses that give it after the first.
     pub fn bind(mut self, address: SocketAddr) -> Self {
@@ -214,7 +224,7 @@ impl ReceiverBuilder {
             addresses.push(listener.local_addr()?);
             listeners.spawn(accept(listener, acceptor.clone(), Arc::clone(&seen)));
         }
-        Ok(Receiver { seen, addresses, scheme, _listeners: listeners })
+        Ok(Receiver { seen, addresses, scheme, listeners })
     }
 }
 

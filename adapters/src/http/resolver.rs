@@ -22,7 +22,7 @@ pub(super) struct CheckedResolver {
 /// Why a name gave no address to connect to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolveError {
-    #[error("{name} points to {why}")]
+    #[error("{why} ({name} points there)")]
     Blocked { name: String, why: NotAllowed },
     #[error("{name} does not exist, or has no address")]
     NotFound {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use http::{HeaderValue, header};
 use postrider::{AttemptRequest, AttemptResponse, Transport, TransportError};
 use reqwest::Client;
 use tokio::time::Instant;
@@ -46,7 +47,12 @@ impl Transport for HttpTransport {
         // At every attempt, because the resolver is never asked about hosts that are addresses, in whatever spelling.
         self.inner.targets.check_url(&request.url).map_err(|why| TransportError::Blocked(why.into()))?;
         let url = Url::clone(&request.url);
-        let post = self.inner.client.post(url).headers(request.headers).body(request.body);
+        let mut headers = request.headers;
+        if request.body.is_empty() {
+            // The client would send no length at all, which some servers answer with 411.
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let post = self.inner.client.post(url).headers(headers).body(request.body);
         let response = post.send().await.map_err(|error| failure::told(error, self.inner.connect_timeout))?;
         Ok(answer::read(response, request.limits, deadline).await)
     }
