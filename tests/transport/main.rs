@@ -22,6 +22,11 @@ fn allowed() -> Targets {
     Targets::PublicAnd(vec![Range { base: IpAddr::from([127, 0, 0, 1]), bits: 32 }])
 }
 
+/// The default.
+fn internet() -> Targets {
+    Targets::Public
+}
+
 fn builder() -> HttpTransportBuilder {
     HttpTransport::builder().targets(allowed())
 }

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use http::StatusCode;
 use postrider::TransportError;
-use postrider_adapters::http::{HttpTransport, Lookup, LookupError, Targets};
+use postrider_adapters::http::{HttpTransport, Lookup, LookupError};
 use postrider_tests::Receiver;
 
-use crate::{Failed, builder, error_of, post, transport, words};
+use crate::{Failed, builder, error_of, internet, post, transport, words};
 
 /// Names of a test's own.
 #[derive(Debug)]
@@ -28,6 +28,10 @@ fn names<const N: usize>(names: [(&'static str, &[&'static str]); N]) -> Names {
     Names(names.into_iter().map(|(name, addresses)| (name, addresses.to_vec())).collect())
 }
 
+fn public() -> Result<HttpTransport, Failed> {
+    Ok(HttpTransport::new(internet())?)
+}
+
 fn assert_blocked(error: &TransportError, about: &str) {
     assert!(matches!(error, TransportError::Blocked(_)), "{about}: {error:?}");
     assert!(words(error).contains("may not be called"), "{about}: {}", words(error));
@@ -36,7 +40,7 @@ fn assert_blocked(error: &TransportError, about: &str) {
 // Row 98.
 #[tokio::test]
 async fn every_spelling_of_loopback_is_blocked() -> Result<(), Failed> {
-    let transport = HttpTransport::new(Targets::Public)?;
+    let transport = public()?;
     let spellings = [
         "2130706433",
         "0x7f000001",
@@ -60,7 +64,7 @@ async fn every_spelling_of_loopback_is_blocked() -> Result<(), Failed> {
 #[tokio::test]
 async fn the_name_of_this_machine_is_blocked() -> Result<(), Failed> {
     let receiver = Receiver::start().await?;
-    let transport = HttpTransport::new(Targets::Public)?;
+    let transport = public()?;
     assert_blocked(&error_of(&transport, &receiver.url_as("localhost", "/ok")).await, "localhost");
     assert_eq!(receiver.connections(), 0);
     Ok(())
@@ -72,7 +76,7 @@ async fn a_public_name_that_points_inside_is_blocked_and_the_text_says_why() -> 
     let receiver = Receiver::start().await?;
     let names =
         names([("hook.test", &["127.0.0.1"]), ("ten.test", &["10.0.0.1"]), ("both.test", &["10.0.0.1", "::1"])]);
-    let transport = HttpTransport::builder().lookup(names).build()?;
+    let transport = HttpTransport::builder().targets(internet()).lookup(names).build()?;
     for (name, address) in [("hook.test", "127.0.0.1"), ("ten.test", "10.0.0.1"), ("both.test", "10.0.0.1")] {
         let error = error_of(&transport, &receiver.url_as(name, "/ok")).await;
         assert_blocked(&error, name);
@@ -129,7 +133,7 @@ async fn a_redirect_inside_is_not_followed() -> Result<(), Failed> {
 // Row 105.
 #[tokio::test]
 async fn every_reserved_range_is_blocked() -> Result<(), Failed> {
-    let transport = HttpTransport::new(Targets::Public)?;
+    let transport = public()?;
     let reserved = [
         "0.0.0.0",
         "10.255.255.255",
@@ -159,7 +163,7 @@ async fn every_reserved_range_is_blocked() -> Result<(), Failed> {
 fn addresses_of_the_internet_are_not_blocked() {
     for address in ["1.1.1.1", "100.63.255.255", "172.32.0.1", "198.20.0.1", "223.255.255.255", "2606:4700::1111"] {
         let address = address.parse().expect("an address");
-        assert_eq!(Targets::Public.check_address(address), Ok(()));
+        assert_eq!(internet().check_address(address), Ok(()));
     }
 }
 
@@ -168,7 +172,7 @@ fn addresses_of_the_internet_are_not_blocked() {
 async fn what_was_blocked_works_once_it_is_allowed() -> Result<(), Failed> {
     let receiver = Receiver::start().await?;
     let url = receiver.url("/ok");
-    assert_blocked(&error_of(&HttpTransport::new(Targets::Public)?, &url).await, "before");
+    assert_blocked(&error_of(&public()?, &url).await, "before");
     assert_eq!(post(&transport()?, &url).await?.status, StatusCode::OK);
     Ok(())
 }

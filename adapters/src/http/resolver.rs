@@ -67,7 +67,7 @@ impl CheckedResolver {
         match blocked {
             Some(why) if allowed.is_empty() => Err(ResolveError::Blocked { name: owned(), why }),
             None if allowed.is_empty() => Err(ResolveError::NotFound { name: owned(), why: None }),
-            Some(_) | None => with_route(allowed).ok_or_else(|| ResolveError::NoRoute { name: owned() }),
+            Some(_) | None => with_route(allowed, has_route).ok_or_else(|| ResolveError::NoRoute { name: owned() }),
         }
     }
 }
@@ -84,7 +84,7 @@ impl Resolve for CheckedResolver {
 
 /// Those that this machine has a route to, if there are both kinds. Otherwise a machine without IPv6 would be blamed
 /// when the IPv4 address refuses: of two families the error of the last one tried is told.
-fn with_route(mut addresses: Vec<IpAddr>) -> Option<Vec<IpAddr>> {
+fn with_route(mut addresses: Vec<IpAddr>, has_route: impl Fn(IpAddr) -> bool) -> Option<Vec<IpAddr>> {
     if addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6) {
         addresses.retain(|address| has_route(*address));
     }

@@ -216,3 +216,6 @@ impl Query {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(1))
     }
 }
+
+#[cfg(test)]
+mod tests;
