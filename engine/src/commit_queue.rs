@@ -34,6 +34,16 @@ pub(crate) enum Answer {
     Retirement(EndpointId, Leave, Option<Timestamp>),
 }
 
+impl Answer {
+    /// Whether an attempt that was made would be made again if this is not committed.
+    pub(crate) const fn is_outcome(&self) -> bool {
+        match self {
+            Self::Machine(_, CommandId::Step(_) | CommandId::Manual(_)) => true,
+            Self::Machine(_, CommandId::Disable | CommandId::Soft) | Self::Caller(_) | Self::Retirement(..) => false,
+        }
+    }
+}
+
 /// A request that waits to be committed. Dropping it takes nothing back.
 #[derive(Debug)]
 #[must_use]

@@ -8,12 +8,16 @@ use std::{
 /// A map by id.
 pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
-/// One of `n` parts that an id belongs to.
-pub(crate) fn part_of(id: impl Hash, n: usize) -> usize {
+/// The same for the same thing, in every run.
+pub(crate) fn hash_of(thing: impl Hash) -> u64 {
     let mut hasher = IdHasher::default();
-    id.hash(&mut hasher);
-    // The low bits choose buckets in the maps of each part.
-    (hasher.finish() >> 40) as usize % n
+    thing.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Which of `n` parts an id belongs to. The low bits of the hash choose buckets in the maps of each part.
+pub(crate) fn part_of(id: impl Hash, n: usize) -> usize {
+    (hash_of(id) >> 40) as usize % n
 }
 
 /// Multiplies and folds, eight bytes at a time.

@@ -2,26 +2,34 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use postrider_core::{
-    Application, ApplicationId, Batch, ByteBudget, Delivery, DeliveryPolicy, DeliverySettings, Dice, Endpoint,
-    EndpointId, EndpointSpec, GroupLimits, InvalidEndpoint, SplitMix, TargetRules, Waiting,
+    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, EndpointId, EndpointSpec,
+    GroupLimits, InvalidEndpoint, SplitMix, TargetRules,
 };
-use postrider_storage::{OpenStore, Verdict};
-use tokio::sync::broadcast;
+use postrider_storage::{OpenStore, StoreError, Verdict};
+use ractor::Actor;
+use tokio::{
+    sync::{Notify, broadcast},
+    task::JoinHandle,
+};
 use url::Url;
 
 use crate::{
-    Clock, CommitError, EndpointState, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, ReadError,
-    ShutdownReport, StartError, Transport,
+    Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport,
     commit_queue::CommitQueue,
+    committer::Committer,
+    directory::Directory,
     lifecycle::{Lifecycle, RETRY_AFTER},
+    permit::PermitDesk,
+    purge,
     registry::Registry,
     space::FreeSpace,
     store_cell::StoreCell,
+    supervisor::{Supervisor, Watch},
+    wakes::{self, Wakes},
 };
 
 /// How often something is planned anew because somebody else was faster.
@@ -41,12 +49,20 @@ pub(crate) struct Inner {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metrics: Metrics,
     pub(crate) payloads: ByteBudget,
+    pub(crate) directory: Directory,
+    pub(crate) permits: PermitDesk,
+    pub(crate) wakes: Wakes,
+    /// Rung when a queue was cut off.
+    pub(crate) cut_off: Notify,
+    /// What a reader met, until the committer looks.
+    pub(crate) failure: Mutex<Option<StoreError>>,
     pub(crate) seed: u64,
     defaults: DeliverySettings,
     targets: TargetRules,
     free_space: FreeSpace,
     notices: broadcast::Sender<Notice>,
     dice: Mutex<SplitMix>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Held by every handle; the last one that is dropped stops the engine.
@@ -78,6 +94,12 @@ impl Engine {
             lifecycle: Lifecycle::new(),
             metrics: Metrics::new(),
             payloads: ByteBudget::new(limits.payload_bytes_in_memory),
+            directory: Directory::new(limits.shards.get()),
+            permits: PermitDesk::new(limits.in_flight_requests.get()),
+            wakes: Wakes::new(limits.active_endpoints),
+            cut_off: Notify::new(),
+            failure: Mutex::new(None),
+            tasks: Mutex::new(Vec::new()),
             limits,
             seed,
             defaults,
@@ -86,11 +108,35 @@ impl Engine {
             notices: broadcast::Sender::new(NOTICES),
             dice: Mutex::new(SplitMix::new(seed)),
         };
-        Ok(Self { owner: Arc::new(Owner { inner: Arc::new(inner) }) })
+        let owner = Arc::new(Owner { inner: Arc::new(inner) });
+        owner.inner.begin(opener).await?;
+        Ok(Self { owner })
     }
 }
 
 impl Inner {
+    async fn begin(self: &Arc<Self>, opener: Arc<dyn OpenStore>) -> Result<(), StartError> {
+        let mut supervisors = Vec::with_capacity(self.directory.shards());
+        for shard in 0..self.directory.shards() {
+            let watch = Watch { inner: Arc::clone(self), shard };
+            let (supervisor, _joined) = Supervisor::spawn(None, Supervisor, watch).await?;
+            supervisors.push(supervisor);
+        }
+        self.directory.supervise(supervisors.into());
+        let committer = Committer::new(Arc::clone(self), opener);
+        let tasks = [
+            tokio::spawn(committer.run()),
+            tokio::spawn(wakes::scan(Arc::clone(self))),
+            tokio::spawn(purge::purge(Arc::clone(self))),
+        ];
+        self.tasks().extend(tasks);
+        Ok(())
+    }
+
+    pub(crate) fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Commits a batch of a caller, once its turn comes.
     pub(crate) async fn commit(&self, application: ApplicationId, batch: Batch) -> Result<Verdict, CommitError> {
         self.lifecycle.gate()?;
@@ -112,7 +158,7 @@ impl Inner {
     /// Where an endpoint posts, if all that is asked of it can be done.
     pub(crate) fn check(&self, spec: &EndpointSpec) -> Result<Url, InvalidEndpoint> {
         let target = spec.validate()?;
-        let _ = &self.targets;
+        self.targets.check_url(&target).map_err(|refused| InvalidEndpoint::Forbidden(refused.to_string().into()))?;
         Ok(target)
     }
 
@@ -136,21 +182,6 @@ impl Inner {
             active_endpoints: self.metrics.active_endpoints(),
             in_flight_requests: self.metrics.in_flight_requests(),
         }
-    }
-
-    pub(crate) async fn shutdown(&self, grace: Duration) -> ShutdownReport {
-        let _ = grace;
-        ShutdownReport::default()
-    }
-
-    pub(crate) async fn endpoint_state(&self, endpoint: &Endpoint) -> Result<EndpointState, ReadError> {
-        let _ = endpoint;
-        Err(ReadError::NotFound)
-    }
-
-    pub(crate) async fn why_waiting(&self, endpoint: &Endpoint, delivery: &Delivery) -> Result<Waiting, ReadError> {
-        let _ = (endpoint, delivery);
-        Ok(Waiting::Queued)
     }
 
     /// A change was refused because what is known is not what is stored: what is stored is read. Nothing to do if what
