@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{CommandId, Delivery, Endpoint, Found, LoadId, Outcome, Refused, Seq, StoredEvent, Timestamp};
+use crate::{CommandId, Delivery, Endpoint, Found, LoadId, Outcome, Refused, Seq, StoredEvent, Timestamp, Trigger};
 
 /// What the shell may tell the machine.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Nudge {
 pub struct Finished {
     /// Of which delivery.
     pub seq: Seq,
+    /// Who asked for it.
+    pub trigger: Trigger,
     /// When it began.
     pub started: Timestamp,
     /// How long it took.
@@ -53,6 +55,16 @@ pub struct Finished {
     pub response: Box<[u8]>,
     /// What to do if there was nothing to send.
     pub unreadable: Unreadable,
+}
+
+impl Finished {
+    /// Under which name it was in flight.
+    pub const fn command(&self) -> CommandId {
+        match self.trigger {
+            Trigger::Scheduled => CommandId::Step(self.seq),
+            Trigger::Manual => CommandId::Manual(self.seq),
+        }
+    }
 }
 
 /// Whether the event of an attempt could be read.

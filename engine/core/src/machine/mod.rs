@@ -1,92 +1,482 @@
 //! Decides what one endpoint does next. The store is the queue; this holds a bounded window of it.
+//!
+//! Inputs go in, commands come out; time and dice are arguments, so every run can be replayed. A delivery starts when
+//! nothing holds the endpoint ([`gate`]), when it is first in its order ([`queue`]), when a permit has come, and when a
+//! token could be taken, in this sequence; what its attempt amounts to ([`settle`]) is committed before anything that
+//! depends on it happens.
 
 mod command;
+mod due;
+mod flights;
+mod gate;
 mod input;
+mod lanes;
+mod limits;
+mod loads;
+mod queue;
+mod settle;
+mod unordered;
 mod waiting;
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 pub use command::{AttemptPlan, Command, CommandId, LoadId};
 pub use input::{Ended, Finished, Input, Moved, Nudge, Unreadable};
+pub use limits::{Restored, WindowLimits};
 pub use waiting::{EndpointReport, Waiting};
 
-use crate::{Delivery, Dice, Endpoint, Inheritance, Timestamp};
+use self::{
+    flights::{End, Flights},
+    gate::Gate,
+    queue::{Heard, Item, Queue},
+};
+use crate::{
+    Batch, Delivery, Dice, DisableReason, Durability, Endpoint, EndpointStatus, Failure, Found, GiveUpReason, Guard,
+    OrderingMode, Outcome, RecordId, Refused, Seq, SoftState, Step, Timestamp, Transition, Write, check_invariant,
+};
 
-/// How much of a queue one machine holds.
-#[derive(Clone, Copy, Debug)]
-pub struct WindowLimits {
-    /// Deliveries in memory that could start.
-    pub ready_deliveries: NonZeroUsize,
-    /// Deliveries in memory that wait for a time.
-    pub waiting_deliveries: NonZeroUsize,
-    /// Lanes in memory.
-    pub lanes: NonZeroUsize,
-    /// Payload bytes read along with rows, per read.
-    pub event_bytes: usize,
-    /// How long an idle machine is kept.
-    pub linger: Duration,
-    /// How old a life may get before it is given up.
-    pub delivery_age_max: Duration,
-    /// How long an endpoint may only fail before it is disabled.
-    pub failing_max: Duration,
-}
-
-impl Default for WindowLimits {
-    fn default() -> Self {
-        const DAY: u64 = 24 * 3600;
-        const LIMIT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
-        Self {
-            ready_deliveries: NonZeroUsize::MIN.saturating_add(1023),
-            waiting_deliveries: LIMIT,
-            lanes: LIMIT,
-            event_bytes: 1 << 20,
-            linger: Duration::from_secs(10),
-            delivery_age_max: Duration::from_secs(7 * DAY),
-            failing_max: Duration::from_secs(5 * DAY),
-        }
-    }
-}
-
-/// What a machine is restored with.
-#[derive(Clone, Debug)]
-pub struct Restored {
-    /// As last committed.
-    pub endpoint: Arc<Endpoint>,
-    /// What the actor before it left behind.
-    pub inheritance: Inheritance,
-}
+/// After so many ends the position of the first row is noted, so that a restart does not scan what is gone.
+const ENDS_PER_NOTE: u32 = 256;
+/// Shorter, and a machine that is asked to stay would ask again at once.
+const LINGER_MIN: Duration = Duration::from_millis(1);
 
 /// Decides what one endpoint does next.
 #[derive(Debug)]
 pub struct EndpointMachine {
-    endpoint: Arc<Endpoint>,
+    limits: WindowLimits,
+    gate: Gate,
+    queue: Queue,
+    flights: Flights,
+    permits_asked: usize,
+    phase: Phase,
+    /// In lanes: something may start that lies behind an end which is not synced yet; a sync is on its way.
+    barrier: bool,
+    poisoned: Option<Seq>,
+    /// When the oldest life in memory gets too old, or earlier.
+    next_expiry: Timestamp,
+    ends_since_note: u32,
+    held: Option<Waiting>,
+    deadline: Option<Timestamp>,
+    idle_since: Option<Timestamp>,
+    commands: VecDeque<Command>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// What a restart must not forgive is being read.
+    Restoring,
+    Running,
+    /// Finishes what is in flight, and starts no more.
+    Quiesced,
 }
 
 impl EndpointMachine {
     /// Knows what still runs, and asks the store for the rest. The bucket starts empty: a crash grants no burst.
     pub fn restore(restored: Restored, limits: WindowLimits, now: Timestamp) -> Self {
-        let _ = (limits, now);
-        Self { endpoint: restored.endpoint }
+        let Restored { endpoint, inheritance } = restored;
+        let mut queue = Queue::new(&endpoint, limits, inheritance.tail);
+        let mut flights = Flights::default();
+        for plan in inheritance.running {
+            if plan.delivery.generation == endpoint.generation {
+                queue.runs_already(&plan.delivery);
+            }
+            flights.begin(plan.delivery, now);
+        }
+        queue.read_soft();
+        let mut machine = Self {
+            limits,
+            gate: Gate::new(endpoint, limits.failing_max, now),
+            queue,
+            flights,
+            permits_asked: 0,
+            phase: Phase::Restoring,
+            barrier: false,
+            poisoned: inheritance.poisoned,
+            next_expiry: Timestamp::MAX,
+            ends_since_note: 0,
+            held: None,
+            deadline: None,
+            idle_since: None,
+            commands: VecDeque::new(),
+        };
+        // The actor before this one may have ended a head without a sync.
+        machine.put_barrier();
+        machine.read_wanted();
+        machine
     }
 
     /// Takes note of `input`; then [`poll_command`](Self::poll_command) until it says `None`.
     pub fn handle(&mut self, input: Input, now: Timestamp, dice: &mut dyn Dice) {
-        let _ = (input, now, dice);
+        match input {
+            Input::Nudged(nudge) => self.nudged(nudge),
+            Input::Loaded(id, Found::Soft(soft)) => self.soft_loaded(id, soft, now),
+            Input::Loaded(id, Found::Rows(rows)) => {
+                let flights = &self.flights;
+                self.queue.loaded(id, rows, |item| flights.contains(&item.delivery));
+                self.recall_expiry();
+            }
+            Input::Permitted => self.permitted(now),
+            Input::AttemptFinished(finished) => self.attempt_finished(finished, now, dice),
+            Input::Committed(id, committed) => self.committed(id, committed),
+            Input::Moved(moved) => self.moved(moved),
+            Input::Reconfigured(endpoint) => self.reconfigured(endpoint, now),
+            Input::DeadlineReached => {}
+            Input::Quiesced => self.phase = Phase::Quiesced,
+        }
+        self.end_doomed(now);
+        self.ask_permits(now);
+        if self.phase != Phase::Restoring {
+            self.queue.fill(self.held.is_none_or(|held| held.is_brief()));
+        }
+        self.read_wanted();
+        self.rest(now);
     }
 
     /// The next thing to do. Ask again after every [`handle`](Self::handle), until `None`.
     pub fn poll_command(&mut self) -> Option<Command> {
-        None
+        self.commands.pop_front()
     }
 
     /// When to say [`Input::DeadlineReached`]. Changes with `handle`, and with nothing else.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+    pub const fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadline
     }
 
     /// Why `delivery` is not being sent: asks the rules, in their order, that start attempts.
     pub fn why_waiting(&self, delivery: &Delivery, now: Timestamp) -> Waiting {
-        let _ = (delivery, now);
-        Waiting::Queued
+        if let Some(flight) = self.flights.get(flights::name(delivery)) {
+            return Waiting::InFlight(flight.since);
+        }
+        if delivery.is_held() {
+            return Waiting::Held;
+        }
+        if let Some(held) = self.holds_endpoint(now) {
+            return held;
+        }
+        match (self.queue.head_of(delivery), delivery.due()) {
+            (Some(head), _) if head != delivery.id.seq => Waiting::Behind(head),
+            (_, Some(due)) if now < due => Waiting::RetryAt(due),
+            (Some(_) | None, Some(_) | None) => Waiting::Queued,
+        }
+    }
+
+    /// What a machine looks like from outside.
+    pub fn report(&self) -> EndpointReport {
+        EndpointReport {
+            tail: self.queue.tail(),
+            ready: self.queue.ready(),
+            waiting: self.queue.waiting(),
+            lanes: self.queue.lanes(),
+            in_flight: self.flights.in_flight(),
+            uncommitted: self.flights.uncommitted(),
+            loads: self.queue.loads(),
+            breaker: self.gate.breaker_state(),
+            held: self.held,
+            next_due: self.queue.first_due(),
+        }
+    }
+
+    /// The endpoint as it was last heard of.
+    pub const fn endpoint(&self) -> &Arc<Endpoint> {
+        self.gate.endpoint()
+    }
+
+    /// What holds the whole endpoint. Asked before a permit, and again when it comes; the token is taken last, so that
+    /// nothing else wastes one.
+    fn holds_endpoint(&self, now: Timestamp) -> Option<Waiting> {
+        if let Some(held) = self.gate.holds(now) {
+            return Some(held);
+        }
+        if self.phase != Phase::Running || self.barrier {
+            return Some(Waiting::Queued);
+        }
+        let crowded = self.flights.uncommitted() >= self.limits.uncommitted_attempts;
+        if self.flights.in_flight() >= self.in_flight_max() || crowded {
+            return Some(Waiting::InFlightLimit);
+        }
+        self.gate.rate_holds(now)
+    }
+
+    fn in_flight_max(&self) -> usize {
+        let policy = &self.gate.endpoint().policy;
+        match policy.ordering {
+            OrderingMode::Concurrent | OrderingMode::PerKey(_) => policy.max_in_flight.get() as usize,
+            OrderingMode::Fifo(_) => 1,
+        }
+    }
+
+    fn nudged(&mut self, nudge: Nudge) {
+        self.idle_since = None;
+        let current = self.gate.endpoint().generation;
+        if nudge.newest.as_ref().is_some_and(|(delivery, _)| delivery.generation != current) {
+            return;
+        }
+        if let Some((delivery, _)) = &nudge.newest {
+            self.next_expiry = self.next_expiry.min(delivery.since + self.limits.delivery_age_max);
+        }
+        if self.queue.nudged(nudge) == Heard::AfterAGap {
+            self.put_barrier();
+        }
+    }
+
+    fn reconfigured(&mut self, endpoint: Arc<Endpoint>, now: Timestamp) {
+        self.idle_since = None;
+        if endpoint.generation != self.gate.endpoint().generation {
+            // Its queue was empty, or is cut off: whatever is in memory of it is gone.
+            self.queue.renew(&endpoint);
+        }
+        self.gate.reconfigure(endpoint, now);
+    }
+
+    fn soft_loaded(&mut self, id: LoadId, soft: SoftState, now: Timestamp) {
+        let running: Vec<_> = self.flights.running().collect();
+        self.queue.soft_read(id);
+        self.queue.begin_at(soft.head);
+        self.gate.restore(soft, &running, now);
+        if self.phase == Phase::Restoring {
+            self.phase = Phase::Running;
+        }
+    }
+
+    fn moved(&mut self, moved: Moved) {
+        self.idle_since = None;
+        match moved {
+            // Its attempt goes on, and its outcome will be refused.
+            Moved::Cancelled(delivery) if self.flights.contains(&delivery) => {}
+            Moved::Cancelled(delivery) => self.queue.removed(&delivery),
+            Moved::Revived(delivery) => {
+                self.next_expiry = self.next_expiry.min(delivery.since + self.limits.delivery_age_max);
+                self.queue.revived(delivery);
+            }
+            Moved::Resent(delivery) => self.queue.resent(delivery),
+        }
+    }
+
+    fn ask_permits(&mut self, now: Timestamp) {
+        self.held = self.holds_endpoint(now);
+        if self.held.is_some() {
+            return;
+        }
+        // The breaker's probe is one, and a token is had one at a time; otherwise as many as could start.
+        let single = self.gate.is_probe_due(now) || self.gate.is_rated();
+        let free = self.in_flight_max().saturating_sub(self.flights.in_flight());
+        let most = if single { 1 } else { free };
+        let wanted = most.saturating_sub(self.permits_asked);
+        if wanted == 0 {
+            return;
+        }
+        let flights = &self.flights;
+        let startable = self.queue.startable(now, most, |seq| flights.is_busy(seq));
+        for _ in self.permits_asked..startable {
+            self.permits_asked += 1;
+            self.commands.push_back(Command::AskPermit);
+        }
+    }
+
+    fn permitted(&mut self, now: Timestamp) {
+        self.permits_asked = self.permits_asked.saturating_sub(1);
+        let flights = &self.flights;
+        let startable =
+            self.holds_endpoint(now).is_none() && self.queue.startable(now, 1, |seq| flights.is_busy(seq)) > 0;
+        if !startable || !self.gate.take_token(now) {
+            return self.commands.push_back(Command::ReturnPermit);
+        }
+        self.start_next(now);
+    }
+
+    fn start_next(&mut self, now: Timestamp) {
+        let flights = &self.flights;
+        let Some(item) = self.queue.take(now, self.gate.avoided(now), |seq| flights.is_busy(seq)) else {
+            return self.commands.push_back(Command::ReturnPermit);
+        };
+        let Item { delivery, event } = item;
+        check_invariant!(A2, !self.flights.is_busy(delivery.id.seq), "delivery {:?} is in flight already", delivery.id);
+        self.gate.begins(delivery.id.seq, now);
+        self.flights.begin(delivery.clone(), now);
+        let endpoint = Arc::clone(self.gate.endpoint());
+        self.commands.push_back(Command::Attempt(AttemptPlan { delivery, event, endpoint }));
+    }
+
+    fn attempt_finished(&mut self, finished: Finished, now: Timestamp, dice: &mut dyn Dice) {
+        self.idle_since = None;
+        let id = finished.command();
+        let running = self.flights.get(id).filter(|flight| flight.end.is_none());
+        let Some(before) = running.map(|flight| flight.delivery.clone()) else { return };
+        if finished.unreadable == Unreadable::Yes {
+            self.gate.was_not_sent(before.id.seq, now);
+            return self.give_up(&before, GiveUpReason::Unreadable, now);
+        }
+        if let Outcome::Failure(Failure::NotSent(_)) = finished.outcome {
+            // Our own fault: nothing is written, counted or held against the endpoint.
+            self.flights.remove(id);
+            self.gate.was_not_sent(before.id.seq, now);
+            return self.queue.put_back(Item { delivery: before, event: None });
+        }
+        let disable = self.gate.learn(before.id.seq, &finished.outcome, now);
+        let expires = before.since + self.limits.delivery_age_max;
+        let transition = settle::settle(self.gate.endpoint(), &before, finished, expires, now, dice);
+        self.commit(transition);
+        if let Some(reason) = disable {
+            self.disable(reason, now);
+        }
+    }
+
+    fn give_up(&mut self, before: &Delivery, reason: GiveUpReason, now: Timestamp) {
+        let transition = settle::give_up(self.gate.endpoint(), before, reason, now);
+        self.commit(transition);
+    }
+
+    /// Commits a step of a delivery that is in flight.
+    fn commit(&mut self, transition: Transition) {
+        let before = &transition.before;
+        let id = flights::name(before);
+        // Another one waits behind this end: a power cut must not bring it back after its successor went out.
+        let released = transition.after.is_none() && self.queue.has_successor(before);
+        // A manual success ends the scheduled row beside it, which may hold a lane.
+        let by_hand = transition.after.is_none() && matches!(id, CommandId::Manual(_));
+        let synced = released || by_hand || transition.dead.is_some();
+        let attempt = match &transition.step {
+            Step::Attempted(attempt) => Some(attempt.id),
+            Step::GaveUp | Step::Cancelled(_) => None,
+        };
+        self.flights.ends(id, End { after: transition.after.clone(), attempt, synced });
+        let guards = vec![Guard::Generation(before.id.endpoint, before.generation), Guard::Stands(before.clone())];
+        let mut writes = Vec::with_capacity(2);
+        self.ends_since_note += 1;
+        let note = self.ends_since_note >= ENDS_PER_NOTE && !self.queue.is_laned();
+        let head = self.flights.first().map_or(self.queue.head(), |first| first.min(self.queue.head()));
+        if let Some(soft) = self.gate.soft_change(head, note) {
+            self.ends_since_note = 0;
+            writes.push(Write::Soft(before.id.endpoint, soft));
+        }
+        writes.push(Write::Outcome(Box::new(transition)));
+        let durability = if synced { Durability::Synced } else { Durability::Relaxed };
+        self.commands.push_back(Command::Commit(id, Batch { guards, writes, durability }));
+    }
+
+    fn disable(&mut self, reason: DisableReason, now: Timestamp) {
+        let endpoint = self.gate.endpoint();
+        let disabled = Endpoint {
+            status: EndpointStatus::Disabled(reason),
+            updated_at: now,
+            revision: endpoint.revision + 1,
+            ..(**endpoint).clone()
+        };
+        let guard = Guard::Revision(RecordId::Endpoint(endpoint.id), endpoint.revision);
+        let batch = Batch::synced([Write::Endpoint(Box::new(disabled))]).guarded(guard);
+        self.commands.push_back(Command::Commit(CommandId::Disable, batch));
+    }
+
+    /// Nothing starts in lanes before everything committed so far is synced.
+    fn put_barrier(&mut self) {
+        if self.queue.is_laned() && !self.barrier {
+            self.barrier = true;
+            self.commands.push_back(Command::Commit(CommandId::Soft, Batch::synced([])));
+        }
+    }
+
+    fn committed(&mut self, id: CommandId, committed: Result<Ended, Refused>) {
+        self.idle_since = None;
+        match id {
+            CommandId::Soft => self.barrier = false,
+            CommandId::Disable => {
+                if committed.is_err() {
+                    self.gate.disabling_refused();
+                }
+            }
+            CommandId::Step(_) | CommandId::Manual(_) => self.step_committed(id, committed),
+        }
+    }
+
+    fn step_committed(&mut self, id: CommandId, committed: Result<Ended, Refused>) {
+        let Some(flight) = self.flights.get(id) else { return };
+        let Some(End { after, attempt, synced }) = flight.end.clone() else { return };
+        let own = |refused: &Refused| attempt.is_some_and(|attempt| refused.is_own(attempt));
+        let stored = committed.as_ref().err().is_none_or(own);
+        if !stored {
+            self.gate.soft_uncertain();
+        }
+        let ends = after.is_none() || !stored;
+        if ends && !synced && self.queue.has_successor(&flight.delivery) {
+            // It had none when its end was committed, without a sync; now one waits, and must not overtake it.
+            self.flights.ends(id, End { after: after.filter(|_| stored), attempt: None, synced: true });
+            return self.commands.push_back(Command::Commit(id, Batch::synced([])));
+        }
+        let Some(flight) = self.flights.remove(id) else { return };
+        if let Some(scheduled) = committed.ok().and_then(|Ended(scheduled)| scheduled) {
+            self.queue.removed(&scheduled);
+        }
+        // Refused: its life was ended by somebody else, and the lane goes on.
+        let after = after.filter(|_| stored).map(|delivery| Item { delivery, event: None });
+        self.queue.stepped(&flight.delivery, after);
+    }
+
+    /// Gives up, without an attempt, what is too old or keeps crashing its actor.
+    fn end_doomed(&mut self, now: Timestamp) {
+        if self.phase == Phase::Restoring || (now < self.next_expiry && self.poisoned.is_none()) {
+            return;
+        }
+        let (age_max, poisoned) = (self.limits.delivery_age_max, self.poisoned);
+        let expired = |delivery: &Delivery| delivery.since + age_max <= now;
+        let doomed = |delivery: &Delivery| poisoned == Some(delivery.id.seq) || expired(delivery);
+        for Item { delivery, .. } in self.queue.take_doomed(now, doomed) {
+            let reason = if expired(&delivery) { GiveUpReason::Expired } else { GiveUpReason::Poisoned };
+            if poisoned == Some(delivery.id.seq) {
+                self.poisoned = None;
+            }
+            self.flights.begin(delivery.clone(), now);
+            self.give_up(&delivery, reason, now);
+        }
+        self.recall_expiry();
+    }
+
+    fn recall_expiry(&mut self) {
+        let oldest = self.queue.oldest();
+        self.next_expiry = oldest.map_or(Timestamp::MAX, |since| since + self.limits.delivery_age_max);
+    }
+
+    fn read_wanted(&mut self) {
+        let loads = self.queue.wanted().map(|(id, ask, share)| Command::Load(id, ask, share));
+        self.commands.extend(loads);
+    }
+
+    /// Sets the deadline, and asks to be let go if there is nothing to do for a while.
+    fn rest(&mut self, now: Timestamp) {
+        let held = self.held;
+        let next = match held {
+            Some(held) => held.until(),
+            None => self.queue.next_due_after(now),
+        };
+        let expiry = Some(self.next_expiry).filter(|at| *at != Timestamp::MAX);
+        let next = [next, expiry].into_iter().flatten().filter(|at| now < *at).min();
+        let busy = !self.flights.is_empty()
+            || !self.queue.is_settled()
+            || self.permits_asked > 0
+            || self.barrier
+            || self.phase != Phase::Running;
+        if busy {
+            self.idle_since = None;
+            self.deadline = next;
+            return;
+        }
+        let linger = self.limits.linger.max(LINGER_MIN);
+        let since = *self.idle_since.get_or_insert(now);
+        let mut lingers = since + linger;
+        if let Some(full) = self.gate.full_at() {
+            lingers = lingers.max(full);
+        }
+        let soon = next.is_some_and(|at| at <= now + linger);
+        if soon {
+            self.deadline = next;
+        } else if now < lingers {
+            self.deadline = Some(next.map_or(lingers, |at| at.min(lingers)));
+        } else {
+            self.idle_since = Some(now);
+            self.deadline = Some(now + linger);
+            self.commands.push_back(Command::Retire(next));
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,15 @@ pub enum Waiting {
 }
 
 impl Waiting {
+    /// Whether it will soon be over, so that events are worth reading along with their rows.
+    pub(crate) const fn is_brief(&self) -> bool {
+        match self {
+            Self::InFlight(_) | Self::InFlightLimit | Self::RateLimited(_) | Self::Behind(_) | Self::Queued => true,
+            Self::Paused | Self::Disabled(_) | Self::ReceiverAskedToWait(_) | Self::BreakerOpen(_) => false,
+            Self::Held | Self::RetryAt(_) => false,
+        }
+    }
+
     /// When it ends by itself; anything else ends by an input.
     pub const fn until(&self) -> Option<Timestamp> {
         match self {

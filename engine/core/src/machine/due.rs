@@ -1,0 +1,146 @@
+//! The deliveries that wait for a time, soonest first: as many as fit, and a frontier that says what is not in memory.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::queue::Item;
+use crate::{DueKey, Place, Seq, Timestamp};
+
+/// The deliveries that wait for a time.
+///
+/// Every row of the store's due index before `known_below` is in memory, or in flight, or gone. Evicting one moves the
+/// frontier back in front of it, also that of a read which is on its way.
+#[derive(Debug)]
+pub(super) struct DueRows {
+    rows: BTreeMap<DueKey, Item>,
+    /// Scheduled ones in memory, so that an older picture of one is not taken for another.
+    scheduled: HashSet<Seq>,
+    known_below: DueKey,
+    /// The first one evicted since the open read was asked for.
+    evicted: Option<DueKey>,
+    limit: usize,
+}
+
+impl DueRows {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { rows: BTreeMap::new(), scheduled: HashSet::new(), known_below: DueKey::START, evicted: None, limit }
+    }
+
+    /// Takes one in, and says which one had to leave for it: the latest.
+    pub(super) fn insert(&mut self, item: Item) -> Option<Item> {
+        let Some(at) = item.delivery.due() else { return Some(item) };
+        let key = DueKey { at, seq: item.delivery.id.seq };
+        if !item.is_manual() {
+            self.scheduled.insert(key.seq);
+        }
+        self.rows.insert(key, item);
+        if self.rows.len() <= self.limit {
+            return None;
+        }
+        let (key, evicted) = self.rows.pop_last()?;
+        self.forget(&evicted);
+        self.known_below = self.known_below.min(key);
+        self.evicted = Some(self.evicted.map_or(key, |first| first.min(key)));
+        Some(evicted)
+    }
+
+    /// Whether this very row is in memory, or the scheduled row of its life is under another time.
+    pub(super) fn holds(&self, item: &Item) -> bool {
+        let seq = item.delivery.id.seq;
+        let same = |at| self.rows.contains_key(&DueKey { at, seq });
+        item.delivery.due().is_some_and(same) || (!item.is_manual() && self.scheduled.contains(&seq))
+    }
+
+    /// The first that is due and that nothing holds back.
+    pub(super) fn take_due(&mut self, now: Timestamp, may_start: impl Fn(&Item) -> bool) -> Option<Item> {
+        let due = self.rows.range(..=DueKey { at: now, seq: Seq::MAX });
+        let key = due.filter(|(_, item)| may_start(item)).map(|(key, _)| *key).next()?;
+        self.remove(key)
+    }
+
+    /// How many are due and nothing holds back, counted up to `at_most`.
+    pub(super) fn count_due(&self, now: Timestamp, at_most: usize, may_start: impl Fn(&Item) -> bool) -> usize {
+        let due = self.rows.range(..=DueKey { at: now, seq: Seq::MAX });
+        due.filter(|(_, item)| may_start(item)).take(at_most).count()
+    }
+
+    /// When the first one that is not due yet will be.
+    pub(super) fn next_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.rows.range(DueKey { at: now, seq: Seq::MAX }..).next().map(|(key, _)| key.at)
+    }
+
+    /// When the first one is due, in the past or not.
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        self.rows.first_key_value().map(|(key, _)| key.at)
+    }
+
+    pub(super) fn remove(&mut self, key: DueKey) -> Option<Item> {
+        let item = self.rows.remove(&key)?;
+        self.forget(&item);
+        Some(item)
+    }
+
+    /// Removes the scheduled row of a delivery.
+    pub(super) fn remove_scheduled(&mut self, seq: Seq) -> Option<Item> {
+        if !self.scheduled.contains(&seq) {
+            return None;
+        }
+        let is_it = |(key, item): &(&DueKey, &Item)| key.seq == seq && !item.is_manual();
+        let key = self.rows.iter().find(is_it).map(|(key, _)| *key)?;
+        self.remove(key)
+    }
+
+    /// Removes all that are due and match: only they can be too old, since nothing is due after its end.
+    pub(super) fn take_matching(&mut self, now: Timestamp, matches: impl Fn(&Item) -> bool) -> Vec<Item> {
+        let due = self.rows.range(..=DueKey { at: now, seq: Seq::MAX });
+        let keys: Vec<_> = due.filter(|(_, item)| matches(item)).map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| self.remove(key)).collect()
+    }
+
+    /// After which row to read on, if there is room and something to read.
+    pub(super) fn read_after(&self) -> Option<DueKey> {
+        let known = self.rows.range(..self.known_below).count();
+        (self.known_below != DueKey::END && known <= self.limit / 2).then(|| before(self.known_below))
+    }
+
+    /// A read was asked for.
+    pub(super) const fn reading(&mut self) {
+        self.evicted = None;
+    }
+
+    /// A read ended: everything before `end` was in its picture.
+    pub(super) fn read_to(&mut self, end: DueKey) {
+        let end = self.evicted.take().map_or(end, |first| first.min(end));
+        self.known_below = self.known_below.max(end);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.rows.values()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn forget(&mut self, item: &Item) {
+        match item.delivery.place {
+            Place::Manual { .. } => {}
+            Place::Ready | Place::Due(_) | Place::Lane { .. } => drop(self.scheduled.remove(&item.delivery.id.seq)),
+        }
+    }
+}
+
+/// The key directly before this one.
+const fn before(key: DueKey) -> DueKey {
+    match key.seq.0.checked_sub(1) {
+        Some(seq) => DueKey { at: key.at, seq: Seq(seq) },
+        None => DueKey { at: Timestamp::from_nanos(key.at.as_nanos().saturating_sub(1)), seq: Seq::MAX },
+    }
+}
+
+/// The key directly after this one.
+pub(super) const fn after(key: DueKey) -> DueKey {
+    match key.seq.0.checked_add(1) {
+        Some(seq) => DueKey { at: key.at, seq: Seq(seq) },
+        None => DueKey { at: Timestamp::from_nanos(key.at.as_nanos().saturating_add(1)), seq: Seq(0) },
+    }
+}

@@ -1,0 +1,207 @@
+//! What holds the whole endpoint: status, the receiver's wish to wait, breaker, rate limit; and what outcomes say of it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Waiting;
+use crate::{
+    Breaker, DisableReason, Endpoint, EndpointStatus, Failure, Gate as BreakerGate, Outcome, RateLimit, Seq, SoftState,
+    Timestamp,
+};
+
+/// How long an endpoint waits after our own machine could not send.
+const NOT_SENT_WAIT: Duration = Duration::from_secs(1);
+/// A stored wish to wait is believed only so far ahead: a clock may have been wrong.
+const THROTTLE_MAX: Duration = crate::RETRY_AFTER_MAX;
+
+/// What holds the whole endpoint.
+#[derive(Debug)]
+pub(super) struct Gate {
+    endpoint: Arc<Endpoint>,
+    breaker: Breaker,
+    rate: Option<RateLimit>,
+    rate_refused_until: Option<Timestamp>,
+    throttled_until: Option<Timestamp>,
+    not_sent_until: Option<Timestamp>,
+    failing_since: Option<Timestamp>,
+    failing_max: Duration,
+    /// A disabling is on its way to the store.
+    disabling: bool,
+    /// What the store knows; none if that is uncertain.
+    stored: Option<SoftState>,
+}
+
+impl Gate {
+    pub(super) fn new(endpoint: Arc<Endpoint>, failing_max: Duration, now: Timestamp) -> Self {
+        Self {
+            breaker: Breaker::new(endpoint.policy.breaker),
+            rate: endpoint.spec.rate.map(|rate| RateLimit::new(rate, now)),
+            endpoint,
+            rate_refused_until: None,
+            throttled_until: None,
+            not_sent_until: None,
+            failing_since: None,
+            failing_max,
+            disabling: false,
+            stored: None,
+        }
+    }
+
+    /// What a restart must not forgive. Times are clamped: the clock may have been wrong when they were written.
+    pub(super) fn restore(&mut self, soft: SoftState, running: &[Seq], now: Timestamp) {
+        self.breaker = Breaker::restore(self.endpoint.policy.breaker, soft.breaker, running, now);
+        self.throttled_until = soft.throttled_until.map(|until| until.min(now + THROTTLE_MAX));
+        self.failing_since = soft.failing_since.map(|since| since.min(now));
+        self.stored = Some(soft);
+    }
+
+    /// The record changed. A changed rate is a fresh, empty bucket.
+    pub(super) fn reconfigure(&mut self, endpoint: Arc<Endpoint>, now: Timestamp) {
+        if endpoint.spec.rate != self.endpoint.spec.rate {
+            self.rate = endpoint.spec.rate.map(|rate| RateLimit::new(rate, now));
+            self.rate_refused_until = None;
+        }
+        if endpoint.policy.breaker != self.endpoint.policy.breaker {
+            self.breaker.replace_policy(endpoint.policy.breaker, now);
+        }
+        self.disabling = false;
+        self.endpoint = endpoint;
+    }
+
+    pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// What holds the whole endpoint, but for the number in flight and the rate.
+    pub(super) fn holds(&self, now: Timestamp) -> Option<Waiting> {
+        match self.endpoint.status {
+            EndpointStatus::Active => {}
+            EndpointStatus::Paused => return Some(Waiting::Paused),
+            EndpointStatus::Disabled(reason) => return Some(Waiting::Disabled(reason)),
+        }
+        if self.disabling {
+            return Some(Waiting::Queued);
+        }
+        let waits = self.throttled_until.max(self.not_sent_until);
+        if let Some(until) = waits.filter(|until| now < *until) {
+            return Some(Waiting::ReceiverAskedToWait(until));
+        }
+        match self.breaker.gate(now) {
+            BreakerGate::Pass => None,
+            BreakerGate::Wait(until) => Some(Waiting::BreakerOpen(Some(until))),
+            BreakerGate::Probing => Some(Waiting::BreakerOpen(None)),
+        }
+    }
+
+    /// What the bucket said when it was last asked. It cannot be asked without taking.
+    pub(super) fn rate_holds(&self, now: Timestamp) -> Option<Waiting> {
+        self.rate_refused_until.filter(|until| now < *until).map(Waiting::RateLimited)
+    }
+
+    /// Takes a token, if there is one. Last of all, so that nothing else wastes it.
+    pub(super) fn take_token(&mut self, now: Timestamp) -> bool {
+        match self.rate.as_mut().map(|rate| rate.take(now)) {
+            None | Some(Ok(())) => true,
+            Some(Err(until)) => {
+                self.rate_refused_until = Some(until);
+                false
+            }
+        }
+    }
+
+    pub(super) const fn is_rated(&self) -> bool {
+        self.rate.is_some()
+    }
+
+    /// When the bucket is full again: a new one begins empty, so leaving earlier would take from the endpoint.
+    pub(super) fn full_at(&self) -> Option<Timestamp> {
+        self.rate.as_ref().map(RateLimit::full_at)
+    }
+
+    /// Whether the next attempt is the breaker's probe.
+    pub(super) fn is_probe_due(&self, now: Timestamp) -> bool {
+        self.breaker.is_probe_due(now)
+    }
+
+    /// The probe takes another delivery than the one that failed last, where there is one.
+    pub(super) fn avoided(&self, now: Timestamp) -> Option<Seq> {
+        self.breaker.last_failed().filter(|_| self.is_probe_due(now))
+    }
+
+    pub(super) fn begins(&mut self, seq: Seq, now: Timestamp) {
+        self.breaker.begin(seq, now);
+    }
+
+    /// Our own machine could not send: nothing is held against the endpoint, and all of it waits a little.
+    pub(super) fn was_not_sent(&mut self, seq: Seq, now: Timestamp) {
+        self.breaker.forget(seq, now);
+        self.not_sent_until = Some(now + NOT_SENT_WAIT);
+    }
+
+    /// What an outcome says of the endpoint. Answers whether it is to be disabled.
+    pub(super) fn learn(&mut self, seq: Seq, outcome: &Outcome, now: Timestamp) -> Option<DisableReason> {
+        let failure = match outcome {
+            Outcome::Success { .. } => {
+                self.breaker.succeed(seq, now);
+                self.failing_since = None;
+                return None;
+            }
+            Outcome::Failure(failure) => failure,
+        };
+        match failure {
+            Failure::Blocked(_) | Failure::NotSent(_) => self.breaker.forget(seq, now),
+            _ if failure.speaks_of_endpoint() => self.breaker.fail(seq, now),
+            Failure::Status { .. } | Failure::TimedOut | Failure::Network(_) | Failure::Lost => {
+                self.breaker.answered(seq, now);
+            }
+        }
+        if let Some(wait) = failure.slows_endpoint() {
+            self.throttled_until = self.throttled_until.max(Some(now + wait));
+        }
+        if self.disabling || self.endpoint.status != EndpointStatus::Active {
+            return None;
+        }
+        let failing_since = *self.failing_since.get_or_insert(now);
+        let reason = match failure {
+            Failure::Status { code: 410, .. } => DisableReason::Gone,
+            _ if now.since(failing_since) >= self.failing_max => DisableReason::FailingTooLong,
+            Failure::Status { .. } | Failure::TimedOut | Failure::Network(_) | Failure::Lost => return None,
+            Failure::Blocked(_) | Failure::NotSent(_) => return None,
+        };
+        self.disabling = true;
+        Some(reason)
+    }
+
+    /// The disabling was refused: somebody changed the endpoint meanwhile, and it is judged anew.
+    pub(super) const fn disabling_refused(&mut self) {
+        self.disabling = false;
+    }
+
+    /// What is to be stored along with an outcome, if it changed; `head` alone is no reason.
+    pub(super) fn soft_change(&mut self, head: Seq, head_matters: bool) -> Option<SoftState> {
+        let soft = SoftState {
+            breaker: self.breaker.state(),
+            throttled_until: self.throttled_until,
+            failing_since: self.failing_since,
+            head,
+        };
+        let same = |stored: &SoftState| {
+            stored.breaker == soft.breaker
+                && stored.throttled_until == soft.throttled_until
+                && stored.failing_since == soft.failing_since
+        };
+        let unchanged = self.stored.as_ref().is_some_and(same);
+        (!unchanged || head_matters).then(|| {
+            self.stored = Some(soft.clone());
+            soft
+        })
+    }
+
+    /// What was to be stored was refused, or nobody knows.
+    pub(super) fn soft_uncertain(&mut self) {
+        self.stored = None;
+    }
+
+    pub(super) fn breaker_state(&self) -> crate::BreakerState {
+        self.breaker.state()
+    }
+}

@@ -1,0 +1,433 @@
+//! `PerKey`, `Fifo`: the lanes in memory, each with its true head, and the rotation that finds the others.
+//!
+//! ```text
+//!              ┌──────────── its row comes ◄── Reading ◄── the head ended, the store may hold more
+//!              ▼                                                        ▲
+//!  (unknown) ─► Ready ── starts ──► InFlight ── its end is durable ─────┼── the next one is in memory ──► Ready
+//!                 ▲                    │ failed: Waiting ── due ── starts ──► InFlight
+//!                 └── redriven ─ Held ◄┘ given up, on_exhausted: Hold
+//! ```
+//!
+//! A lane in memory has its head, and only by its end does another delivery become the head. A lane that is not in
+//! memory may have rows in the store, unless a whole rotation has shown that there are none.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::queue::Item;
+use crate::{Delivery, LaneId, LoadId, Seq};
+
+/// Lanes that are read one by one at the same time; beyond that a rotation finds them.
+const READING_MAX: usize = 64;
+
+/// The lanes in memory, and what is known of the others.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    lanes: BTreeMap<LaneId, Lane>,
+    /// Heads that may start, the oldest first.
+    startable: BTreeSet<(Seq, LaneId)>,
+    /// Deliveries in memory, heads and those behind them.
+    deliveries: usize,
+    held: usize,
+    reading: usize,
+    rotation: Rotation,
+    /// Lanes outside memory may have a head that could start: another rotation is needed.
+    left_out: bool,
+    /// Lanes outside memory may have a head that waits or is held.
+    asleep: bool,
+    lanes_max: usize,
+    deliveries_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rotation {
+    Idle,
+    /// Read up to this lane; and whether a lane was left asleep outside memory meanwhile.
+    At(Option<LaneId>, bool),
+}
+
+#[derive(Debug)]
+struct Lane {
+    head: Head,
+    /// What follows the head, without a gap.
+    behind: VecDeque<Item>,
+    /// The store may hold more of this lane, after what is in memory.
+    more: bool,
+    /// The last one in memory.
+    last: Seq,
+    /// The last one that a nudge told of.
+    heard: Seq,
+}
+
+impl Lane {
+    const fn with(head: Head, last: Seq) -> Self {
+        Self { head, behind: VecDeque::new(), more: false, last, heard: Seq(0) }
+    }
+}
+
+#[derive(Debug)]
+enum Head {
+    /// Being read: after this position.
+    Reading(LoadId, Seq),
+    Ready(Item),
+    /// Among the due rows.
+    Waiting(Seq),
+    InFlight(Seq),
+    Held(Delivery),
+}
+
+/// What a lane needs now that its head has ended, or could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing: its next head is in memory, or it has no more.
+    Nothing,
+    /// It left memory.
+    Left,
+    /// Read it after this position, and say so with [`Lanes::reading`].
+    Read(Seq),
+}
+
+/// What became of a nudge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nudged {
+    /// Noted.
+    Noted,
+    /// It is in a lane that is not in memory and may have rows before it: read that lane.
+    ReadLane,
+}
+
+impl Lanes {
+    pub(super) const fn new(lanes_max: usize, deliveries_max: usize) -> Self {
+        Self {
+            lanes: BTreeMap::new(),
+            startable: BTreeSet::new(),
+            deliveries: 0,
+            held: 0,
+            reading: 0,
+            rotation: Rotation::Idle,
+            left_out: true,
+            asleep: false,
+            lanes_max,
+            deliveries_max,
+        }
+    }
+
+    /// A lane whose head an earlier actor sent, and that has not ended.
+    pub(super) fn runs_already(&mut self, lane: LaneId, seq: Seq) {
+        self.lanes.insert(lane, Lane { more: true, ..Lane::with(Head::InFlight(seq), seq) });
+    }
+
+    /// A delivery was added at the end of its lane. `follows`: nothing was added since the nudge before it.
+    pub(super) fn nudged(&mut self, lane: LaneId, seq: Seq, item: Option<Item>, follows: bool) -> Nudged {
+        if !follows {
+            self.missed_something();
+        }
+        let (certain, room) = (self.is_certain(), self.deliveries < self.deliveries_max);
+        if let Some(known) = self.lanes.get_mut(&lane) {
+            known.heard = known.heard.max(seq);
+            if matches!(known.head, Head::Reading(..)) {
+                return Nudged::Noted;
+            }
+            match item.filter(|_| room && !known.more && known.last < seq) {
+                Some(item) => {
+                    known.behind.push_back(item);
+                    known.last = seq;
+                    self.deliveries += 1;
+                }
+                None => known.more |= known.last < seq,
+            }
+            return Nudged::Noted;
+        }
+        if self.room() == 0 || !room || self.reading >= READING_MAX {
+            self.left_out = true;
+            return Nudged::Noted;
+        }
+        match item.filter(|_| certain) {
+            Some(item) => {
+                self.put_head(lane, item, false);
+                Nudged::Noted
+            }
+            None if follows => Nudged::ReadLane,
+            // The rotation that is needed anyway finds it.
+            None => Nudged::Noted,
+        }
+    }
+
+    /// Something was added somewhere, and nobody knows where.
+    pub(super) fn missed_something(&mut self) {
+        self.lanes.values_mut().for_each(|lane| lane.more = true);
+        self.left_out = true;
+    }
+
+    /// A lane is being read.
+    pub(super) fn reading(&mut self, lane: LaneId, load: LoadId, after: Seq) {
+        let known = self.lanes.entry(lane).or_insert_with(|| Lane::with(Head::InFlight(after), after));
+        if !matches!(known.head, Head::Reading(..)) {
+            self.reading += 1;
+        }
+        known.head = Head::Reading(load, after);
+        known.more = false;
+        known.last = known.last.max(after);
+    }
+
+    /// Whether this answer is the one that the lane waits for.
+    pub(super) fn waits_for(&self, lane: LaneId, load: LoadId) -> bool {
+        matches!(self.lanes.get(&lane), Some(Lane { head: Head::Reading(id, _), .. }) if *id == load)
+    }
+
+    /// What was read of a lane: its head, and what follows.
+    pub(super) fn lane_read(&mut self, lane: LaneId, rows: Vec<Item>, is_last: bool) -> (Next, Option<Item>) {
+        let Some(known) = self.lanes.get_mut(&lane) else { return (Next::Nothing, None) };
+        let Head::Reading(_, after) = known.head else { return (Next::Nothing, None) };
+        let read_to = rows.last().map_or(known.last, |row| row.delivery.id.seq);
+        known.more |= !is_last || read_to < known.heard;
+        let mut rows = rows.into_iter();
+        let Some(head) = rows.next() else {
+            if known.more {
+                return (Next::Read(after), None);
+            }
+            self.lanes.remove(&lane);
+            self.reading -= 1;
+            return (Next::Left, None);
+        };
+        self.reading -= 1;
+        let more = known.more;
+        let waits = self.put_head(lane, head, more);
+        if let Some(known) = self.lanes.get_mut(&lane) {
+            for item in rows {
+                known.last = item.delivery.id.seq;
+                known.behind.push_back(item);
+                self.deliveries += 1;
+            }
+        }
+        (Next::Nothing, waits)
+    }
+
+    /// A head that the rotation or the due index found, of a lane that is not in memory. Gives it back if it waits for
+    /// a time, to be put among the due rows. Says false if there is no room.
+    pub(super) fn found(&mut self, item: Item) -> Result<Option<Item>, Full> {
+        let held = item.delivery.is_held();
+        if held && self.held >= self.lanes_max / 2 {
+            self.sleeps_outside();
+            return Ok(None);
+        }
+        // Those that wait have a bound of their own, among the due rows.
+        if self.room() == 0 && item.delivery.due().is_none() {
+            return Err(Full);
+        }
+        Ok(self.put_head(item.delivery.lane, item, true))
+    }
+
+    /// Puts a head into its place; gives it back if it waits for a time.
+    fn put_head(&mut self, lane: LaneId, item: Item, more: bool) -> Option<Item> {
+        let seq = item.delivery.id.seq;
+        let (head, waits) = if item.delivery.is_held() {
+            self.held += 1;
+            (Head::Held(item.delivery), None)
+        } else if item.delivery.due().is_some() {
+            (Head::Waiting(seq), Some(item))
+        } else {
+            self.startable.insert((seq, lane));
+            self.deliveries += 1;
+            (Head::Ready(item), None)
+        };
+        match self.lanes.get_mut(&lane) {
+            Some(known) => {
+                known.head = head;
+                known.more |= more;
+                known.last = known.last.max(seq);
+            }
+            None => drop(self.lanes.insert(lane, Lane { more, ..Lane::with(head, seq) })),
+        }
+        waits
+    }
+
+    /// The oldest head that may start.
+    pub(super) fn take_first(&mut self, may_start: impl Fn(&Item) -> bool) -> Option<Item> {
+        let ready = |(seq, lane): &&(Seq, LaneId)| match self.lanes.get(lane).map(|lane| &lane.head) {
+            Some(Head::Ready(item)) => item.delivery.id.seq == *seq && may_start(item),
+            Some(Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_)) | None => false,
+        };
+        let (seq, lane) = self.startable.iter().find(ready).copied()?;
+        self.startable.remove(&(seq, lane));
+        let known = self.lanes.get_mut(&lane)?;
+        match std::mem::replace(&mut known.head, Head::InFlight(seq)) {
+            Head::Ready(item) => {
+                self.deliveries -= 1;
+                Some(item)
+            }
+            other @ (Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_)) => {
+                known.head = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn count(&self, at_most: usize, may_start: impl Fn(&Item) -> bool) -> usize {
+        let ready = |(_, lane): &&(Seq, LaneId)| match self.lanes.get(lane).map(|lane| &lane.head) {
+            Some(Head::Ready(item)) => may_start(item),
+            Some(Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_)) | None => false,
+        };
+        self.startable.iter().filter(ready).take(at_most).count()
+    }
+
+    /// A head that waited starts, or ends.
+    pub(super) fn starts(&mut self, lane: LaneId, seq: Seq) {
+        if let Some(known) = self.lanes.get_mut(&lane) {
+            known.head = Head::InFlight(seq);
+        }
+    }
+
+    /// A head that was not sent, or failed, or holds: back into its place. Gives it back if it waits for a time.
+    pub(super) fn put_back(&mut self, item: Item) -> Option<Item> {
+        let lane = item.delivery.lane;
+        self.put_head(lane, item, false)
+    }
+
+    /// Whether a delivery waits behind the head of this lane, or may.
+    pub(super) fn has_successor(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_some_and(|known| known.more || !known.behind.is_empty())
+    }
+
+    /// The head ended, and its end is durable: the next one is the head.
+    pub(super) fn head_ended(&mut self, lane: LaneId, seq: Seq) -> Next {
+        let Some(known) = self.lanes.get_mut(&lane) else { return Next::Nothing };
+        match &known.head {
+            Head::InFlight(head) | Head::Waiting(head) if *head == seq => {}
+            Head::Ready(head) if head.delivery.id.seq == seq => {
+                self.startable.remove(&(seq, lane));
+                self.deliveries -= 1;
+            }
+            Head::Held(head) if head.id.seq == seq => self.held -= 1,
+            Head::InFlight(_) | Head::Waiting(_) | Head::Ready(_) | Head::Held(_) | Head::Reading(..) => {
+                return Next::Nothing;
+            }
+        }
+        if let Some(item) = known.behind.pop_front() {
+            self.deliveries -= 1;
+            self.put_head(lane, item, false);
+            return Next::Nothing;
+        }
+        if known.more {
+            return Next::Read(seq);
+        }
+        self.lanes.remove(&lane);
+        Next::Left
+    }
+
+    /// One that does not wait at the head was called off.
+    pub(super) fn remove_behind(&mut self, lane: LaneId, seq: Seq) {
+        let Some(known) = self.lanes.get_mut(&lane) else { return };
+        let before = known.behind.len();
+        known.behind.retain(|item| item.delivery.id.seq != seq);
+        self.deliveries -= before - known.behind.len();
+        if let Head::Reading(..) = known.head {
+            known.more = true;
+        }
+    }
+
+    /// The position of the head, if one is known.
+    pub(super) fn head(&self, lane: LaneId) -> Option<Seq> {
+        match &self.lanes.get(&lane)?.head {
+            Head::Reading(..) => None,
+            Head::Ready(item) => Some(item.delivery.id.seq),
+            Head::Waiting(seq) | Head::InFlight(seq) => Some(*seq),
+            Head::Held(delivery) => Some(delivery.id.seq),
+        }
+    }
+
+    pub(super) fn is_held(&self, lane: LaneId, seq: Seq) -> bool {
+        matches!(self.lanes.get(&lane), Some(Lane { head: Head::Held(head), .. }) if head.id.seq == seq)
+    }
+
+    /// A head that held its lane begins its next life there.
+    pub(super) fn revive(&mut self, item: Item) -> Option<Item> {
+        self.held -= 1;
+        self.put_back(item)
+    }
+
+    pub(super) fn knows(&self, lane: LaneId) -> bool {
+        self.lanes.contains_key(&lane)
+    }
+
+    /// A head that waits had to leave memory, and its lane with it.
+    pub(super) fn evict(&mut self, lane: LaneId) {
+        if let Some(known) = self.lanes.remove(&lane) {
+            self.deliveries -= known.behind.len();
+        }
+        self.sleeps_outside();
+    }
+
+    /// Somebody changed a lane that is not in memory, or a head that is needed was found nowhere: look at all again.
+    pub(super) const fn look_again(&mut self) {
+        self.left_out = true;
+    }
+
+    pub(super) const fn sleeps_outside(&mut self) {
+        self.asleep = true;
+        if let Rotation::At(_, asleep) = &mut self.rotation {
+            *asleep = true;
+        }
+    }
+
+    /// After which lane to read on, and how many, if a rotation is needed and there is room for what it finds.
+    pub(super) fn rotate(&mut self) -> Option<(Option<LaneId>, usize)> {
+        let room = self.room();
+        if room < (self.lanes_max / 4).max(1) {
+            return None;
+        }
+        match self.rotation {
+            Rotation::Idle if !self.left_out => None,
+            Rotation::Idle => {
+                self.left_out = false;
+                self.rotation = Rotation::At(None, false);
+                Some((None, room))
+            }
+            Rotation::At(after, _) => Some((after, room)),
+        }
+    }
+
+    /// How far the rotation has come.
+    pub(super) const fn rotated_to(&mut self, lane: LaneId) {
+        if let Rotation::At(after, _) = &mut self.rotation {
+            *after = Some(lane);
+        }
+    }
+
+    /// The rotation has seen every lane.
+    pub(super) const fn rotated(&mut self) {
+        if let Rotation::At(_, asleep) = self.rotation {
+            self.asleep = asleep;
+        }
+        self.rotation = Rotation::Idle;
+    }
+
+    /// Heads in memory that may start, the first.
+    pub(super) fn first(&self) -> Option<&Item> {
+        let (_, lane) = self.startable.first()?;
+        match &self.lanes.get(lane)?.head {
+            Head::Ready(item) => Some(item),
+            Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_) => None,
+        }
+    }
+
+    pub(super) fn ready(&self) -> usize {
+        self.startable.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Lanes that may still be taken in. Those that wait, hold or are in flight have bounds of their own.
+    fn room(&self) -> usize {
+        self.lanes_max.saturating_sub(self.startable.len() + self.reading)
+    }
+
+    const fn is_certain(&self) -> bool {
+        !self.left_out && !self.asleep && matches!(self.rotation, Rotation::Idle)
+    }
+}
+
+/// There is no room for another lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;

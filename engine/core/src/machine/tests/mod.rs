@@ -1,0 +1,5 @@
+//! The machine without a runtime, a clock or a store: by hand, and in a small world where every answer comes late.
+
+mod by_hand;
+mod model;
+mod world;
