@@ -100,18 +100,16 @@ impl View<'_> {
             let found = self.scan(Partition::LASTING, &from, &end, limit)?;
             let found = found.iter().map(|(key, value)| rows::decode_due(of, generation, &key[prefix.len()..], value));
             let mut found = found.collect::<Result<Vec<_>, _>>()?;
-            if found.len() < limit.get() {
-                return Ok((found, true));
-            }
-            let beyond = found.pop();
-            let parted = beyond.as_ref().map(time_and_position);
-            let whole = found.iter().rposition(|row| Some(time_and_position(row)) != parted).map_or(0, |last| last + 1);
-            match whole {
-                0 => limit = limit.saturating_add(limit.get()),
-                whole => {
+            let exhausted = found.len() < limit.get();
+            let Some(beyond) = found.get(rows.get()).map(moment) else { return Ok((found, true)) };
+            let whole = found[..rows.get()].iter().rposition(|row| moment(row) != beyond).map(|last| last + 1);
+            match whole.or_else(|| found.iter().position(|row| moment(row) != beyond)) {
+                Some(whole) => {
                     found.truncate(whole);
                     return Ok((found, false));
                 }
+                None if exhausted => return Ok((found, true)),
+                None => limit = limit.saturating_add(limit.get()),
             }
         }
     }
@@ -160,6 +158,7 @@ fn ready(of: EndpointId, generation: Generation, found: &[(Bytes, Bytes)]) -> Re
     found.iter().map(|(key, value)| rows::decode_ready(of, generation, &key[prefix..], value)).collect()
 }
 
-fn time_and_position(delivery: &Delivery) -> DueKey {
+/// When a delivery is due, and where it stands.
+fn moment(delivery: &Delivery) -> DueKey {
     DueKey { at: delivery.due().unwrap_or(DueKey::START.at), seq: delivery.id.seq }
 }
