@@ -26,7 +26,7 @@ pub(crate) struct IdHasher(u64);
 
 impl IdHasher {
     const fn mix(&mut self, word: u64) {
-        let wide = (self.0 ^ word) as u128 * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let wide = (self.0 ^ word) as u128 * 0x9e37_79b9_7f4a_7c15;
         self.0 = (wide as u64) ^ ((wide >> 64) as u64);
     }
 }
