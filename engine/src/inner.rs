@@ -164,7 +164,8 @@ impl Inner {
 
     /// How an endpoint is delivered to: its own settings over its application's over the engine's.
     pub(crate) fn policy(&self, owner: &Application, spec: &EndpointSpec) -> DeliveryPolicy {
-        DeliveryPolicy::default().with(&self.defaults).with(&owner.spec.delivery).with(&spec.delivery)
+        let policy = DeliveryPolicy::default().with(&self.defaults).with(&owner.spec.delivery).with(&spec.delivery);
+        DeliveryPolicy { rate: spec.rate.or(owner.spec.rate), ..policy }
     }
 
     pub(crate) fn notices(&self) -> Notices {

@@ -7,7 +7,7 @@ use postrider_storage::StoreError;
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::inner::Inner;
+use crate::{inner::Inner, store_call::answer_of};
 
 /// Rows in one piece.
 const PIECE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
@@ -46,7 +46,7 @@ enum Purged {
 impl Inner {
     async fn purge_some(&self) -> Result<Purged, StoreError> {
         let store = self.store.opened().await;
-        let endpoints = store.reads().cut_off(AT_ONCE).await?;
+        let endpoints = answer_of("read what was cut off", store.reads().cut_off(AT_ONCE)).await?;
         drop(store);
         if endpoints.is_empty() {
             return Ok(Purged::Nothing);

@@ -54,7 +54,8 @@ impl Inner {
         for endpoint in occupied {
             self.with_known_slot(endpoint, |slot| slot.post(Input::Quiesced));
         }
-        while !self.is_settled() {
+        // Without a store no outcome can be kept, and nobody need wait for it.
+        while self.store.get().is_ok() && !self.is_settled() {
             if timeout_at(deadline, self.directory.settled.notified()).await.is_err() {
                 return;
             }

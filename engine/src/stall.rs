@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     CommitError, Notice,
-    catch::catch,
+    catch::{Panicked, catch},
     commit_queue::Answer,
     committer::{Committer, InHand},
     endpoint_actor::EndpointMsg,
@@ -75,9 +75,9 @@ impl Committer {
     /// Reads first: a store that opens but cannot be read is let go of again.
     async fn open(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
-        let panicked = |panic| Err(StoreError::new(StoreErrorKind::Unavailable, "open the store", panic));
-        let store = catch(self.opener.open()).await.unwrap_or_else(panicked)?;
-        let tables = Registry::read(store.reads()).await?;
+        // Opening may take its time: what was written since the last good moment is read and written anew.
+        let store = catch(self.opener.open()).await.map_err(panicked)??;
+        let tables = catch(Registry::read(store.reads())).await.map_err(panicked)??;
         inner.registry.replace(tables);
         inner.forget_wakes();
         inner.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -107,6 +107,10 @@ impl Committer {
         }
         self.inner.commits.waiting().push_back_own(kept.into_iter());
     }
+}
+
+fn panicked(panic: Panicked) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "open the store", panic)
 }
 
 impl Inner {

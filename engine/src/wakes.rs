@@ -16,7 +16,7 @@ use postrider_core::{
 use postrider_storage::StoreError;
 use tokio::{sync::Notify, time::sleep};
 
-use crate::{commit_queue::Answer, inner::Inner};
+use crate::{commit_queue::Answer, inner::Inner, store_call::answer_of};
 
 /// After a read that failed; the committer opens the store anew meanwhile.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -146,11 +146,15 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let store = self.store.opened().await;
         let opened = self.wakes.begin_reading();
-        let rows = store.reads().wakes(after, until, limit).await?;
-        let then = match rows.len() < limit.get() {
-            true => store.reads().wakes(rows.last().copied().or(after), Timestamp::MAX, NonZeroUsize::MIN).await?,
-            false => Vec::new(),
+        let read = async {
+            let rows = store.reads().wakes(after, until, limit).await?;
+            let then = match rows.len() < limit.get() {
+                true => store.reads().wakes(rows.last().copied().or(after), Timestamp::MAX, NonZeroUsize::MIN).await?,
+                false => Vec::new(),
+            };
+            Ok((rows, then))
         };
+        let (rows, then) = answer_of("read who is to be woken", read).await?;
         drop(store);
         if self.wakes.fence().opened != opened {
             return Ok(());

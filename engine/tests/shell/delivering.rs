@@ -205,6 +205,38 @@ async fn a_retry_in_a_while_holds_no_actor_and_comes_all_the_same() -> Result<()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_receiver_that_asks_to_be_left_alone_is_left_alone() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([Reply::With(429, "retry-after", "120")]);
+    let engine = start(MemoryStore::new(), &receiver, hook()).await?;
+    let began = Instant::now();
+    engine.publish("acme", event("1")).await?;
+    receiver.wait_for(1).await;
+    sleep(Duration::from_secs(1)).await;
+    engine.publish("acme", event("2")).await?;
+    let state = engine.endpoints("acme").state("hook").await?;
+    assert!(matches!(state.waiting, Some(Waiting::ReceiverAskedToWait(_))), "{state:?}");
+    receiver.wait_for(2).await;
+    assert!(began.elapsed() >= Duration::from_secs(120), "{:?}", began.elapsed());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_applications_rate_limits_endpoints_that_set_none() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let engine = start(MemoryStore::new(), &receiver, hook()).await?;
+    let slow = Rate::per_second(NonZeroU32::MIN);
+    engine.applications().update("acme", |spec| spec.rate = Some(slow)).await?;
+    engine.endpoints("acme").upsert("hook", hook()).await?;
+    let began = Instant::now();
+    for _ in 0..5 {
+        engine.publish("acme", event("{}")).await?;
+    }
+    receiver.wait_for(5).await;
+    assert!(began.elapsed() >= Duration::from_millis(3999), "{:?}", began.elapsed());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_rate_is_kept() -> Result<(), Failed> {
     let receiver = always_ok();
     let engine = start(MemoryStore::new(), &receiver, hook().rate(Rate::per_second(NonZeroU32::MIN))).await?;

@@ -6,7 +6,7 @@ use postrider::{
     CommitError, EngineState, Notice, PageRequest, PublishError, RetryPolicy,
     storage::{
         Fjall, MemoryStore, OpenStore,
-        testing::{Fault, Faulty, InTempDir},
+        testing::{Fault, Faulty, InTempDir, ReadFault},
     },
     testing::{Reply, ScriptedTransport},
 };
@@ -203,5 +203,89 @@ async fn deliveries_of_all_endpoints_go_on_after_a_stall() -> Result<(), Failed>
     }
     sleep(Duration::from_secs(120)).await;
     assert_eq!((receiver.count(), engine.health().active_endpoints), (105, 0), "each once, and no actor is left over");
+    let text = engine.metrics().encode();
+    assert!(text.contains("postrider_permits_free 4096") && text.contains("postrider_permits_waiting 0"), "{text}");
     Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn permits_that_were_waited_for_when_the_store_failed_are_not_lost() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new(vec![Reply::After(Duration::from_secs(3)); 100]);
+    let store = Knobbed::new(MemoryStore::new());
+    let two = std::num::NonZeroUsize::MIN.saturating_add(1);
+    let builder = postrider::Engine::builder(store.clone(), receiver.clone());
+    let engine = builder.limits(|limits| limits.in_flight_requests = two).start().await?;
+    engine.applications().upsert("acme", postrider::ApplicationSpec::new("Acme")).await?;
+    for n in 0..10 {
+        engine.endpoints("acme").upsert(format!("hook-{n}"), hook()).await?;
+    }
+    let mut notices = engine.notices();
+    engine.publish("acme", event("1")).await?;
+    receiver.wait_for(2).await;
+    for _ in 0..3 {
+        Knobs::set(&store.knobs.panics);
+        assert!(engine.publish("acme", event("2")).await.is_err());
+        notice(&mut notices, resumed).await?;
+        sleep(Duration::from_secs(4)).await;
+    }
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(receiver.count(), 10, "all others had their turn");
+    let text = engine.metrics().encode();
+    assert!(text.contains("postrider_permits_free 2") && text.contains("postrider_permits_waiting 0"), "{text}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_hangs_or_makes_no_sense_costs_time_and_nothing_else() -> Result<(), Failed> {
+    // The start reads applications and endpoints; the ninth read is that of an event, which is given up if it makes no
+    // sense.
+    for (fault, last) in [(ReadFault::Refuse, 10), (ReadFault::Hang, 10), (ReadFault::Corrupt, 8)] {
+        for at in 3..=last {
+            let receiver = ScriptedTransport::new([503_u16]);
+            let store = MemoryStore::new();
+            start(store.clone(), &receiver, hook()).await?.shutdown(Duration::from_secs(1)).await;
+            let opener = Faulty::new(store.clone(), []).reads([(at, fault)]);
+            let engine = postrider::Engine::builder(opener, receiver.clone()).start().await?;
+            let receipt = loop {
+                match engine.publish("acme", event("1").idempotency_key("k")).await {
+                    Ok(receipt) => break receipt,
+                    Err(_) => sleep(Duration::from_secs(1)).await,
+                }
+            };
+            receiver.wait_for(2).await;
+            sleep(Duration::from_secs(60)).await;
+            assert_eq!(receiver.count(), 2, "{fault:?} at {at}");
+            engine.shutdown(Duration::from_secs(10)).await;
+            let again = postrider::Engine::builder(store, receiver.clone()).start().await?;
+            let attempts = again.events("acme").attempts(receipt.event).await?;
+            assert_eq!(attempts.len(), 2, "{fault:?} at {at}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_read_any_more_is_given_up() -> Result<(), Failed> {
+    let retry = RetryPolicy::delays([Duration::from_secs(60)]);
+    // One of these reads is that of its event, and makes no sense.
+    for at in 5..20 {
+        let opener = Faulty::new(MemoryStore::new(), []).reads([(at, ReadFault::Corrupt)]);
+        let builder = postrider::Engine::builder(opener, ScriptedTransport::new([503_u16]));
+        // No event is in memory.
+        let builder = builder.limits(|limits| (limits.payload_bytes_in_memory, limits.window.event_bytes) = (0, 0));
+        let engine = builder.start().await?;
+        engine.applications().upsert("acme", postrider::ApplicationSpec::new("Acme")).await?;
+        engine.endpoints("acme").upsert("hook", hook().retry(retry.clone())).await?;
+        let mut notices = engine.notices();
+        engine.publish("acme", event("1")).await?;
+        let gave_up = notice(&mut notices, |notice| match notice {
+            Notice::DeadLettered { reason, .. } => Some(reason),
+            _ => None,
+        });
+        if let Ok(Ok(reason)) = timeout(Duration::from_secs(600), gave_up).await {
+            assert_eq!(reason, postrider::GiveUpReason::Unreadable);
+            return Ok(());
+        }
+    }
+    Err("no read was that of the event".into())
 }
