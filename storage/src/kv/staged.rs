@@ -234,3 +234,6 @@ impl StagedRows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
