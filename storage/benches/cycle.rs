@@ -28,7 +28,7 @@ fn main() -> Result<(), Failed> {
     let wanted = arguments.first().map(String::as_str);
     let deliveries = arguments.get(1).map_or(Ok(50_000), |number| number.parse())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let mut measure = |name: &str, opener: &dyn OpenStore| match wanted {
+    let measure = |name: &str, opener: &dyn OpenStore| match wanted {
         Some(wanted) if wanted != name => Ok(()),
         Some(_) | None => runtime.block_on(cycle(name, opener, deliveries)),
     };

@@ -49,3 +49,6 @@ impl Cache {
         self.put(Bytes::copy_from_slice(row), value.map(Bytes::copy_from_slice));
     }
 }
+
+#[cfg(test)]
+mod tests;

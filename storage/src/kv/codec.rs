@@ -65,3 +65,6 @@ impl postcard::ser_flavors::Flavor for Appender<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

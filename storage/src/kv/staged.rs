@@ -76,11 +76,12 @@ impl<'a> Staged<'a> {
         }
     }
 
-    /// The rows to write, each once.
+    /// The rows to write, each once, in their order: neighbours are looked for and inserted one after another.
     pub(super) fn into_rows(self) -> StagedRows {
-        StagedRows(
-            self.entries.into_iter().filter(|entry| !entry.replaced).map(|entry| (entry.row, entry.value)).collect(),
-        )
+        let entries = self.entries.into_iter().filter(|entry| !entry.replaced);
+        let mut rows: Vec<_> = entries.map(|entry| (entry.row, entry.value)).collect();
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        StagedRows(rows)
     }
 
     /// The value as it will be.
@@ -216,11 +217,11 @@ pub(super) struct StagedRows(Vec<(Bytes, Option<Bytes>)>);
 impl StagedRows {
     /// As a backend takes them.
     pub(super) fn to_write(&self) -> Vec<Row> {
-        let split = |row: &Bytes| {
+        let to_write = |(row, value): &(Bytes, Option<Bytes>)| {
             let partition = row.first_chunk().map_or(0, |partition| u32::from_be_bytes(*partition));
-            (Partition(partition), row.slice(PARTITION_BYTES..))
+            (Partition(partition), row.slice(PARTITION_BYTES..), value.clone())
         };
-        self.0.iter().map(|(row, value)| (split(row).0, split(row).1, value.clone())).collect()
+        self.0.iter().map(to_write).collect()
     }
 
     /// They are stored.
@@ -234,3 +235,6 @@ impl StagedRows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
