@@ -36,7 +36,9 @@ async fn no_change_is_lost_when_many_change_one_endpoint() -> Result<(), Failed>
         endpoints.update("hook", change)
     };
     let (a, b, c) = tokio::join!(add("a"), add("b"), add("c"));
-    (a?, b?, c?);
+    a?;
+    b?;
+    c?;
     let mut types = endpoints.get("hook")?.spec.event_types.clone();
     types.sort();
     assert_eq!(types.iter().map(|name| &**name).collect::<Vec<_>>(), ["a", "b", "c"]);
