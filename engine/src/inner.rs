@@ -7,7 +7,7 @@ use std::{
 
 use postrider_core::{
     Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, EndpointId, EndpointSpec,
-    GroupLimits, InvalidEndpoint, SplitMix, TargetRules,
+    Found, GroupLimits, InvalidEndpoint, Rows, SplitMix, StoredEvent, TargetRules,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
@@ -166,6 +166,17 @@ impl Inner {
     pub(crate) fn policy(&self, owner: &Application, spec: &EndpointSpec) -> DeliveryPolicy {
         let policy = DeliveryPolicy::default().with(&self.defaults).with(&owner.spec.delivery).with(&spec.delivery);
         DeliveryPolicy { rate: spec.rate.or(owner.spec.rate), ..policy }
+    }
+
+    /// What was read, with as many events as the budget for payloads allows; the others are read again for their attempt.
+    pub(crate) fn within_budget(&self, found: Found) -> Found {
+        let Found::Rows(Rows { rows, is_last }) = found else { return found };
+        let leased = |event: Arc<StoredEvent>| {
+            let lease = self.payloads.lease(event.event.payload.len())?;
+            Some(Arc::new(StoredEvent { lease, ..(*event).clone() }))
+        };
+        let rows = rows.into_iter().map(|(delivery, event)| (delivery, event.and_then(leased))).collect();
+        Found::Rows(Rows { rows, is_last })
     }
 
     pub(crate) fn notices(&self) -> Notices {

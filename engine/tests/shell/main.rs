@@ -6,5 +6,6 @@ mod ending;
 mod load;
 mod publishing;
 mod records;
+mod sendable;
 mod stalling;
 mod support;
