@@ -46,7 +46,7 @@ enum Purged {
 impl Inner {
     async fn purge_some(&self) -> Result<Purged, StoreError> {
         let store = self.store.opened().await;
-        let endpoints = answer_of("read what was cut off", store.reads().cut_off(AT_ONCE)).await?;
+        let endpoints = answer_of("read what was cut off", async { store.reads().cut_off(AT_ONCE).await }).await?;
         drop(store);
         if endpoints.is_empty() {
             return Ok(Purged::Nothing);

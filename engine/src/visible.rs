@@ -118,12 +118,8 @@ impl Inner {
     fn configured(self: &Arc<Self>, endpoint: &Endpoint, effect: &Effect) {
         let id = endpoint.id;
         let Effect::Routed(routing) = effect else { return };
-        let is_released = self.is_released_by(endpoint);
         let before = self.registry.put_endpoint(endpoint.clone(), *routing);
         self.told_of(id);
-        if is_released {
-            self.look_after(&[id]);
-        }
         let is_new = before.is_none_or(|before| before.status != endpoint.status);
         let Some(reason) = disabled_by_engine(endpoint.status).filter(|_| is_new) else { return };
         let Some(about) = self.about(id) else { return };

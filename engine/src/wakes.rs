@@ -99,7 +99,7 @@ impl Wakes {
 #[derive(Debug, Default)]
 pub(crate) struct WakeChanges {
     pub(crate) writes: Vec<Write>,
-    /// For whom a row is written because of an accept.
+    /// For whom a row is written because of work.
     pub(crate) woken: Vec<EndpointId>,
     /// Times of rows that actors leave behind.
     pub(crate) left_behind: Vec<Timestamp>,
@@ -243,12 +243,13 @@ impl Inner {
     }
 
     /// Whether a change lets a queue go on that was held: whoever was held may have left without a wake row.
-    pub(crate) fn is_released_by(&self, changed: &Endpoint) -> bool {
+    fn is_released_by(&self, changed: &Endpoint) -> bool {
         let known = self.registry.endpoint(changed.id);
         changed.status == EndpointStatus::Active && known.is_some_and(|known| known.status != EndpointStatus::Active)
     }
 
-    /// Whoever got a wake row and no work, because the batch was refused: an actor looks, and takes the row away.
+    /// Whoever got a wake row and nothing in its slot: a queue that goes on again is looked at; and if the batch was refused,
+    /// the row is taken away.
     pub(crate) fn look_after(self: &Arc<Self>, woken: &[EndpointId]) {
         for endpoint in woken {
             self.with_known_slot(*endpoint, |slot| match slot.is_occupied() {

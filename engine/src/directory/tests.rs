@@ -80,3 +80,19 @@ async fn the_end_of_one_actor_is_no_concern_of_its_neighbours() -> Result<(), Fa
     receiver.wait_for(80).await;
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_actor_of_a_deleted_endpoint_ends() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new(vec![Reply::After(Duration::from_secs(5)); 2]);
+    let (engine, endpoints) = engine_with(&receiver, &[OrderingMode::Concurrent; 2]).await?;
+    engine.publish("acme", Event::new("t", "1")).await?;
+    receiver.wait_for(2).await;
+    engine.endpoints("acme").delete(endpoints[0]).await?;
+    sleep(Duration::from_millis(1)).await;
+    let children = |supervisor: &ractor::ActorRef<_>| supervisor.get_children().len();
+    let up = || engine.owner.inner.directory.supervisors().iter().map(children).sum::<usize>();
+    assert_eq!(up(), 1);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((up(), receiver.count()), (0, 2));
+    Ok(())
+}

@@ -277,6 +277,29 @@ async fn hanging_endpoints_do_not_hold_up_a_healthy_one() -> Result<(), Failed> 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_permit_that_comes_too_late_is_given_to_the_next() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([Reply::After(Duration::from_secs(4))]);
+    let builder = postrider::Engine::builder(MemoryStore::new(), receiver.clone());
+    let one = std::num::NonZeroUsize::MIN;
+    let engine = builder.limits(|limits| limits.in_flight_requests = one).start().await?;
+    engine.applications().upsert("acme", postrider::ApplicationSpec::new("Acme")).await?;
+    for uid in ["first", "second"] {
+        engine.endpoints("acme").upsert(uid, hook().event_types([uid])).await?;
+    }
+    engine.publish("acme", Event::new("first", "1")).await?;
+    receiver.wait_for(1).await;
+    engine.publish("acme", Event::new("second", "2")).await?;
+    sleep(Duration::from_secs(1)).await;
+    // It waits for the only permit, and does not need it any more when it comes.
+    engine.endpoints("acme").pause("second").await?;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(receiver.count(), 1);
+    engine.publish("acme", Event::new("first", "3")).await?;
+    assert_eq!(receiver.wait_for(2).await[1].body, "3");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_endpoint_leaves_and_goes_on_when_it_is_resumed() -> Result<(), Failed> {
     let receiver = always_ok();
     let engine = start(MemoryStore::new(), &receiver, hook()).await?;

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use postrider::{
-    Engine, PageRequest, RetryPolicy,
+    Engine, OnExhausted, OrderingMode, PageRequest, RetryPolicy,
     storage::{Fjall, MemoryStore, testing::InTempDir},
     testing::{Reply, ScriptedTransport},
 };
@@ -48,6 +48,22 @@ async fn what_is_in_flight_ends_and_is_stored_within_the_grace() -> Result<(), F
     sleep(Duration::from_secs(60)).await;
     assert_eq!(receiver.count(), 2);
     assert_eq!(again.events("acme").attempts(receipt.event).await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_new_is_sent_during_shutdown() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new(vec![Reply::After(Duration::from_secs(5)); 3]);
+    let fifo = OrderingMode::Fifo(OnExhausted::Continue);
+    let engine = start(MemoryStore::new(), &receiver, hook().ordering(fifo)).await?;
+    for _ in 0..3 {
+        engine.publish("acme", event("1")).await?;
+    }
+    receiver.wait_for(1).await;
+    let began = Instant::now();
+    engine.shutdown(Duration::from_secs(60)).await;
+    assert_eq!(receiver.count(), 1);
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     Ok(())
 }
 

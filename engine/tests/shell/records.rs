@@ -210,6 +210,7 @@ async fn a_lost_answer_to_a_configuration_change_stops_no_publish() -> Result<()
     Knobs::set(&store.knobs.loses);
     assert!(engine.endpoints("acme").upsert("second", hook()).await.is_err(), "its answer was lost");
     notice(&mut notices, resumed).await?;
+    assert!(engine.endpoints("acme").get("second").is_ok(), "it is stored, and known");
     assert_eq!(engine.publish("acme", event("1")).await?.deliveries, 2);
     receiver.wait_for(2).await;
     Ok(())

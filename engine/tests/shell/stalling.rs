@@ -236,6 +236,19 @@ async fn permits_that_were_waited_for_when_the_store_failed_are_not_lost() -> Re
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_in_a_read_is_a_failure_of_the_store() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &receiver, hook()).await?;
+    let mut notices = engine.notices();
+    Knobs::set(&store.knobs.reads_panic);
+    engine.publish("acme", event("1")).await?;
+    notice(&mut notices, resumed).await?;
+    receiver.wait_for(1).await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_read_that_fails_hangs_or_makes_no_sense_costs_time_and_nothing_else() -> Result<(), Failed> {
     // The start reads applications and endpoints; the ninth read is that of an event, which is given up if it makes no
     // sense.

@@ -75,6 +75,10 @@ pub(crate) struct Knobs {
     pub(crate) hangs: AtomicBool,
     /// The next commit is stored, and its answer is an error.
     pub(crate) loses: AtomicBool,
+    /// The next read panics.
+    pub(crate) reads_panic: AtomicBool,
+    /// How long a commit takes, in milliseconds.
+    pub(crate) commit_millis: AtomicU64,
     /// How often it was opened.
     pub(crate) opened: AtomicU64,
     /// Stores that are open now.
@@ -148,6 +152,10 @@ impl Store for KnobbedStore {
         if self.knobs.fails.load(Ordering::SeqCst) {
             return Err(failed());
         }
+        let takes = self.knobs.commit_millis.load(Ordering::SeqCst);
+        if takes > 0 {
+            tokio::time::sleep(Duration::from_millis(takes)).await;
+        }
         let verdicts = self.inner.commit(Arc::clone(&group), durability).await?;
         self.note_wakes(&group, &verdicts);
         if taken(&self.knobs.hangs) {
@@ -157,6 +165,7 @@ impl Store for KnobbedStore {
     }
 
     fn reads(&self) -> &dyn Reads {
+        assert!(!self.knobs.reads_panic.swap(false, Ordering::SeqCst), "a planned panic in a read");
         self.inner.reads()
     }
 }
