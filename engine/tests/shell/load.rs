@@ -42,10 +42,16 @@ impl Transport for Ledger {
     }
 }
 
-async fn load(store: impl OpenStore, endpoints: usize, ordering: OrderingMode) -> Result<(), Failed> {
-    let events = std::env::var("POSTRIDER_LOAD_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
+/// How long an actor stays when there is nothing to do.
+const STAYS: Duration = Duration::from_secs(10);
+/// It leaves whenever it has nothing to do, and comes back in the next moment.
+const LEAVES: Duration = Duration::from_micros(1);
+
+async fn load(store: impl OpenStore, endpoints: usize, ordering: OrderingMode, linger: Duration) -> Result<(), Failed> {
+    let events = std::env::var("POSTRIDER_LOAD_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(5_000);
     let ledger = Ledger::default();
-    let engine = Engine::builder(store, ledger.clone()).start().await?;
+    let builder = Engine::builder(store, ledger.clone()).limits(|limits| limits.window.linger = linger);
+    let engine = builder.start().await?;
     for n in 0..endpoints {
         let application = format!("app-{n}");
         engine.applications().upsert(application.clone(), ApplicationSpec::new("Load")).await?;
@@ -107,23 +113,90 @@ fn fjall() -> impl OpenStore {
 }
 
 macro_rules! loads {
-    ($($name:ident: $store:expr, $endpoints:expr, $ordering:expr;)+) => { $(
+    ($($name:ident: $store:expr, $endpoints:expr, $ordering:expr, $linger:expr;)+) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() -> Result<(), Failed> {
-            load($store, $endpoints, $ordering).await
+            load($store, $endpoints, $ordering, $linger).await
         }
     )+ };
 }
 
 loads! {
-    memory_concurrent_one_endpoint: MemoryStore::new(), 1, OrderingMode::Concurrent;
-    memory_concurrent_a_hundred: MemoryStore::new(), 100, OrderingMode::Concurrent;
-    memory_per_key_one_endpoint: MemoryStore::new(), 1, PER_KEY;
-    memory_per_key_a_hundred: MemoryStore::new(), 100, PER_KEY;
-    memory_fifo_one_endpoint: MemoryStore::new(), 1, FIFO;
-    fjall_concurrent_one_endpoint: fjall(), 1, OrderingMode::Concurrent;
-    fjall_concurrent_a_hundred: fjall(), 100, OrderingMode::Concurrent;
-    fjall_per_key_one_endpoint: fjall(), 1, PER_KEY;
-    fjall_per_key_a_hundred: fjall(), 100, PER_KEY;
-    fjall_fifo_one_endpoint: fjall(), 1, FIFO;
+    memory_concurrent_one_endpoint: MemoryStore::new(), 1, OrderingMode::Concurrent, STAYS;
+    memory_concurrent_a_hundred: MemoryStore::new(), 100, OrderingMode::Concurrent, STAYS;
+    memory_per_key_one_endpoint: MemoryStore::new(), 1, PER_KEY, STAYS;
+    memory_per_key_a_hundred: MemoryStore::new(), 100, PER_KEY, STAYS;
+    memory_fifo_one_endpoint: MemoryStore::new(), 1, FIFO, STAYS;
+    fjall_concurrent_one_endpoint: fjall(), 1, OrderingMode::Concurrent, STAYS;
+    fjall_concurrent_a_hundred: fjall(), 100, OrderingMode::Concurrent, STAYS;
+    fjall_per_key_one_endpoint: fjall(), 1, PER_KEY, STAYS;
+    fjall_per_key_a_hundred: fjall(), 100, PER_KEY, STAYS;
+    fjall_fifo_one_endpoint: fjall(), 1, FIFO, STAYS;
+    memory_actors_come_and_go: MemoryStore::new(), 20, OrderingMode::Concurrent, LEAVES;
+    memory_lanes_come_and_go: MemoryStore::new(), 20, PER_KEY, LEAVES;
+    memory_queues_come_and_go: MemoryStore::new(), 20, FIFO, LEAVES;
+    fjall_actors_come_and_go: fjall(), 20, OrderingMode::Concurrent, LEAVES;
+    fjall_lanes_come_and_go: fjall(), 20, PER_KEY, LEAVES;
+}
+
+/// Dropped in the middle of everything, as in a crash, again and again: what was acknowledged arrives all the same.
+async fn crashes(store: impl OpenStore + Clone, ordering: OrderingMode) -> Result<(), Failed> {
+    const ENDPOINTS: usize = 10;
+    let ledger = Ledger::default();
+    let mut acknowledged = 0_u64;
+    for round in 0..5 {
+        let builder = Engine::builder(store.clone(), ledger.clone());
+        let engine = builder.limits(|limits| limits.window.linger = LEAVES).start().await?;
+        for n in 0..ENDPOINTS {
+            let application = format!("app-{n}");
+            engine.applications().upsert(application.clone(), ApplicationSpec::new("Load")).await?;
+            let mut spec = hook().ordering(ordering);
+            spec.url = format!("https://receiver.example/{n}");
+            engine.endpoints(application.as_str()).upsert("hook", spec).await?;
+        }
+        let publish = |publisher: usize| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let application = format!("app-{}", publisher % ENDPOINTS);
+                let mut accepted = 0_u64;
+                for n in 0..200 {
+                    let event =
+                        Event::new("t", format!("{publisher} {round}{n:03}")).ordering_key(format!("{publisher}"));
+                    accepted += u64::from(engine.publish(application.as_str(), event).await.is_ok());
+                }
+                accepted
+            })
+        };
+        for publisher in (0..PUBLISHERS).map(publish).collect::<Vec<_>>() {
+            acknowledged += publisher.await?;
+        }
+        drop(engine);
+    }
+    let last = Engine::builder(store, ledger.clone()).start().await?;
+    let distinct = || {
+        let came = ledger.0.lock().unwrap_or_else(PoisonError::into_inner);
+        came.values().map(|numbers| numbers.iter().collect::<std::collections::BTreeSet<_>>().len() as u64).sum::<u64>()
+    };
+    let patience = Instant::now() + Duration::from_secs(60);
+    while distinct() < acknowledged && Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(distinct(), acknowledged, "every acknowledged event arrives");
+    last.shutdown(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_crashes_lose_nothing() -> Result<(), Failed> {
+    crashes(MemoryStore::new(), OrderingMode::Concurrent).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_crashes_lose_nothing_of_lanes() -> Result<(), Failed> {
+    crashes(MemoryStore::new(), PER_KEY).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fjall_crashes_lose_nothing() -> Result<(), Failed> {
+    crashes(Arc::new(fjall()), OrderingMode::Concurrent).await
 }
