@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BreakerPolicy, InvalidEndpoint, RetryOn, RetryPolicy, SignatureStyle};
+use crate::{BreakerPolicy, InvalidEndpoint, Rate, RetryOn, RetryPolicy, SignatureStyle};
 
 const MAX_IN_FLIGHT_DEFAULT: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 const MAX_IN_FLIGHT_MAX: u32 = 1_000;
@@ -111,6 +111,8 @@ pub struct DeliveryPolicy {
     pub retry_on: RetryOn,
     /// Attempts at once.
     pub max_in_flight: NonZeroU32,
+    /// Attempts per time, the endpoint's own or its application's; none is no limit.
+    pub rate: Option<Rate>,
     /// Until the head of the answer is there.
     pub timeout: Duration,
     /// When to stop attempts to an endpoint that keeps failing; none is never.
@@ -128,6 +130,7 @@ impl DeliveryPolicy {
             retry: settings.retry.clone().unwrap_or(self.retry),
             retry_on: settings.retry_on.unwrap_or(self.retry_on),
             max_in_flight: settings.max_in_flight.unwrap_or(self.max_in_flight),
+            rate: self.rate,
             timeout: settings.timeout.unwrap_or(self.timeout),
             breaker: match settings.breaker {
                 BreakerSetting::Inherit => self.breaker,
@@ -146,6 +149,7 @@ impl Default for DeliveryPolicy {
             retry: RetryPolicy::default(),
             retry_on: RetryOn::Default,
             max_in_flight: MAX_IN_FLIGHT_DEFAULT,
+            rate: None,
             timeout: TIMEOUT_DEFAULT,
             breaker: Some(BreakerPolicy::default()),
             signature: SignatureStyle::Standard,

@@ -34,7 +34,7 @@ impl Gate {
     pub(super) fn new(endpoint: Arc<Endpoint>, failing_max: Duration, now: Timestamp) -> Self {
         Self {
             breaker: Breaker::new(endpoint.policy.breaker),
-            rate: endpoint.spec.rate.map(|rate| RateLimit::new(rate, now)),
+            rate: endpoint.policy.rate.map(|rate| RateLimit::new(rate, now)),
             endpoint,
             rate_refused_until: None,
             throttled_until: None,
@@ -56,8 +56,8 @@ impl Gate {
 
     /// The record changed. A changed rate is a fresh, empty bucket.
     pub(super) fn reconfigure(&mut self, endpoint: Arc<Endpoint>, now: Timestamp) {
-        if endpoint.spec.rate != self.endpoint.spec.rate {
-            self.rate = endpoint.spec.rate.map(|rate| RateLimit::new(rate, now));
+        if endpoint.policy.rate != self.endpoint.policy.rate {
+            self.rate = endpoint.policy.rate.map(|rate| RateLimit::new(rate, now));
             self.rate_refused_until = None;
         }
         if endpoint.policy.breaker != self.endpoint.policy.breaker {

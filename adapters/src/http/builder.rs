@@ -1,0 +1,112 @@
+//! Puts an [`HttpTransport`] together.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, header};
+use reqwest::{Client, redirect::Policy};
+
+use super::{HttpTransport, Lookup, SystemLookup, Targets, resolver::CheckedResolver, roots};
+
+/// Puts an [`HttpTransport`] together.
+#[derive(Debug)]
+#[must_use]
+pub struct HttpTransportBuilder {
+    targets: Targets,
+    connect_timeout: Duration,
+    lookup_timeout: Duration,
+    idle_timeout: Duration,
+    idle_connections_per_host: usize,
+    extra_roots_pem: Vec<Vec<u8>>,
+    lookup: Arc<dyn Lookup>,
+}
+
+/// Why a transport was not built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Look at the PEM text: it holds no certificate, or one that cannot be read.
+    #[error("could not read the extra root certificates: give PEM text with at least one certificate")]
+    Pem(#[source] Option<Box<dyn Error + Send + Sync>>),
+    /// TLS cannot work on this machine.
+    #[error("could not set up tls")]
+    Tls(#[source] rustls::Error),
+    /// The client could not be built.
+    #[error("could not build the http client")]
+    Client(#[source] reqwest::Error),
+}
+
+impl HttpTransportBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            targets: Targets::Public,
+            connect_timeout: Duration::from_secs(10),
+            lookup_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(4),
+            idle_connections_per_host: 64,
+            extra_roots_pem: Vec::new(),
+            lookup: Arc::new(SystemLookup::default()),
+        }
+    }
+
+    /// Which addresses may be called. Those of the public internet by default.
+    pub fn targets(self, targets: Targets) -> Self {
+        Self { targets, ..self }
+    }
+
+    /// How long name, connection and TLS may take together. 10 s by default.
+    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
+    /// How long resolving a name may take. 5 s by default.
+    pub fn lookup_timeout(self, lookup_timeout: Duration) -> Self {
+        Self { lookup_timeout, ..self }
+    }
+
+    /// How long an open connection may rest. 4 s by default: many servers close after 5 s, and a request that meets the
+    /// closing fails.
+    pub fn idle_timeout(self, idle_timeout: Duration) -> Self {
+        Self { idle_timeout, ..self }
+    }
+
+    /// How many connections to one host and port may rest. 64 by default; fewer than an endpoint's `max_in_flight` means
+    /// connecting anew again and again.
+    pub fn idle_connections_per_host(self, idle_connections_per_host: usize) -> Self {
+        Self { idle_connections_per_host, ..self }
+    }
+
+    /// Trusts these certificates besides those of the operating system: PEM text with one or more of them, for receivers
+    /// with a private authority, or one that signed its own certificate (made with `basicConstraints=CA:FALSE`).
+    pub fn extra_root_certificates(mut self, pem: &[u8]) -> Self {
+        self.extra_roots_pem.push(pem.to_vec());
+        self
+    }
+
+    /// Resolves names another way than the operating system does.
+    pub fn lookup(self, lookup: impl Lookup) -> Self {
+        Self { lookup: Arc::new(lookup), ..self }
+    }
+
+    /// Builds it. Reads the root certificates of the operating system; says so in the log if there are none.
+    pub fn build(self) -> Result<HttpTransport, BuildError> {
+        let resolver = CheckedResolver::new(self.targets.clone(), self.lookup, self.lookup_timeout);
+        let client = Client::builder()
+            .tls_backend_preconfigured(roots::tls_config(&self.extra_roots_pem)?)
+            .http1_only()
+            .redirect(Policy::none())
+            // HTTP_PROXY would be honoured otherwise, and the proxy would resolve names for us.
+            .no_proxy()
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .user_agent(concat!("Postrider/", env!("CARGO_PKG_VERSION")))
+            // Without this header any coding may be used.
+            .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+            .connect_timeout(self.connect_timeout)
+            .pool_idle_timeout(self.idle_timeout)
+            .pool_max_idle_per_host(self.idle_connections_per_host)
+            .dns_resolver(resolver)
+            .build()
+            .map_err(|error| BuildError::Client(error.without_url()))?;
+        Ok(HttpTransport::from_parts(client, self.targets, self.connect_timeout))
+    }
+}

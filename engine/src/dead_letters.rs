@@ -1,0 +1,226 @@
+//! Dead letters of one application: listed, put back into their queues, forgotten.
+
+use std::{collections::HashSet, num::NonZeroUsize};
+
+use postrider_core::{
+    ApplicationId, Batch, DeadLetter, Delivery, DeliveryId, EndpointId, EventId, IdOr, Refused, StoredEvent, Timestamp,
+    Write,
+};
+use postrider_storage::{DeadLetterQuery, Page, PageRequest};
+
+use crate::{CommitError, DeadLetterError, ReadError, commit_queue::Pending, deliveries::queued, engine::Scope};
+
+/// Letters in one piece of a change of many.
+const PIECE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(199);
+
+/// Dead letters of one application.
+#[derive(Clone, Debug)]
+pub struct DeadLetters<'e> {
+    pub(crate) scope: Scope<'e>,
+}
+
+/// Which dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// Of this endpoint; none is all of the application.
+    pub endpoint: Option<IdOr<EndpointId>>,
+    /// Of events of these types; empty is all.
+    pub event_types: Vec<Box<str>>,
+    /// Given up before.
+    pub before: Option<Timestamp>,
+    /// Given up after.
+    pub after: Option<Timestamp>,
+}
+
+impl DeadLetterFilter {
+    /// All of one endpoint.
+    pub fn of(endpoint: impl Into<IdOr<EndpointId>>) -> Self {
+        Self { endpoint: Some(endpoint.into()), ..Self::default() }
+    }
+}
+
+impl DeadLetters<'_> {
+    /// Newest first within each endpoint. With event types in the filter a page may be shorter than asked for, and still
+    /// not the last.
+    ///
+    /// # Errors
+    /// As they were read.
+    pub async fn list(&self, filter: &DeadLetterFilter, page: &PageRequest) -> Result<Page<DeadLetter>, ReadError> {
+        let (owner, query) = self.query(filter).ok_or(ReadError::NotFound)?;
+        self.matching(owner, &query, &filter.event_types, page).await
+    }
+
+    /// One of them, and its event if that is still there.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`], or as it was read.
+    pub async fn get(&self, letter: DeliveryId) -> Result<(DeadLetter, Option<StoredEvent>), ReadError> {
+        let endpoint = self.scope.endpoint(&IdOr::Id(letter.endpoint)).ok_or(ReadError::NotFound)?;
+        let store = self.scope.engine().store.get()?;
+        let letter = store.reads().dead_letter(letter).await?.ok_or(ReadError::NotFound)?;
+        let event = store.reads().event(endpoint.application, letter.last.event).await?;
+        Ok((letter, event))
+    }
+
+    /// Puts one back, with its schedule from the start: in its old place if it holds its lane, else at the end.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn redrive(&self, letter: DeliveryId) -> Result<Delivery, DeadLetterError> {
+        let (owner, write) = (self.owner_of(letter)?, Write::Redrive(letter, self.scope.engine().clock.now()));
+        let committed = self.scope.engine().commit(owner, Batch::synced([write])).await?.map_err(refused)?;
+        queued(committed.effects).ok_or(DeadLetterError::Corrupt)
+    }
+
+    /// Forgets one. If it holds its lane, the lane stays held: cancel its delivery.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn forget(&self, letter: DeliveryId) -> Result<(), DeadLetterError> {
+        let owner = self.owner_of(letter)?;
+        let batch = Batch::synced([Write::Forget(letter)]);
+        self.scope.engine().commit(owner, batch).await?.map_err(refused)?;
+        Ok(())
+    }
+
+    /// How many match, counted up to `at_most`.
+    ///
+    /// # Errors
+    /// As they were read.
+    pub async fn count(&self, filter: &DeadLetterFilter, at_most: NonZeroUsize) -> Result<usize, ReadError> {
+        let (owner, query) = self.query(filter).ok_or(ReadError::NotFound)?;
+        let (mut count, mut page) = (0, PageRequest::first(PIECE));
+        loop {
+            let found = self.matching(owner, &query, &filter.event_types, &page).await?;
+            count += found.items.len();
+            page.after = found.next;
+            if page.after.is_none() || count >= at_most.get() {
+                return Ok(count.min(at_most.get()));
+            }
+        }
+    }
+
+    /// Puts back all that match, oldest first, a piece at a time; says how many. After an error some of them were, and it
+    /// can be called again.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn redrive_many(&self, filter: &DeadLetterFilter) -> Result<usize, DeadLetterError> {
+        let now = self.scope.engine().clock.now();
+        self.for_each(filter, |letter| Write::Redrive(letter, now)).await
+    }
+
+    /// Forgets all that match, a piece at a time; says how many. After an error some of them were, and it can be called
+    /// again.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn purge(&self, filter: &DeadLetterFilter) -> Result<usize, DeadLetterError> {
+        self.for_each(filter, Write::Forget).await
+    }
+
+    /// Puts back what was given up at an endpoint in this time; says how many. Again, it finds only what was given up
+    /// anew.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn recover(
+        &self,
+        endpoint: impl Into<IdOr<EndpointId>>,
+        since: Timestamp,
+        until: Option<Timestamp>,
+    ) -> Result<usize, DeadLetterError> {
+        let just_before = Timestamp::from_nanos(since.as_nanos().saturating_sub(1));
+        let filter = DeadLetterFilter { before: until, after: Some(just_before), ..DeadLetterFilter::of(endpoint) };
+        self.redrive_many(&filter).await
+    }
+
+    /// First all are found, then they are changed in the order in which they were published: a redriven one that dies
+    /// again at once is not met a second time.
+    async fn for_each(
+        &self,
+        filter: &DeadLetterFilter,
+        write: impl Fn(DeliveryId) -> Write,
+    ) -> Result<usize, DeadLetterError> {
+        let engine = self.scope.engine();
+        let (owner, query) = self.query(filter).ok_or(DeadLetterError::NotFound)?;
+        let mut letters = Vec::new();
+        let mut page = PageRequest::first(PIECE);
+        loop {
+            let found = self.matching(owner, &query, &filter.event_types, &page).await.map_err(unread)?;
+            letters.extend(found.items.into_iter().map(|letter| letter.last.id));
+            page.after = found.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        letters.sort_unstable_by_key(|letter| letter.seq);
+        let mut changed = 0;
+        for piece in letters.chunks(PIECE.get()) {
+            engine.lifecycle.gate()?;
+            let submit = |letter: &DeliveryId| engine.commits.submit(owner, Batch::synced([write(*letter)]));
+            let pending = piece.iter().map(submit).collect::<Result<Vec<Pending>, CommitError>>();
+            for pending in pending? {
+                match pending.answer().await?.map_err(refused) {
+                    Ok(_) => changed += 1,
+                    // Somebody else was faster.
+                    Err(DeadLetterError::NoSuchDeadLetter) => {}
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn matching(
+        &self,
+        owner: ApplicationId,
+        query: &DeadLetterQuery,
+        event_types: &[Box<str>],
+        page: &PageRequest,
+    ) -> Result<Page<DeadLetter>, ReadError> {
+        let store = self.scope.engine().store.get()?;
+        let mut found = store.reads().dead_letters(query, page).await?;
+        if event_types.is_empty() {
+            return Ok(found);
+        }
+        let mut wanted: HashSet<EventId> = HashSet::new();
+        for id in found.items.iter().map(|letter| letter.last.event).collect::<HashSet<_>>() {
+            let event = store.reads().event(owner, id).await?;
+            wanted.extend(event.filter(|event| event_types.contains(&event.event.event_type)).map(|event| event.id));
+        }
+        found.items.retain(|letter| wanted.contains(&letter.last.event));
+        Ok(found)
+    }
+
+    fn query(&self, filter: &DeadLetterFilter) -> Option<(ApplicationId, DeadLetterQuery)> {
+        let owner = self.scope.application()?.id;
+        let endpoints = match &filter.endpoint {
+            Some(name) => vec![self.scope.endpoint(name)?.id],
+            None => self.scope.engine().registry.endpoint_ids(owner),
+        };
+        Some((owner, DeadLetterQuery { endpoints, before: filter.before, after: filter.after }))
+    }
+
+    fn owner_of(&self, letter: DeliveryId) -> Result<ApplicationId, DeadLetterError> {
+        let endpoint = self.scope.endpoint(&IdOr::Id(letter.endpoint));
+        Ok(endpoint.ok_or(DeadLetterError::NoSuchDeadLetter)?.application)
+    }
+}
+
+fn unread(error: ReadError) -> DeadLetterError {
+    match error {
+        ReadError::NotFound => DeadLetterError::NotFound,
+        ReadError::Store(error) => DeadLetterError::Read(error),
+    }
+}
+
+fn refused(refused: Refused) -> DeadLetterError {
+    match refused {
+        Refused::Corrupt => DeadLetterError::Corrupt,
+        Refused::NoDeadLetter | Refused::NoEvent | Refused::Generation => DeadLetterError::NoSuchDeadLetter,
+        Refused::Stands(_) | Refused::Routing | Refused::Revision => DeadLetterError::NoSuchDeadLetter,
+        Refused::KeyUsed(..) | Refused::EventUidTaken(_) => DeadLetterError::NoSuchDeadLetter,
+        Refused::UidTaken | Refused::QueueNotEmpty => DeadLetterError::NoSuchDeadLetter,
+    }
+}

@@ -1,0 +1,183 @@
+//! Deliveries of one application: how they stand, why they wait, called off and sent again.
+
+use std::sync::Arc;
+
+use postrider_core::{
+    Batch, Delivery, Effect, Endpoint, EndpointId, EventId, Guard, IdOr, Place, Refused, Resend, Step, Transition,
+    Waiting, Write,
+};
+use postrider_storage::{AttemptRecord, DeliveryRecord, DeliveryState, Page, PageRequest};
+
+use crate::{DeliveryError, ReadError, engine::Scope, events::event_id, inner::TRIES};
+
+/// Deliveries of one application.
+#[derive(Clone, Debug)]
+pub struct Deliveries<'e> {
+    pub(crate) scope: Scope<'e>,
+}
+
+impl Deliveries<'_> {
+    /// How an event stands at every endpoint that has or had it, in the order of their ids.
+    ///
+    /// # Errors
+    /// As they were read.
+    pub async fn of_event(&self, event: impl Into<IdOr<EventId>>) -> Result<Vec<DeliveryRecord>, ReadError> {
+        let owner = self.scope.application().ok_or(ReadError::NotFound)?.id;
+        let store = self.scope.engine().store.get()?;
+        let event = event_id(store.reads(), owner, &event.into()).await?;
+        Ok(store.reads().deliveries(owner, event).await?)
+    }
+
+    /// How an event stands at one endpoint.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] if it was never meant for it; else as it was read.
+    pub async fn get(
+        &self,
+        event: impl Into<IdOr<EventId>>,
+        endpoint: impl Into<IdOr<EndpointId>>,
+    ) -> Result<DeliveryRecord, ReadError> {
+        let endpoint = self.endpoint(endpoint)?;
+        let store = self.scope.engine().store.get()?;
+        let event = event_id(store.reads(), endpoint.application, &event.into()).await?;
+        store.reads().delivery(endpoint.application, event, endpoint.id).await?.ok_or(ReadError::NotFound)
+    }
+
+    /// Those of an endpoint that are not finished: by lane, then position; then those that wait for a retry, soonest
+    /// first.
+    ///
+    /// # Errors
+    /// As they were read.
+    pub async fn unfinished(
+        &self,
+        endpoint: impl Into<IdOr<EndpointId>>,
+        page: &PageRequest,
+    ) -> Result<Page<Delivery>, ReadError> {
+        let endpoint = self.endpoint(endpoint)?;
+        let store = self.scope.engine().store.get()?;
+        Ok(store.reads().queue(endpoint.id, endpoint.generation, page).await?)
+    }
+
+    /// Why this one is not being sent.
+    ///
+    /// # Errors
+    /// As it was read.
+    pub async fn why_waiting(&self, delivery: &Delivery) -> Result<Waiting, ReadError> {
+        let endpoint = self.endpoint(delivery.id.endpoint)?;
+        self.scope.engine().why_waiting(&endpoint, delivery).await
+    }
+
+    /// Calls off what is not delivered yet. An attempt in flight is not stopped, and changes nothing any more. A lane
+    /// that it held goes on.
+    ///
+    /// # Errors
+    /// [`DeliveryError::HasEnded`] if there is nothing to call off; else each says what to do.
+    pub async fn cancel(
+        &self,
+        event: impl Into<IdOr<EventId>>,
+        endpoint: impl Into<IdOr<EndpointId>>,
+    ) -> Result<(), DeliveryError> {
+        let (event, endpoint, engine) = (event.into(), endpoint.into(), self.scope.engine());
+        for _ in 0..TRIES {
+            let record = self.get(event.clone(), endpoint.clone()).await.map_err(unread)?;
+            let owner = self.scope.application().ok_or(DeliveryError::NoSuchDelivery)?;
+            let before = cancellable(record).ok_or(DeliveryError::HasEnded)?;
+            let cancelled = Step::Cancelled(engine.clock.now());
+            let transition = Transition { before: before.clone(), after: None, step: cancelled, dead: None };
+            let batch = Batch::synced([Write::Outcome(Box::new(transition))])
+                .guarded(Guard::Generation(before.id.endpoint, before.generation))
+                .guarded(Guard::Stands(before));
+            match engine.commit(owner.id, batch).await?.map_err(refused) {
+                Ok(_) => return Ok(()),
+                Err(DeliveryError::Contended) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Err(DeliveryError::Contended)
+    }
+
+    /// One more try of an event at an endpoint, whatever became of it there, outside its order. Uses up no delay of the
+    /// schedule; success ends the delivery and removes its dead letter.
+    ///
+    /// # Errors
+    /// [`DeliveryError::NoPayload`] if the event is gone; else each says what to do.
+    pub async fn resend(
+        &self,
+        event: impl Into<IdOr<EventId>>,
+        endpoint: impl Into<IdOr<EndpointId>>,
+    ) -> Result<Delivery, DeliveryError> {
+        let (event, name, engine) = (event.into(), endpoint.into(), self.scope.engine());
+        for _ in 0..TRIES {
+            let endpoint = self.endpoint(name.clone()).map_err(unread)?;
+            let (application, generation) = (endpoint.application, endpoint.generation);
+            let store = engine.store.get()?;
+            let event = event_id(store.reads(), application, &event).await.map_err(unread)?;
+            drop(store);
+            let resend = Resend { application, event, endpoint: endpoint.id, generation, at: engine.clock.now() };
+            let batch = Batch::synced([Write::Resend(resend)]).guarded(Guard::Generation(endpoint.id, generation));
+            match engine.commit(application, batch).await?.map_err(refused) {
+                Ok(committed) => return queued(committed.effects).ok_or(DeliveryError::Corrupt),
+                Err(DeliveryError::Contended) => engine.reread_endpoint(endpoint.id).await,
+                Err(other) => return Err(other),
+            }
+        }
+        Err(DeliveryError::Contended)
+    }
+
+    /// What was tried at one endpoint, newest first.
+    ///
+    /// # Errors
+    /// As they were read.
+    pub async fn attempts(
+        &self,
+        endpoint: impl Into<IdOr<EndpointId>>,
+        page: &PageRequest,
+    ) -> Result<Page<AttemptRecord>, ReadError> {
+        let endpoint = self.endpoint(endpoint)?;
+        Ok(self.scope.engine().store.get()?.reads().attempts_of_endpoint(endpoint.id, page).await?)
+    }
+
+    fn endpoint(&self, name: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, ReadError> {
+        self.scope.endpoint(&name.into()).ok_or(ReadError::NotFound)
+    }
+}
+
+/// The row to call off: what waits, or what was given up and holds its lane.
+fn cancellable(record: DeliveryRecord) -> Option<Delivery> {
+    match record.state {
+        DeliveryState::Pending(delivery) => Some(delivery),
+        DeliveryState::GivenUp(letter) => {
+            let last = letter?.last;
+            match last.place {
+                Place::Lane { .. } => Some(Delivery { place: Place::Lane { due: None, held: true }, ..last }),
+                Place::Ready | Place::Due(_) | Place::Manual { .. } => None,
+            }
+        }
+        DeliveryState::Delivered | DeliveryState::Cancelled(_) | DeliveryState::CutOff | DeliveryState::Manual => None,
+    }
+}
+
+/// The delivery that a write put into the queue.
+pub(crate) fn queued(effects: Vec<Effect>) -> Option<Delivery> {
+    effects.into_iter().find_map(|effect| match effect {
+        Effect::Queued(delivery) => Some(delivery),
+        Effect::Accepted(..) | Effect::Ended(_) | Effect::Routed(_) | Effect::Purged(_) | Effect::Done => None,
+    })
+}
+
+fn unread(error: ReadError) -> DeliveryError {
+    match error {
+        ReadError::NotFound => DeliveryError::NoSuchDelivery,
+        ReadError::Store(error) => DeliveryError::Read(error),
+    }
+}
+
+fn refused(refused: Refused) -> DeliveryError {
+    match refused {
+        Refused::NoEvent => DeliveryError::NoPayload,
+        Refused::Corrupt => DeliveryError::Corrupt,
+        Refused::Stands(_) | Refused::Generation | Refused::Revision | Refused::Routing => DeliveryError::Contended,
+        Refused::KeyUsed(..) | Refused::EventUidTaken(_) | Refused::UidTaken => DeliveryError::Contended,
+        Refused::QueueNotEmpty | Refused::NoDeadLetter => DeliveryError::Contended,
+    }
+}

@@ -1,0 +1,328 @@
+//! Receivers of one application: made, changed, held, found and deleted.
+
+use std::{sync::Arc, time::Duration};
+
+use postrider_core::{
+    Application, Batch, BreakerState, DisableReason, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Generation,
+    Guard, IdOr, RecordId, Refused, Secret, SigningSecret, SplitMix, Timestamp, Uid, Waiting, Write,
+};
+use postrider_storage::Backlog;
+
+use crate::{
+    EndpointError, ListRequest, Listing, ReadError,
+    engine::Scope,
+    inner::TRIES,
+    secrets::{new_secret, rotated},
+};
+
+/// Endpoints of one application.
+#[derive(Clone, Debug)]
+pub struct Endpoints<'e> {
+    pub(crate) scope: Scope<'e>,
+}
+
+/// What is asked of an endpoint, and whether its deliveries go out: what a person may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointDraft {
+    /// Checked as a whole.
+    pub spec: EndpointSpec,
+    /// Active, paused, or disabled.
+    pub status: EndpointStatus,
+}
+
+impl From<EndpointSpec> for EndpointDraft {
+    /// Active.
+    fn from(spec: EndpointSpec) -> Self {
+        Self { spec, status: EndpointStatus::Active }
+    }
+}
+
+/// What an endpoint is doing.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EndpointState {
+    /// Active, paused or disabled.
+    pub status: EndpointStatus,
+    /// Closed, open, or probing.
+    pub breaker: BreakerState,
+    /// How much waits, counted up to 10,000, and since when.
+    pub backlog: Backlog,
+    /// Requests in flight.
+    pub in_flight: usize,
+    /// When the next attempt that has a time is due.
+    pub next_attempt: Option<Timestamp>,
+    /// What holds all its deliveries.
+    pub waiting: Option<Waiting>,
+}
+
+impl Endpoints<'_> {
+    /// A new one, with a secret of its own. A spec makes an active one; a draft says otherwise.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn create(&self, draft: impl Into<EndpointDraft>) -> Result<Arc<Endpoint>, EndpointError> {
+        self.create_with_secret(draft, new_secret()?).await
+    }
+
+    /// A new one that signs with this secret.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn create_with_secret(
+        &self,
+        draft: impl Into<EndpointDraft>,
+        secret: Secret,
+    ) -> Result<Arc<Endpoint>, EndpointError> {
+        let (engine, draft) = (self.scope.engine(), draft.into());
+        let owner = self.scope.application().ok_or(EndpointError::NoSuchApplication)?;
+        let endpoints_max = engine.limits.endpoints_per_application.get();
+        if engine.registry.endpoint_count(owner.id) >= endpoints_max {
+            return Err(EndpointError::TooManyEndpoints { endpoints_max });
+        }
+        let target = engine.check(&draft.spec)?;
+        let now = engine.clock.now();
+        let endpoint = Endpoint {
+            id: EndpointId::new(now, &mut SplitMix::new(engine.roll())),
+            application: owner.id,
+            policy: engine.policy(&owner, &draft.spec),
+            spec: draft.spec,
+            target,
+            secrets: vec![SigningSecret { secret, expires: None }],
+            status: draft.status,
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+            generation: Generation(0),
+        };
+        self.put(&owner, endpoint, 0).await
+    }
+
+    /// The one called `uid`, made or changed to be as asked: safe to call at every start. Its status stays as it is.
+    /// Revision 1 says that it was made.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn upsert(&self, uid: impl Into<Uid>, mut spec: EndpointSpec) -> Result<Arc<Endpoint>, EndpointError> {
+        let uid = uid.into();
+        spec.uid = Some(uid.clone());
+        for _ in 0..TRIES {
+            match self.update(IdOr::Uid(uid.clone()), |old| *old = spec.clone()).await {
+                Err(EndpointError::NoSuchEndpoint) => {}
+                known => return known,
+            }
+            match self.create(spec.clone()).await {
+                // Somebody made it meanwhile.
+                Err(EndpointError::UidTaken) => {}
+                known => return known,
+            }
+        }
+        Err(EndpointError::Contended)
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`].
+    pub fn get(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, ReadError> {
+        self.scope.endpoint(&endpoint.into()).ok_or(ReadError::NotFound)
+    }
+
+    /// By id, which is by age.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] if there is no such application.
+    pub fn list(&self, request: &ListRequest<EndpointId>) -> Result<Listing<Arc<Endpoint>>, ReadError> {
+        let owner = self.scope.application().ok_or(ReadError::NotFound)?;
+        Ok(self.scope.engine().registry.endpoints(owner.id, request))
+    }
+
+    /// Changes one. Runs `change` again if somebody else was faster, so that no change is lost.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn update(
+        &self,
+        endpoint: impl Into<IdOr<EndpointId>>,
+        change: impl Fn(&mut EndpointSpec),
+    ) -> Result<Arc<Endpoint>, EndpointError> {
+        self.edit(endpoint, |draft| change(&mut draft.spec)).await
+    }
+
+    /// As [`update`](Self::update), and its status in the same step.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn edit(
+        &self,
+        endpoint: impl Into<IdOr<EndpointId>>,
+        change: impl Fn(&mut EndpointDraft),
+    ) -> Result<Arc<Endpoint>, EndpointError> {
+        let change = |endpoint: &mut Endpoint, owner: &Application| {
+            let mut draft = EndpointDraft { spec: endpoint.spec.clone(), status: endpoint.status };
+            change(&mut draft);
+            endpoint.target = self.scope.engine().check(&draft.spec)?;
+            endpoint.policy = self.scope.engine().policy(owner, &draft.spec);
+            (endpoint.spec, endpoint.status) = (draft.spec, draft.status);
+            Ok(())
+        };
+        self.change(&endpoint.into(), change).await
+    }
+
+    /// Deletes one with its queue: no request after this but those in flight. Its uid is free again.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn delete(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<(), EndpointError> {
+        let (engine, name) = (self.scope.engine(), endpoint.into());
+        for _ in 0..TRIES {
+            let owner = self.scope.application().ok_or(EndpointError::NoSuchApplication)?;
+            let found = engine.registry.find_endpoint(owner.id, &name).ok_or(EndpointError::NoSuchEndpoint)?;
+            let batch = Batch::synced([Write::DropEndpoint(found.id)])
+                .guarded(Guard::Revision(RecordId::Endpoint(found.id), found.revision));
+            match engine.commit(owner.id, batch).await?.map_err(refused) {
+                Ok(_) => return Ok(()),
+                Err(EndpointError::Contended) => engine.reread_endpoint(found.id).await,
+                Err(other) => return Err(other),
+            }
+        }
+        Err(EndpointError::Contended)
+    }
+
+    /// Holds its queue, which goes on filling. One that is disabled stays so.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn pause(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
+        self.set_status(endpoint.into(), |status| match status {
+            EndpointStatus::Active | EndpointStatus::Paused => EndpointStatus::Paused,
+            EndpointStatus::Disabled(reason) => EndpointStatus::Disabled(reason),
+        })
+        .await
+    }
+
+    /// Lets a paused one go on. One that is disabled stays so.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn resume(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
+        self.set_status(endpoint.into(), |status| match status {
+            EndpointStatus::Active | EndpointStatus::Paused => EndpointStatus::Active,
+            EndpointStatus::Disabled(reason) => EndpointStatus::Disabled(reason),
+        })
+        .await
+    }
+
+    /// Lets a disabled one receive events again, and what it still has queued go out. One that is paused stays so.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn enable(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
+        self.set_status(endpoint.into(), |status| match status {
+            EndpointStatus::Active | EndpointStatus::Disabled(_) => EndpointStatus::Active,
+            EndpointStatus::Paused => EndpointStatus::Paused,
+        })
+        .await
+    }
+
+    /// It is no recipient of new events any more, and what is queued is held.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn disable(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
+        self.set_status(endpoint.into(), |status| match status {
+            EndpointStatus::Active | EndpointStatus::Paused => EndpointStatus::Disabled(DisableReason::ByPerson),
+            EndpointStatus::Disabled(reason) => EndpointStatus::Disabled(reason),
+        })
+        .await
+    }
+
+    /// The secret that signs now; those in their grace period sign, too.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`].
+    pub fn secret(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Secret, ReadError> {
+        let found = self.get(endpoint)?;
+        found.secrets.first().map(|current| current.secret.clone()).ok_or(ReadError::NotFound)
+    }
+
+    /// Signs with `new` (or one of our making) from now on, and for `grace` (at most 7 days) with the old one, too.
+    ///
+    /// # Errors
+    /// [`EndpointError::LimitReached`] if too many sign already; else each says what to do.
+    pub async fn rotate_secret(
+        &self,
+        endpoint: impl Into<IdOr<EndpointId>>,
+        new: Option<Secret>,
+        grace: Duration,
+    ) -> Result<Arc<Endpoint>, EndpointError> {
+        let new = new.map_or_else(new_secret, Ok)?;
+        let change = |endpoint: &mut Endpoint, _: &Application| {
+            endpoint.secrets = rotated(&endpoint.secrets, new.clone(), grace, self.scope.engine().clock.now())?;
+            Ok(())
+        };
+        self.change(&endpoint.into(), change).await
+    }
+
+    /// What it is doing.
+    ///
+    /// # Errors
+    /// As it was read.
+    pub async fn state(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<EndpointState, ReadError> {
+        let endpoint = self.get(endpoint)?;
+        self.scope.engine().endpoint_state(&endpoint).await
+    }
+
+    async fn set_status(
+        &self,
+        name: IdOr<EndpointId>,
+        next: impl Fn(EndpointStatus) -> EndpointStatus,
+    ) -> Result<Arc<Endpoint>, EndpointError> {
+        let change = |endpoint: &mut Endpoint, _: &Application| {
+            endpoint.status = next(endpoint.status);
+            Ok(())
+        };
+        self.change(&name, change).await
+    }
+
+    /// Reads, changes, and writes if nobody else did; nothing is written if nothing changed.
+    async fn change(
+        &self,
+        name: &IdOr<EndpointId>,
+        change: impl Fn(&mut Endpoint, &Application) -> Result<(), EndpointError>,
+    ) -> Result<Arc<Endpoint>, EndpointError> {
+        let engine = self.scope.engine();
+        for _ in 0..TRIES {
+            let owner = self.scope.application().ok_or(EndpointError::NoSuchApplication)?;
+            let found = engine.registry.find_endpoint(owner.id, name).ok_or(EndpointError::NoSuchEndpoint)?;
+            let mut endpoint = Endpoint::clone(&found);
+            change(&mut endpoint, &owner)?;
+            endpoint.updated_at = engine.clock.now();
+            endpoint.revision += 1;
+            match self.put(&owner, endpoint, found.revision).await {
+                Err(EndpointError::Contended) => engine.reread_endpoint(found.id).await,
+                known => return known,
+            }
+        }
+        Err(EndpointError::Contended)
+    }
+
+    async fn put(&self, owner: &Application, endpoint: Endpoint, seen: u64) -> Result<Arc<Endpoint>, EndpointError> {
+        let stored = Arc::new(endpoint);
+        let batch = Batch::synced([Write::Endpoint(Box::new(Endpoint::clone(&stored)))])
+            .guarded(Guard::Revision(RecordId::Application(owner.id), owner.revision))
+            .guarded(Guard::Revision(RecordId::Endpoint(stored.id), seen));
+        self.scope.engine().commit(owner.id, batch).await?.map_err(refused)?;
+        Ok(stored)
+    }
+}
+
+fn refused(refused: Refused) -> EndpointError {
+    match refused {
+        Refused::UidTaken => EndpointError::UidTaken,
+        Refused::QueueNotEmpty => EndpointError::QueueNotEmpty,
+        Refused::Corrupt => EndpointError::Corrupt,
+        Refused::Revision | Refused::Routing | Refused::Generation => EndpointError::Contended,
+        Refused::KeyUsed(..) | Refused::EventUidTaken(_) | Refused::Stands(_) => EndpointError::Contended,
+        Refused::NoDeadLetter | Refused::NoEvent => EndpointError::Contended,
+    }
+}

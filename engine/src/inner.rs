@@ -1,0 +1,227 @@
+//! What all parts of a running engine share.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use postrider_core::{
+    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, EndpointId, EndpointSpec,
+    Found, GroupLimits, InvalidEndpoint, Rows, SplitMix, StoredEvent, TargetRules,
+};
+use postrider_storage::{OpenStore, StoreError, Verdict};
+use ractor::Actor;
+use tokio::{
+    sync::{Notify, broadcast},
+    task::JoinHandle,
+};
+use url::Url;
+
+use crate::{
+    Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport,
+    commit_queue::CommitQueue,
+    committer::Committer,
+    directory::Directory,
+    lifecycle::{Lifecycle, RETRY_AFTER},
+    permit::PermitDesk,
+    purge,
+    registry::Registry,
+    space::FreeSpace,
+    store_cell::StoreCell,
+    supervisor::{Supervisor, Watch},
+    wakes::{self, Wakes},
+};
+
+/// How often something is planned anew because somebody else was faster.
+pub(crate) const TRIES: u32 = 8;
+/// Notices that a subscriber may be behind.
+const NOTICES: usize = 1024;
+
+/// What all parts of a running engine share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: StoreCell,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) registry: Registry,
+    pub(crate) commits: CommitQueue,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) metrics: Metrics,
+    pub(crate) payloads: ByteBudget,
+    pub(crate) directory: Directory,
+    pub(crate) permits: PermitDesk,
+    pub(crate) wakes: Wakes,
+    /// Rung when a queue was cut off.
+    pub(crate) cut_off: Notify,
+    /// What a reader met, until the committer looks.
+    pub(crate) failure: Mutex<Option<StoreError>>,
+    pub(crate) seed: u64,
+    defaults: DeliverySettings,
+    targets: TargetRules,
+    free_space: FreeSpace,
+    notices: broadcast::Sender<Notice>,
+    dice: Mutex<SplitMix>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Held by every handle; the last one that is dropped stops the engine.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl Engine {
+    pub(crate) async fn start(builder: EngineBuilder, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let EngineBuilder { opener, transport, limits, defaults, targets, free_space, seed, .. } = builder;
+        defaults.validate()?;
+        let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
+        let store = opener.open().await?;
+        let registry = Registry::default();
+        registry.replace(Registry::read(store.reads()).await?);
+        let inner = Inner {
+            store: StoreCell::new(store),
+            transport,
+            clock,
+            registry,
+            commits: CommitQueue::new(GroupLimits {
+                batches: limits.group_requests.get(),
+                bytes: limits.group_bytes,
+                rows: limits.group_rows,
+                waiting: limits.waiting_requests.get(),
+                waiting_bytes: limits.waiting_bytes,
+            }),
+            lifecycle: Lifecycle::new(),
+            metrics: Metrics::new(),
+            payloads: ByteBudget::new(limits.payload_bytes_in_memory),
+            directory: Directory::new(limits.shards.get()),
+            permits: PermitDesk::new(limits.in_flight_requests.get()),
+            wakes: Wakes::new(limits.active_endpoints),
+            cut_off: Notify::new(),
+            failure: Mutex::new(None),
+            tasks: Mutex::new(Vec::new()),
+            limits,
+            seed,
+            defaults,
+            targets,
+            free_space,
+            notices: broadcast::Sender::new(NOTICES),
+            dice: Mutex::new(SplitMix::new(seed)),
+        };
+        let owner = Arc::new(Owner { inner: Arc::new(inner) });
+        owner.inner.begin(opener).await?;
+        Ok(Self { owner })
+    }
+}
+
+impl Inner {
+    async fn begin(self: &Arc<Self>, opener: Arc<dyn OpenStore>) -> Result<(), StartError> {
+        let mut supervisors = Vec::with_capacity(self.directory.shards());
+        for shard in 0..self.directory.shards() {
+            let watch = Watch { inner: Arc::clone(self), shard };
+            let (supervisor, _joined) = Supervisor::spawn(None, Supervisor, watch).await?;
+            supervisors.push(supervisor);
+        }
+        self.directory.supervise(supervisors.into());
+        let committer = Committer::new(Arc::clone(self), opener);
+        let tasks = [
+            tokio::spawn(committer.run()),
+            tokio::spawn(wakes::scan(Arc::clone(self))),
+            tokio::spawn(purge::purge(Arc::clone(self))),
+        ];
+        self.tasks().extend(tasks);
+        Ok(())
+    }
+
+    pub(crate) fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commits a batch of a caller, once its turn comes.
+    pub(crate) async fn commit(&self, application: ApplicationId, batch: Batch) -> Result<Verdict, CommitError> {
+        self.lifecycle.gate()?;
+        self.commits.submit(application, batch)?.answer().await
+    }
+
+    pub(crate) fn roll(&self) -> u64 {
+        self.dice.lock().unwrap_or_else(PoisonError::into_inner).roll()
+    }
+
+    /// Whether events are taken, as far as the disk goes.
+    pub(crate) fn has_space(&self) -> Result<(), CommitError> {
+        if self.free_space.has(self.limits.free_bytes_min, self.clock.now()) {
+            return Ok(());
+        }
+        Err(CommitError::Unavailable { retry_after: RETRY_AFTER })
+    }
+
+    /// Where an endpoint posts, if all that is asked of it can be done.
+    pub(crate) fn check(&self, spec: &EndpointSpec) -> Result<Url, InvalidEndpoint> {
+        let target = spec.validate()?;
+        self.targets.check_url(&target).map_err(|refused| InvalidEndpoint::Forbidden(refused.to_string().into()))?;
+        Ok(target)
+    }
+
+    /// How an endpoint is delivered to: its own settings over its application's over the engine's.
+    pub(crate) fn policy(&self, owner: &Application, spec: &EndpointSpec) -> DeliveryPolicy {
+        let policy = DeliveryPolicy::default().with(&self.defaults).with(&owner.spec.delivery).with(&spec.delivery);
+        DeliveryPolicy { rate: spec.rate.or(owner.spec.rate), ..policy }
+    }
+
+    /// What was read, with as many events as the budget for payloads allows; the others are read again for their attempt.
+    pub(crate) fn within_budget(&self, found: Found) -> Found {
+        let Found::Rows(Rows { rows, is_last }) = found else { return found };
+        let leased = |event: Arc<StoredEvent>| {
+            let lease = self.payloads.lease(event.event.payload.len())?;
+            Some(Arc::new(StoredEvent { lease, ..(*event).clone() }))
+        };
+        let rows = rows.into_iter().map(|(delivery, event)| (delivery, event.and_then(leased))).collect();
+        Found::Rows(Rows { rows, is_last })
+    }
+
+    pub(crate) fn notices(&self) -> Notices {
+        Notices(self.notices.subscribe())
+    }
+
+    pub(crate) fn notify(&self, notice: Notice) {
+        let _nobody_listens = self.notices.send(notice);
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        Health {
+            state: self.lifecycle.state(),
+            has_space: self.has_space().is_ok(),
+            active_endpoints: self.metrics.active_endpoints(),
+            in_flight_requests: self.metrics.in_flight_requests(),
+        }
+    }
+
+    /// A change was refused because what is known is not what is stored: what is stored is read. Nothing to do if what
+    /// is known has caught up meanwhile, or the store cannot be read now.
+    pub(crate) async fn reread_application(&self, id: ApplicationId) {
+        let Ok(store) = self.store.get() else { return };
+        if let Ok(Some(found)) = store.reads().application(id).await {
+            self.registry.refresh_application(found.application);
+        }
+    }
+
+    /// As [`reread_application`](Self::reread_application).
+    pub(crate) async fn reread_endpoint(&self, id: EndpointId) {
+        let Ok(store) = self.store.get() else { return };
+        if let Ok(Some(found)) = store.reads().endpoint(id).await {
+            self.registry.refresh_endpoint(found);
+        }
+    }
+
+    /// As [`reread_application`](Self::reread_application). A routing version that is ahead means that endpoints are not
+    /// known as they are stored, and all are read.
+    pub(crate) async fn reread_routing(&self, id: ApplicationId) {
+        let Ok(store) = self.store.get() else { return };
+        let Ok(Some(found)) = store.reads().application(id).await else { return };
+        if self.registry.routing(id).is_some_and(|known| known < found.routing)
+            && let Ok(tables) = Registry::read(store.reads()).await
+        {
+            self.registry.replace(tables);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Stores an event and all its deliveries in one batch, planned for the endpoints that stand when it is committed.
+
+use std::sync::Arc;
+
+use postrider_core::{
+    Acceptance, ApplicationId, Batch, Event, EventId, Guard, IdOr, KeyClaim, Refused, SameBody, Timestamp, Write,
+};
+use postrider_storage::Verdict;
+
+use crate::{Organisation, PublishError, commit_queue::Pending, inner::TRIES};
+
+/// An accepted event: durable, not yet sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Its `webhook-id`. The first one's, if the idempotency key was used before.
+    pub event: EventId,
+    /// To how many endpoints it goes; none if the key was used before.
+    pub deliveries: usize,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Whether the idempotency key was used before, with the same event: nothing was stored now.
+    pub is_repeat: bool,
+}
+
+impl Organisation<'_> {
+    /// As [`Engine::publish`](crate::Engine::publish).
+    ///
+    /// # Errors
+    /// Each says whether the event may be stored, and what to do.
+    pub async fn publish(
+        self,
+        application: impl Into<IdOr<ApplicationId>>,
+        event: Event,
+    ) -> Result<Receipt, PublishError> {
+        let (application, event) = (application.into(), Arc::new(event));
+        let submitted = self.submit(&application, &event);
+        self.settle(&application, &event, submitted).await
+    }
+
+    /// Many at once: committed together as far as groups go, each with its own answer, in their order.
+    pub async fn publish_all(
+        self,
+        application: impl Into<IdOr<ApplicationId>>,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Vec<Result<Receipt, PublishError>> {
+        let application = application.into();
+        let submit = |event| {
+            let event = Arc::new(event);
+            let submitted = self.submit(&application, &event);
+            (event, submitted)
+        };
+        let submitted: Vec<_> = events.into_iter().map(submit).collect();
+        let mut receipts = Vec::with_capacity(submitted.len());
+        for (event, submitted) in submitted {
+            receipts.push(self.settle(&application, &event, submitted).await);
+        }
+        receipts
+    }
+
+    /// Waits for the answer, and plans again as often as endpoints changed in between.
+    async fn settle(
+        self,
+        application: &IdOr<ApplicationId>,
+        event: &Arc<Event>,
+        mut submitted: Result<Submitted, PublishError>,
+    ) -> Result<Receipt, PublishError> {
+        for _ in 0..TRIES {
+            let Submitted { owner, pending, accepted_at, deliveries } = submitted?;
+            match pending.answer().await? {
+                Err(Refused::Routing) => self.engine.reread_routing(owner).await,
+                verdict => {
+                    self.engine.metrics.accept_seconds(self.engine.clock.now().since(accepted_at));
+                    return receipt(verdict, accepted_at, deliveries);
+                }
+            }
+            submitted = self.submit(application, event);
+        }
+        Err(PublishError::Contended)
+    }
+
+    /// Checks, plans, and queues; waits for nothing.
+    fn submit(self, application: &IdOr<ApplicationId>, event: &Arc<Event>) -> Result<Submitted, PublishError> {
+        let engine = self.engine;
+        event.validate(engine.limits.payload_bytes)?;
+        engine.lifecycle.gate()?;
+        engine.has_space()?;
+        let routes = engine.registry.routes(self.id, application).ok_or(PublishError::NoSuchApplication)?;
+        let owner = routes.application;
+        let accepted_at = engine.clock.now();
+        let key = event.idempotency_key.clone().map(|key| KeyClaim { key, body: event.body_hash() });
+        let recipients = routes.recipients(event);
+        let deliveries = recipients.len();
+        let (entropy, event) = (engine.roll(), Arc::clone(event));
+        let acceptance = Acceptance { application: owner, accepted_at, entropy, event, key, recipients };
+        let batch = Batch::synced([Write::Accept(acceptance)]).guarded(Guard::Routing(owner, routes.version));
+        let pending = engine.commits.submit(owner, batch)?;
+        Ok(Submitted { owner, pending, accepted_at, deliveries })
+    }
+}
+
+struct Submitted {
+    owner: ApplicationId,
+    pending: Pending,
+    accepted_at: Timestamp,
+    deliveries: usize,
+}
+
+fn receipt(verdict: Verdict, accepted_at: Timestamp, deliveries: usize) -> Result<Receipt, PublishError> {
+    match verdict {
+        Ok(committed) => match committed.accepted() {
+            Some((_, event)) => Ok(Receipt { event, deliveries, accepted_at, is_repeat: false }),
+            None => Err(PublishError::Corrupt),
+        },
+        Err(Refused::KeyUsed(event, SameBody::Yes)) => {
+            Ok(Receipt { event, deliveries: 0, accepted_at: event.time(), is_repeat: true })
+        }
+        Err(Refused::KeyUsed(first, SameBody::No)) => Err(PublishError::KeyConflict { first }),
+        Err(Refused::EventUidTaken(first)) => Err(PublishError::UidTaken { first }),
+        Err(Refused::Corrupt) => Err(PublishError::Corrupt),
+        Err(Refused::Routing | Refused::Generation | Refused::Revision | Refused::Stands(_)) => {
+            Err(PublishError::Contended)
+        }
+        Err(Refused::UidTaken | Refused::QueueNotEmpty | Refused::NoDeadLetter | Refused::NoEvent) => {
+            Err(PublishError::Contended)
+        }
+    }
+}

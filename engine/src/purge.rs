@@ -1,0 +1,75 @@
+//! Removes what is left of queues that were cut off, a piece at a time, behind everything else.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use postrider_core::{Batch, Committed, Durability, Effect, EndpointId, More, Write};
+use postrider_storage::StoreError;
+use tokio::time::sleep;
+use tracing::debug;
+
+use crate::{inner::Inner, store_call::answer_of};
+
+/// Rows in one piece.
+const PIECE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
+/// Endpoints looked for at once.
+const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+const AFTER_FAILURE: Duration = Duration::from_secs(10);
+
+/// Purges until the engine ends.
+pub(crate) async fn purge(inner: Arc<Inner>) {
+    tokio::select! {
+        () = inner.lifecycle.closing() => {}
+        () = purge_on(&inner) => {}
+    }
+}
+
+async fn purge_on(inner: &Inner) {
+    loop {
+        match inner.purge_some().await {
+            Ok(Purged::Nothing) => inner.cut_off.notified().await,
+            Ok(Purged::Some) => {}
+            Ok(Purged::NotNow) => sleep(AFTER_FAILURE).await,
+            Err(error) => {
+                inner.store_failed(error);
+                sleep(AFTER_FAILURE).await;
+            }
+        }
+    }
+}
+
+enum Purged {
+    Nothing,
+    Some,
+    NotNow,
+}
+
+impl Inner {
+    async fn purge_some(&self) -> Result<Purged, StoreError> {
+        let store = self.store.opened().await;
+        let endpoints = answer_of("read what was cut off", async { store.reads().cut_off(AT_ONCE).await }).await?;
+        drop(store);
+        if endpoints.is_empty() {
+            return Ok(Purged::Nothing);
+        }
+        for endpoint in endpoints {
+            while let Some(more) = self.purge_piece(endpoint).await {
+                match more {
+                    More::Yes => {}
+                    More::No => break,
+                }
+            }
+            debug!(%endpoint, "queue that was cut off is purged");
+        }
+        Ok(if self.lifecycle.gate().is_ok() { Purged::Some } else { Purged::NotNow })
+    }
+
+    /// None if it could not be done now.
+    async fn purge_piece(&self, endpoint: EndpointId) -> Option<More> {
+        let piece = Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Purge(endpoint, PIECE)]) };
+        let Committed { effects } = self.commits.submit_own(piece).answer().await.ok()?.ok()?;
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Purged(more) => Some(more),
+            Effect::Accepted(..) | Effect::Queued(_) | Effect::Ended(_) | Effect::Routed(_) | Effect::Done => None,
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! The store failed: lets go of it, answers whoever waits, keeps outcomes, opens it again, and reads anew.
+
+use std::{error::Error, time::Duration};
+
+use postrider_storage::{StoreError, StoreErrorKind};
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use crate::{
+    CommitError, Notice,
+    catch::{Panicked, catch},
+    commit_queue::Answer,
+    committer::{Committer, InHand},
+    endpoint_actor::EndpointMsg,
+    inner::Inner,
+    lifecycle::RETRY_AFTER,
+    registry::Registry,
+};
+
+const REOPEN_FIRST: Duration = Duration::from_millis(200);
+const REOPEN_MAX: Duration = Duration::from_secs(10);
+
+impl Committer {
+    /// Callers are told to come back; outcomes are kept in their order, and committed first once the store is open again;
+    /// then every machine reads anew, because what failed may be stored all the same. Says whether to go on: not if the
+    /// engine ends meanwhile.
+    pub(crate) async fn stall(&mut self, failed: &StoreError) -> bool {
+        error!(error = failed as &dyn Error, "store failed, opening it again");
+        let inner = std::sync::Arc::clone(&self.inner);
+        // One on disk opens again only when every handle to it is gone.
+        inner.store.set(None);
+        let goes_on = inner.lifecycle.stall();
+        self.give_back();
+        inner.turn_away();
+        if !goes_on {
+            return false;
+        }
+        inner.metrics.stalled();
+        inner.notify(Notice::Stalled(failed.kind()));
+        inner.end_actors();
+        tokio::select! {
+            biased;
+            () = inner.lifecycle.closing() => {
+                inner.turn_away();
+                false
+            }
+            () = self.reopen() => true,
+        }
+    }
+
+    /// Again and again, until it is open.
+    async fn reopen(&self) {
+        let (mut wait, mut told) = (REOPEN_FIRST, StoreErrorKind::Poisoned);
+        loop {
+            sleep(wait).await;
+            // Who asked just before the state was known.
+            self.inner.turn_away();
+            let Err(error) = self.open().await else { break };
+            wait = (wait * 2).min(REOPEN_MAX);
+            let kind = error.kind();
+            match kind {
+                StoreErrorKind::Corrupt => {
+                    error!(error = &error as &dyn Error, ?wait, "store is damaged, a person must look");
+                }
+                _ => warn!(error = &error as &dyn Error, ?wait, "store does not open yet"),
+            }
+            if kind != told {
+                told = kind;
+                self.inner.notify(Notice::Stalled(kind));
+            }
+        }
+        info!("store is open again");
+    }
+
+    /// Reads first: a store that opens but cannot be read is let go of again.
+    async fn open(&self) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        // Opening may take its time: what was written since the last good moment is read and written anew.
+        let store = catch(self.opener.open()).await.map_err(panicked)??;
+        let tables = catch(Registry::read(store.reads())).await.map_err(panicked)??;
+        inner.registry.replace(tables);
+        inner.forget_wakes();
+        inner.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        inner.store.set(Some(store));
+        inner.lifecycle.resume();
+        inner.metrics.resumed();
+        inner.notify(Notice::Resumed);
+        inner.tell_what_changed();
+        inner.commits.ring();
+        Ok(())
+    }
+
+    /// What was in hand: outcomes go in front of all others, in their old order; retirements are asked for again by
+    /// actors that still want to leave.
+    fn give_back(&mut self) {
+        let InHand { batches, answers } = std::mem::take(&mut self.in_hand);
+        let answered = batches.len() - answers.len();
+        let mut kept = Vec::new();
+        for (batch, answer) in batches.into_iter().skip(answered).zip(answers) {
+            match answer {
+                Answer::Caller(caller) => {
+                    drop(caller.send(Err(CommitError::Unavailable { retry_after: RETRY_AFTER })));
+                }
+                Answer::Machine(..) => kept.push((batch, answer)),
+                Answer::Retirement(..) => {}
+            }
+        }
+        self.inner.commits.waiting().push_back_own(kept.into_iter());
+    }
+}
+
+fn panicked(panic: Panicked) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "open the store", panic)
+}
+
+impl Inner {
+    /// A reader met an error of the store: the committer opens it again.
+    pub(crate) fn store_failed(&self, error: StoreError) {
+        if error.kind() == StoreErrorKind::Corrupt || self.lifecycle.gate().is_err() {
+            // One damaged row is no reason to stop everybody; and a store that is away is being opened already.
+            warn!(error = &error as &dyn Error, "could not read the store");
+            return;
+        }
+        *self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+        self.commits.ring();
+    }
+
+    /// Everybody who waits to be committed hears that the store is away.
+    fn turn_away(&self) {
+        let waiting = self.commits.waiting().take_requests();
+        for answer in waiting {
+            match answer {
+                Answer::Caller(caller) => {
+                    drop(caller.send(Err(CommitError::Unavailable { retry_after: RETRY_AFTER })));
+                }
+                // These are among our own, and are kept.
+                Answer::Machine(..) | Answer::Retirement(..) => {}
+            }
+        }
+    }
+
+    /// Every actor ends: what it knows may be out of date. The next one reads the store as it then is, once what was in
+    /// flight is committed.
+    fn end_actors(&self) {
+        for table in self.directory.tables() {
+            for actor in table.actors() {
+                let _ended_already = actor.send_message(EndpointMsg::Restore);
+            }
+        }
+    }
+
+    /// Which wake rows are stored is not known any more.
+    fn forget_wakes(&self) {
+        for mut table in self.directory.tables() {
+            table.places().for_each(|place| place.slot.store_reopened());
+        }
+        self.wakes.store_reopened();
+    }
+
+    /// Actors that began while the store was away did so with records as they were before.
+    fn tell_what_changed(self: &std::sync::Arc<Self>) {
+        let occupied: Vec<_> = self.directory.tables().flat_map(|table| table.occupied().collect::<Vec<_>>()).collect();
+        for endpoint in occupied {
+            match self.registry.endpoint(endpoint) {
+                Some(_) => self.told_of(endpoint),
+                None => self.drop_place(endpoint),
+            }
+        }
+    }
+}

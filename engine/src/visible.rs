@@ -1,0 +1,160 @@
+//! Lets the engine see what is durable, and only then. The committer calls it, not the caller: it happens even if the
+//! caller has gone.
+
+use std::sync::Arc;
+
+use postrider_core::{
+    Acceptance, Batch, BreakerState, Delivery, DeliveryId, DisableReason, Effect, Endpoint, EndpointId, EndpointStatus,
+    EventId, Input, Moved, Seq, SoftState, Step, StoredEvent, Then, Transition, Write,
+};
+use postrider_storage::Verdict;
+
+use crate::{About, Notice, inner::Inner, metrics::is_open};
+
+impl Inner {
+    pub(crate) fn make_visible(self: &Arc<Self>, batch: &Batch, verdict: &Verdict) {
+        let Ok(committed) = verdict else { return };
+        for (write, effect) in batch.writes.iter().zip(&committed.effects) {
+            match write {
+                Write::Accept(acceptance) => {
+                    if let Effect::Accepted(seq, id) = effect {
+                        self.accepted(acceptance, *seq, *id);
+                    }
+                }
+                Write::Outcome(transition) => self.stepped(transition),
+                Write::Redrive(letter, _) => self.redriven(*letter, effect),
+                Write::Resend(resend) => {
+                    if let Effect::Queued(delivery) = effect {
+                        let moved = Input::Moved(Moved::Resent(delivery.clone()));
+                        self.with_slot(resend.endpoint, |slot| slot.post(moved));
+                    }
+                }
+                Write::Soft(endpoint, soft) => self.softened(*endpoint, soft),
+                Write::Application(application) => self.registry.put_application((**application).clone()),
+                Write::DropApplication(application) => self.registry.remove_application(*application),
+                Write::Endpoint(endpoint) => self.configured(endpoint, effect),
+                Write::DropEndpoint(endpoint) => self.dropped(*endpoint, effect),
+                Write::Forget(_) | Write::Purge(..) | Write::Wake(..) => {}
+            }
+        }
+    }
+
+    /// The event rides along, within the budget for payloads: nothing is read back for what was just published.
+    fn accepted(self: &Arc<Self>, acceptance: &Acceptance, seq: Seq, id: EventId) {
+        self.metrics.accepted(acceptance.recipients.len());
+        if acceptance.recipients.is_empty() {
+            return;
+        }
+        let lease = self.payloads.lease(acceptance.event.payload.len());
+        let event = lease.map(|lease| Arc::new(StoredEvent { lease, ..StoredEvent::of(id, acceptance) }));
+        for to in &acceptance.recipients {
+            let delivery = acceptance.delivery(to, seq, id);
+            self.with_slot(to.endpoint, |slot| slot.nudge(delivery, event.clone()));
+        }
+    }
+
+    fn stepped(self: &Arc<Self>, transition: &Transition) {
+        let Transition { before, after, step, dead } = transition;
+        match step {
+            Step::Attempted(attempt) => match attempt.then {
+                Then::Delivered => self.metrics.delivered((attempt.started + attempt.took).since(before.since)),
+                Then::RetryAt(_) | Then::GivenUp(_) | Then::Nothing => {}
+            },
+            Step::GaveUp => {}
+            Step::Cancelled(_) => {
+                let moved = Input::Moved(Moved::Cancelled(before.clone()));
+                self.with_slot(before.id.endpoint, |slot| slot.post(moved));
+            }
+        }
+        if after.is_none() && !before.next_attempt().is_manual() {
+            self.metrics.queue_changed(-1);
+        }
+        let Some(dead) = dead else { return };
+        self.metrics.gave_up(dead.reason);
+        if let Some(about) = self.about(before.id.endpoint) {
+            self.notify(Notice::DeadLettered {
+                about,
+                event: before.event,
+                delivery: before.id,
+                reason: dead.reason,
+                attempts: dead.last.attempts,
+                last_status: dead.last_status,
+            });
+        }
+    }
+
+    fn redriven(self: &Arc<Self>, letter: DeliveryId, effect: &Effect) {
+        let Effect::Queued(delivery) = effect else { return };
+        let delivery: Delivery = delivery.clone();
+        self.with_slot(letter.endpoint, |slot| {
+            if delivery.id == letter {
+                // It held its lane, and has its old place.
+                return slot.post(Input::Moved(Moved::Revived(delivery)));
+            }
+            slot.nudge(delivery, None)
+        });
+        self.metrics.queue_changed(1);
+    }
+
+    fn softened(&self, endpoint: EndpointId, soft: &SoftState) {
+        let is_open = is_open(&soft.breaker);
+        {
+            let mut table = self.directory.lock(endpoint);
+            let Some(place) = table.known(endpoint) else { return };
+            if place.breaker_is_open == is_open {
+                return;
+            }
+            place.breaker_is_open = is_open;
+        }
+        self.metrics.breakers_open(if is_open { 1 } else { -1 });
+        let Some(about) = self.about(endpoint) else { return };
+        match soft.breaker {
+            BreakerState::Closed { .. } => self.notify(Notice::BreakerClosed { about }),
+            BreakerState::Open { until, .. } => self.notify(Notice::BreakerOpened { about, until }),
+            BreakerState::HalfOpen { .. } => {}
+        }
+    }
+
+    fn configured(self: &Arc<Self>, endpoint: &Endpoint, effect: &Effect) {
+        let id = endpoint.id;
+        let Effect::Routed(routing) = effect else { return };
+        let before = self.registry.put_endpoint(endpoint.clone(), *routing);
+        self.told_of(id);
+        let is_new = before.is_none_or(|before| before.status != endpoint.status);
+        let Some(reason) = disabled_by_engine(endpoint.status).filter(|_| is_new) else { return };
+        let Some(about) = self.about(id) else { return };
+        self.notify(Notice::EndpointDisabled { about, reason });
+    }
+
+    /// Its actor hears of the record as it is now; without an actor, the next one begins with it.
+    pub(crate) fn told_of(self: &Arc<Self>, endpoint: EndpointId) {
+        let Some(record) = self.registry.endpoint(endpoint) else { return };
+        self.with_known_slot(endpoint, |slot| match slot.is_occupied() {
+            true => slot.post(Input::Reconfigured(record)),
+            false => None,
+        });
+    }
+
+    fn dropped(&self, endpoint: EndpointId, effect: &Effect) {
+        if let Effect::Routed(routing) = effect {
+            self.registry.remove_endpoint(endpoint, *routing);
+        }
+        self.drop_place(endpoint);
+        self.cut_off.notify_one();
+    }
+
+    fn about(&self, endpoint: EndpointId) -> Option<Arc<About>> {
+        let (endpoint, owner) = self.registry.endpoint_and_owner(endpoint)?;
+        Some(Arc::new(About::new(&endpoint, &owner)))
+    }
+}
+
+const fn disabled_by_engine(status: EndpointStatus) -> Option<DisableReason> {
+    match status {
+        EndpointStatus::Disabled(reason) => match reason {
+            DisableReason::Gone | DisableReason::FailingTooLong => Some(reason),
+            DisableReason::ByPerson => None,
+        },
+        EndpointStatus::Active | EndpointStatus::Paused => None,
+    }
+}

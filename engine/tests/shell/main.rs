@@ -1,0 +1,11 @@
+//! The shell obeys the machine: committer, slots, supervision, stall, wakes, shutdown. Real engine, paused time, scripted
+//! receivers; stores in memory and on disk, and stores that fail on purpose.
+
+mod delivering;
+mod ending;
+mod load;
+mod publishing;
+mod records;
+mod sendable;
+mod stalling;
+mod support;

@@ -1,0 +1,184 @@
+//! What the tests share: an engine with one application, and stores that count and fail.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use postrider::{
+    ApplicationSpec, EndpointId, EndpointSpec, Engine, Event, Notice, Notices, Timestamp,
+    core::{Batch, Durability, Write},
+    storage::{OpenStore, Reads, Store, StoreError, StoreErrorKind, Verdict},
+    testing::ScriptedTransport,
+};
+
+pub(crate) type Failed = Box<dyn std::error::Error>;
+
+/// Longer than anything a test waits for on paused time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// An engine with one application, `acme`, and one endpoint in it, `hook`.
+pub(crate) async fn start(
+    store: impl OpenStore,
+    receiver: &ScriptedTransport,
+    spec: EndpointSpec,
+) -> Result<Engine, Failed> {
+    let engine = Engine::builder(store, receiver.clone()).seed(7).start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    engine.endpoints("acme").upsert("hook", spec).await?;
+    Ok(engine)
+}
+
+pub(crate) fn hook() -> EndpointSpec {
+    EndpointSpec::new("https://receiver.example/hook")
+}
+
+pub(crate) fn always_ok() -> ScriptedTransport {
+    ScriptedTransport::new([0_u16; 0])
+}
+
+pub(crate) fn event(payload: &'static str) -> Event {
+    Event::new("invoice.paid", payload)
+}
+
+/// Waits for the first notice that `wanted` picks.
+pub(crate) async fn notice<T>(notices: &mut Notices, mut wanted: impl FnMut(Notice) -> Option<T>) -> Result<T, Failed> {
+    let next = async {
+        while let Some(notice) = notices.next().await {
+            if let Some(found) = wanted(notice) {
+                return Some(found);
+            }
+        }
+        None
+    };
+    tokio::time::timeout(PATIENCE, next).await?.ok_or_else(|| "the engine is gone".into())
+}
+
+pub(crate) fn resumed(notice: Notice) -> Option<()> {
+    matches!(notice, Notice::Resumed).then_some(())
+}
+
+/// What the outside may do to a store while it is open.
+#[derive(Debug, Default)]
+pub(crate) struct Knobs {
+    /// Opening fails.
+    pub(crate) is_away: AtomicBool,
+    /// Commits fail, without a trace.
+    pub(crate) fails: AtomicBool,
+    /// The next commit panics.
+    pub(crate) panics: AtomicBool,
+    /// The next commit is stored, and never answered.
+    pub(crate) hangs: AtomicBool,
+    /// The next commit is stored, and its answer is an error.
+    pub(crate) loses: AtomicBool,
+    /// The next read panics.
+    pub(crate) reads_panic: AtomicBool,
+    /// How long a commit takes, in milliseconds.
+    pub(crate) commit_millis: AtomicU64,
+    /// How often it was opened.
+    pub(crate) opened: AtomicU64,
+    /// Stores that are open now.
+    pub(crate) open: AtomicU64,
+    /// Synced commits.
+    pub(crate) synced: AtomicU64,
+    /// Commits.
+    pub(crate) commits: AtomicU64,
+    /// Wake rows that are stored, as far as this store saw them come and go.
+    pub(crate) wakes: std::sync::Mutex<Vec<(Timestamp, EndpointId)>>,
+}
+
+impl Knobs {
+    pub(crate) fn set(flag: &AtomicBool) {
+        flag.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn count(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::SeqCst)
+    }
+}
+
+/// An opener around an opener, with knobs.
+#[derive(Debug, Clone)]
+pub(crate) struct Knobbed<O> {
+    opener: Arc<O>,
+    pub(crate) knobs: Arc<Knobs>,
+}
+
+impl<O> Knobbed<O> {
+    pub(crate) fn new(opener: O) -> Self {
+        Self { opener: Arc::new(opener), knobs: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl<O: OpenStore> OpenStore for Knobbed<O> {
+    async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        self.knobs.opened.fetch_add(1, Ordering::SeqCst);
+        if self.knobs.is_away.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "open the store", "it is away"));
+        }
+        let inner = self.opener.open().await?;
+        self.knobs.open.fetch_add(1, Ordering::SeqCst);
+        Ok(Arc::new(KnobbedStore { inner, knobs: Arc::clone(&self.knobs) }))
+    }
+}
+
+#[derive(Debug)]
+struct KnobbedStore {
+    inner: Arc<dyn Store>,
+    knobs: Arc<Knobs>,
+}
+
+impl Drop for KnobbedStore {
+    fn drop(&mut self) {
+        self.knobs.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Store for KnobbedStore {
+    async fn commit(&self, group: Arc<[Batch]>, durability: Durability) -> Result<Vec<Verdict>, StoreError> {
+        let taken = |flag: &AtomicBool| flag.swap(false, Ordering::SeqCst);
+        self.knobs.commits.fetch_add(1, Ordering::SeqCst);
+        if durability == Durability::Synced {
+            self.knobs.synced.fetch_add(1, Ordering::SeqCst);
+        }
+        let failed = || StoreError::new(StoreErrorKind::Poisoned, "commit", "a planned fault");
+        assert!(!taken(&self.knobs.panics), "a planned panic in the store");
+        if self.knobs.fails.load(Ordering::SeqCst) {
+            return Err(failed());
+        }
+        let takes = self.knobs.commit_millis.load(Ordering::SeqCst);
+        if takes > 0 {
+            tokio::time::sleep(Duration::from_millis(takes)).await;
+        }
+        let verdicts = self.inner.commit(Arc::clone(&group), durability).await?;
+        self.note_wakes(&group, &verdicts);
+        if taken(&self.knobs.hangs) {
+            std::future::pending::<()>().await;
+        }
+        if taken(&self.knobs.loses) { Err(failed()) } else { Ok(verdicts) }
+    }
+
+    fn reads(&self) -> &dyn Reads {
+        assert!(!self.knobs.reads_panic.swap(false, Ordering::SeqCst), "a planned panic in a read");
+        self.inner.reads()
+    }
+}
+
+impl KnobbedStore {
+    fn note_wakes(&self, group: &[Batch], verdicts: &[Verdict]) {
+        let mut wakes = self.knobs.wakes.lock().expect("nobody panics with it");
+        let stored = group.iter().zip(verdicts).filter(|(_, verdict)| verdict.is_ok());
+        for write in stored.flat_map(|(batch, _)| &batch.writes) {
+            if let Write::Wake(endpoint, delete, put) = write {
+                wakes.retain(|known| Some(known.0) != *delete || known.1 != *endpoint);
+                wakes.extend(put.map(|at| (at, *endpoint)));
+            }
+        }
+    }
+}

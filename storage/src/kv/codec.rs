@@ -1,0 +1,70 @@
+//! Values as bytes: a version, the id of the key that sealed it (0: none did), and what `postcard` makes of the row.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{StoreError, StoreErrorKind};
+
+/// The version that this code writes, and the only one that it reads.
+const VERSION: u8 = 1;
+/// The key id of a value that is not sealed.
+const NOT_SEALED: u8 = 0;
+
+/// Appends a value.
+pub(super) fn encode<T: Serialize>(row: &T, out: &mut Vec<u8>) {
+    encode_with(row, &[], out);
+}
+
+/// Appends a value that ends in `tail`, byte for byte: what is large is neither walked through nor copied twice.
+pub(super) fn encode_with<T: Serialize>(row: &T, tail: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&[VERSION, NOT_SEALED]);
+    // Rows are plain structs of numbers, strings and lists of known length: there is nothing that postcard refuses.
+    postcard::serialize_with_flavor(row, Appender(out)).expect("a row of our own can be encoded");
+    out.extend_from_slice(tail);
+}
+
+/// Reads a value.
+pub(super) fn decode<'v, T: Deserialize<'v>>(value: &'v [u8]) -> Result<T, StoreError> {
+    let (row, tail) = decode_with(value)?;
+    if tail.is_empty() { Ok(row) } else { Err(corrupt("it is longer than it should be")) }
+}
+
+/// Reads a value that ends in bytes of its own: the row, and these.
+pub(super) fn decode_with<'v, T: Deserialize<'v>>(value: &'v [u8]) -> Result<(T, &'v [u8]), StoreError> {
+    match value {
+        [VERSION, NOT_SEALED, row @ ..] => {
+            postcard::take_from_bytes(row).map_err(|error| corrupt(format!("it cannot be read as a row: {error}")))
+        }
+        [VERSION, key, ..] => Err(corrupt(format!("it is sealed with key {key}, which is not configured"))),
+        [version, _, ..] => Err(corrupt(format!("it has version {version}, this program reads version {VERSION}"))),
+        [] | [_] => Err(corrupt("it is cut short")),
+    }
+}
+
+/// A stored value makes no sense, and why.
+pub(super) fn corrupt(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, "understand a stored value", why)
+}
+
+/// Lets postcard write behind what is there.
+struct Appender<'b>(&'b mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Appender<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

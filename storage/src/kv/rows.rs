@@ -1,0 +1,362 @@
+//! What is stored under each key, and how it becomes a delivery, an event or an attempt again. What is in the key is not
+//! repeated, but for ids that a list must show.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use postrider_core::{
+    Acceptance, ApplicationId, Attempt, AttemptId, AttemptNumber, Delivery, DeliveryId, EndpointId, Event, EventId,
+    Generation, GiveUpReason, IdempotencyKey, LaneId, Lease, Life, OrderingKey, OrderingMode, Outcome, Place,
+    RecipientLane, Seq, StoredEvent, Then, Timestamp, Uid,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    codec::{corrupt, decode, decode_with, encode, encode_with},
+    keys::{SCHEDULED, Suffix},
+};
+use crate::StoreError;
+
+/// What guards ask of an endpoint, so that they need not read all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct QueueRow {
+    pub(super) application: ApplicationId,
+    pub(super) generation: Generation,
+    /// Rows of generations before this one were cut off. A generation that was left empty was not.
+    pub(super) kept_from: Generation,
+    pub(super) ordering: OrderingMode,
+}
+
+/// What is to be purged of an endpoint's queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CutRow {
+    pub(super) endpoint: EndpointId,
+    pub(super) what: Cut,
+    /// The last key that was removed: the purge goes on after it, not over what it has removed.
+    pub(super) after: Vec<u8>,
+}
+
+/// How much of a queue was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Cut {
+    /// Generations before this one.
+    Before(Generation),
+    /// All: the endpoint is gone.
+    Whole,
+}
+
+/// A delivery, but for what is in its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Waiting {
+    event: EventId,
+    since: Timestamp,
+    bytes: u32,
+    life: Life,
+    attempts: u32,
+}
+
+impl Waiting {
+    const fn of(delivery: &Delivery) -> Self {
+        let Delivery { event, since, bytes, life, attempts, .. } = *delivery;
+        Self { event, since, bytes, life, attempts }
+    }
+
+    const fn delivery(self, id: DeliveryId, generation: Generation, lane: LaneId, place: Place) -> Delivery {
+        let Self { event, since, bytes, life, attempts } = self;
+        Delivery { id, event, generation, lane, place, attempts, life, since, bytes }
+    }
+}
+
+/// How a delivery waits among the ready rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum ReadyPlace {
+    Ready,
+    Lane { due: Option<Timestamp>, held: bool },
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReadyRow {
+    waiting: Waiting,
+    place: ReadyPlace,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DueRow {
+    waiting: Waiting,
+    /// Of the lane whose head it is; then the delivery itself is among the ready rows.
+    lane: LaneId,
+}
+
+/// Appends the value of the row in which a delivery waits.
+pub(super) fn encode_delivery(delivery: &Delivery, out: &mut Vec<u8>) {
+    let waiting = Waiting::of(delivery);
+    match delivery.place {
+        Place::Ready => encode(&ReadyRow { waiting, place: ReadyPlace::Ready }, out),
+        Place::Lane { due, held } => encode(&ReadyRow { waiting, place: ReadyPlace::Lane { due, held } }, out),
+        Place::Due(_) | Place::Manual { .. } => encode_due_index(delivery, out),
+    }
+}
+
+/// Appends the value of a row that finds a delivery by its time.
+pub(super) fn encode_due_index(delivery: &Delivery, out: &mut Vec<u8>) {
+    encode(&DueRow { waiting: Waiting::of(delivery), lane: delivery.lane }, out);
+}
+
+/// A ready row, whose key ends in `suffix` after its generation.
+pub(super) fn decode_ready(
+    of: EndpointId,
+    generation: Generation,
+    suffix: &[u8],
+    value: &[u8],
+) -> Result<Delivery, StoreError> {
+    let mut suffix = Suffix(suffix);
+    let (Some(lane), Some(seq)) = (suffix.u64(), suffix.u64()) else { return Err(corrupt("its key is cut short")) };
+    ready(DeliveryId { endpoint: of, seq: Seq(seq) }, generation, LaneId(lane), value)
+}
+
+/// The ready row of a delivery in a lane.
+pub(super) fn ready(
+    id: DeliveryId,
+    generation: Generation,
+    lane: LaneId,
+    value: &[u8],
+) -> Result<Delivery, StoreError> {
+    let ReadyRow { waiting, place } = decode(value)?;
+    let place = match place {
+        ReadyPlace::Ready => Place::Ready,
+        ReadyPlace::Lane { due, held } => Place::Lane { due, held },
+    };
+    Ok(waiting.delivery(id, generation, lane, place))
+}
+
+/// A due row, whose key ends in `suffix` after its generation.
+pub(super) fn decode_due(
+    of: EndpointId,
+    generation: Generation,
+    suffix: &[u8],
+    value: &[u8],
+) -> Result<Delivery, StoreError> {
+    let mut suffix = Suffix(suffix);
+    let (Some(at), Some(seq), Some(number)) = (suffix.u64(), suffix.u64(), suffix.u32()) else {
+        return Err(corrupt("its key is cut short"));
+    };
+    let id = DeliveryId { endpoint: of, seq: Seq(seq) };
+    due(id, generation, Timestamp::from_nanos(at), AttemptNumber(number), value)
+}
+
+/// The due row of a delivery. The head of a waiting lane comes as what it is: a delivery in its lane.
+pub(super) fn due(
+    id: DeliveryId,
+    generation: Generation,
+    at: Timestamp,
+    number: AttemptNumber,
+    value: &[u8],
+) -> Result<Delivery, StoreError> {
+    let DueRow { waiting, lane } = decode(value)?;
+    let place = match (number, lane) {
+        (SCHEDULED, LaneId::WHOLE) => Place::Due(at),
+        (SCHEDULED, _) => Place::Lane { due: Some(at), held: false },
+        (number, _) => Place::Manual { at, number },
+    };
+    Ok(waiting.delivery(id, generation, lane, place))
+}
+
+/// An event without its payload, which is the rest of the value.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EventRow<'v> {
+    pub(super) id: EventId,
+    pub(super) seq: Seq,
+    pub(super) accepted_at: Timestamp,
+    pub(super) event_type: &'v str,
+    content_type: Option<&'v str>,
+    pub(super) uid: Option<&'v str>,
+    #[serde(borrow)]
+    pub(super) channels: Vec<&'v str>,
+    pub(super) ordering_key: Option<&'v str>,
+    idempotency_key: Option<&'v str>,
+    pub(super) recipients: Vec<RecipientRow>,
+}
+
+/// Where the delivery of one recipient began.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct RecipientRow {
+    pub(super) endpoint: EndpointId,
+    pub(super) generation: Generation,
+    lane: LaneRow,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum LaneRow {
+    Unordered,
+    In(LaneId),
+    Alone,
+}
+
+impl RecipientRow {
+    /// Among the rows of which lane it began.
+    pub(super) fn lane(&self, seq: Seq) -> LaneId {
+        match self.lane {
+            LaneRow::Unordered => LaneId::WHOLE,
+            LaneRow::In(lane) => lane,
+            LaneRow::Alone => LaneId::alone(seq),
+        }
+    }
+}
+
+/// Appends the value of an accepted event's row.
+pub(super) fn encode_event(acceptance: &Acceptance, id: EventId, seq: Seq, out: &mut Vec<u8>) {
+    let Acceptance { accepted_at, event, recipients, .. } = acceptance;
+    let recipients = recipients.iter().map(|to| RecipientRow {
+        endpoint: to.endpoint,
+        generation: to.generation,
+        lane: match to.lane {
+            RecipientLane::Unordered => LaneRow::Unordered,
+            RecipientLane::In(lane) => LaneRow::In(lane),
+            RecipientLane::Alone => LaneRow::Alone,
+        },
+    });
+    let row = EventRow {
+        id,
+        seq,
+        accepted_at: *accepted_at,
+        event_type: &event.event_type,
+        content_type: event.content_type.as_deref(),
+        uid: event.uid.as_ref().map(Uid::as_str),
+        channels: event.channels.iter().map(|channel| &**channel).collect(),
+        ordering_key: event.ordering_key.as_ref().map(|key| &*key.0),
+        idempotency_key: event.idempotency_key.as_ref().map(|key| &*key.0),
+        recipients: recipients.collect(),
+    };
+    encode_with(&row, &event.payload, out);
+}
+
+/// The event of a row, its payload a part of `value`, not a copy.
+pub(super) fn decode_event(application: ApplicationId, value: &Bytes) -> Result<StoredEvent, StoreError> {
+    let (row, payload) = decode_with::<EventRow<'_>>(value)?;
+    let mut event = Event::new(row.event_type, value.slice_ref(payload));
+    event.content_type = row.content_type.map(Into::into);
+    event.uid = row.uid.map(Into::into);
+    event.channels = row.channels.into_iter().map(Into::into).collect();
+    event.ordering_key = row.ordering_key.map(|key| OrderingKey(key.into()));
+    event.idempotency_key = row.idempotency_key.map(|key| IdempotencyKey(key.into()));
+    Ok(StoredEvent {
+        id: row.id,
+        application,
+        accepted_at: row.accepted_at,
+        event: Arc::new(event),
+        lease: Lease::default(),
+    })
+}
+
+/// What an idempotency key stands for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct KeyRow {
+    pub(super) event: EventId,
+    pub(super) body: [u8; 32],
+    pub(super) at: Timestamp,
+}
+
+/// An attempt without its response, which is the rest of the value.
+#[derive(Serialize, Deserialize)]
+struct AttemptRow<O> {
+    event: EventId,
+    id: AttemptId,
+    started: Timestamp,
+    took: Duration,
+    outcome: O,
+    then: Then,
+}
+
+/// Appends the value of an attempt's row.
+pub(super) fn encode_attempt(event: EventId, attempt: &Attempt, out: &mut Vec<u8>) {
+    let Attempt { id, number: _, started, took, outcome, response, then } = attempt;
+    let row = AttemptRow { event, id: *id, started: *started, took: *took, outcome, then: *then };
+    encode_with(&row, response, out);
+}
+
+/// An attempt's row, and its event.
+pub(super) fn decode_attempt(number: AttemptNumber, value: &[u8]) -> Result<(Attempt, EventId), StoreError> {
+    let (row, response) = decode_with::<AttemptRow<Outcome>>(value)?;
+    let AttemptRow { event, id, started, took, outcome, then } = row;
+    Ok((Attempt { id, number, started, took, outcome, response: response.into(), then }, event))
+}
+
+/// How a life ended without an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum EndRow {
+    GaveUp { reason: GiveUpReason, at: Timestamp },
+    Cancelled(Timestamp),
+}
+
+/// Where a life is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LifeRow {
+    pub(super) endpoint: EndpointId,
+    pub(super) life: Life,
+    pub(super) seq: Seq,
+    pub(super) generation: Generation,
+    pub(super) lane: LaneId,
+    pub(super) begun_by: BegunBy,
+    /// Manual attempts asked for so far.
+    pub(super) manuals: u32,
+}
+
+/// What began a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum BegunBy {
+    /// Publishing, or a redrive.
+    Schedule,
+    /// A person, for an endpoint that was no recipient.
+    Hand,
+}
+
+/// Where an attempt is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct IndexRow {
+    pub(super) event: EventId,
+    pub(super) seq: Seq,
+    pub(super) life: Life,
+    pub(super) number: AttemptNumber,
+}
+
+/// The newest event id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LastEvent {
+    pub(super) id: Option<EventId>,
+    /// How far ids ever ran ahead of the time of acceptance, because a clock was set back.
+    pub(super) ahead: Duration,
+}
+
+/// Which format wrote the rows, and which may read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FormatRow {
+    pub(super) written_by: u16,
+    pub(super) readable_from: u16,
+}
+
+/// Whether a stored row says what is expected of the delivery. Equal values have equal bytes, so as a rule nothing is
+/// decoded.
+///
+/// # Errors
+/// The stored row makes no sense.
+pub(super) fn is_row_of(delivery: &Delivery, stored: &[u8]) -> Result<bool, StoreError> {
+    let mut expected = Vec::with_capacity(64);
+    encode_delivery(delivery, &mut expected);
+    if stored == expected {
+        return Ok(true);
+    }
+    match delivery.place {
+        Place::Ready | Place::Lane { .. } => decode::<ReadyRow>(stored).map(drop)?,
+        Place::Due(_) | Place::Manual { .. } => decode::<DueRow>(stored).map(drop)?,
+    }
+    Ok(false)
+}
+
+impl LifeRow {
+    /// The life that publishing began for a recipient.
+    pub(super) fn first(of: &RecipientRow, seq: Seq) -> Self {
+        let RecipientRow { endpoint, generation, .. } = *of;
+        let (life, lane, begun_by) = (Life::FIRST, of.lane(seq), BegunBy::Schedule);
+        Self { endpoint, life, seq, generation, lane, begun_by, manuals: 0 }
+    }
+}

@@ -1,0 +1,244 @@
+//! However batches are grouped, and whatever is remembered between commits, the same batches come to the same rows.
+
+use postrider_core::{
+    Acceptance, Application, ApplicationId, ApplicationSpec, Attempt, AttemptId, DeadLetter, Delivery, DeliveryPolicy,
+    Dice, Effect, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Event, Failure, Generation, GiveUpReason,
+    IdempotencyKey, KeyClaim, OnExhausted, OrderingMode, OrganisationId, Outcome, Place, Resend, Seq, SplitMix, Step,
+    Then, Timestamp, Transition, plan_recipients,
+};
+
+use super::*;
+
+/// What every batch is about.
+pub(super) struct Ids {
+    pub(super) application: ApplicationId,
+    pub(super) endpoint: EndpointId,
+    pub(super) now: Timestamp,
+}
+
+impl Ids {
+    pub(super) fn new() -> Self {
+        let now = Timestamp::from_nanos(1_767_225_600_000_000_000);
+        let mut dice = SplitMix::new(1);
+        Self { application: ApplicationId::new(now, &mut dice), endpoint: EndpointId::new(now, &mut dice), now }
+    }
+}
+
+/// The position of an event that was accepted relaxed.
+pub(super) async fn accept_relaxed<K: OrderedKv>(store: &KvStore<K>) -> Result<Seq, Failed> {
+    let Ids { application, now, .. } = Ids::new();
+    let event = Arc::new(Event::new("case.relaxed", "{}"));
+    let acceptance = Acceptance { application, accepted_at: now, entropy: 1, event, key: None, recipients: Vec::new() };
+    let batch = Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Accept(acceptance)]) };
+    // The first group begins a reservation; the second one is relaxed through and through.
+    store.commit(Arc::new([batch.clone()]), Durability::Relaxed).await?;
+    let verdicts = store.commit(Arc::new([batch]), Durability::Relaxed).await?;
+    let committed = verdicts[0].as_ref().map_err(|refused| format!("{refused:?}"))?;
+    Ok(committed.accepted().ok_or("it is accepted")?.0)
+}
+
+#[tokio::test]
+async fn groups_and_memory_change_nothing() -> Result<(), Failed> {
+    let seeds = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..40, |seed| seed..seed + 1);
+    for seed in seeds {
+        println!("SEED={seed} cargo test -p postrider-storage groups_and_memory_change_nothing");
+        run(seed).await?;
+    }
+    Ok(())
+}
+
+async fn run(seed: u64) -> Result<(), Failed> {
+    let (grouped, single) = (MemoryKv::default(), MemoryKv::default());
+    let (in_groups, one_by_one) = (KvStore::over(grouped.clone())?, KvStore::over(single.clone())?);
+    let mut world = Random::new(seed);
+    for _ in 0..60 {
+        let group: Vec<Batch> = (0..=world.below(6)).map(|_| world.batch()).collect();
+        let verdicts = in_groups.commit(group.clone().into(), Durability::Synced).await?;
+        let mut each = Vec::new();
+        for batch in group {
+            // What it remembers is forgotten: every guard is answered from the rows.
+            if let Some(writer) = &mut *one_by_one.inner.writer.lock().expect("no commit panicked") {
+                writer.cache = Cache::default();
+            }
+            each.extend(one_by_one.commit(Arc::new([batch]), Durability::Synced).await?);
+        }
+        assert_eq!(verdicts, each);
+        assert_eq!(rows_of(&grouped)?, rows_of(&single)?);
+        verdicts.iter().flatten().for_each(|committed| world.learn(&committed.effects));
+        world.published.clear();
+    }
+    Ok(())
+}
+
+/// Random batches, about a few endpoints and whatever became of earlier batches.
+struct Random {
+    dice: SplitMix,
+    ids: Ids,
+    endpoints: Vec<Endpoint>,
+    /// Deliveries that were there at some time, as they stood then.
+    deliveries: Vec<Delivery>,
+    /// Acceptances of the current group, in their order.
+    published: Vec<Acceptance>,
+    batches: u64,
+}
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        let (mut dice, ids) = (SplitMix::new(seed), Ids::new());
+        let orderings = [
+            OrderingMode::Concurrent,
+            OrderingMode::PerKey(OnExhausted::Hold),
+            OrderingMode::Fifo(OnExhausted::Continue),
+        ];
+        let endpoints = orderings.map(|ordering| endpoint(&ids, EndpointId::new(ids.now, &mut dice), ordering));
+        Self { dice, ids, endpoints: endpoints.into(), deliveries: Vec::new(), published: Vec::new(), batches: 0 }
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.dice.roll() % end
+    }
+
+    fn batch(&mut self) -> Batch {
+        self.batches += 1;
+        if self.batches == 1 {
+            return Batch::synced(records(&self.ids, self.endpoints.clone()));
+        }
+        let writes = 1 + self.below(2);
+        let mut batch = Batch::synced([]);
+        for _ in 0..writes {
+            self.add(&mut batch);
+        }
+        batch
+    }
+
+    fn add(&mut self, batch: &mut Batch) {
+        let place = self.below(self.endpoints.len() as u64) as usize;
+        let endpoint = self.endpoints[place].clone();
+        let known = match self.deliveries.len() as u64 {
+            0 => None,
+            len => Some(self.below(len) as usize),
+        };
+        let known = known.map(|known| self.deliveries[known].clone());
+        match (self.below(20), known) {
+            (0..=6, _) | (_, None) => {
+                let acceptance = self.acceptance();
+                self.published.push(acceptance.clone());
+                batch.writes.push(Write::Accept(acceptance));
+            }
+            (7..=12, Some(delivery)) => {
+                let transition = self.transition(&delivery);
+                self.deliveries.extend(transition.after.clone());
+                batch.guards.push(Guard::Stands(delivery));
+                batch.writes.push(Write::Outcome(Box::new(transition)));
+            }
+            (13 | 14, Some(delivery)) => batch.writes.push(Write::Redrive(delivery.id, self.ids.now)),
+            (15 | 16, Some(delivery)) => batch.writes.push(Write::Resend(Resend {
+                application: self.ids.application,
+                event: delivery.event,
+                endpoint: endpoint.id,
+                generation: endpoint.generation,
+                at: self.ids.now,
+            })),
+            (17, Some(delivery)) => batch.writes.push(Write::Forget(delivery.id)),
+            (18, Some(_)) => {
+                self.endpoints[place].generation = Generation(endpoint.generation.0 + self.below(2) as u32);
+                batch.writes.push(Write::Endpoint(Box::new(self.endpoints[place].clone())));
+            }
+            (_, Some(_)) => batch.writes.push(Write::Purge(endpoint.id, NonZeroUsize::MIN.saturating_add(3))),
+        }
+    }
+
+    fn acceptance(&mut self) -> Acceptance {
+        let mut event = Event::new("case.random", "{}").ordering_key(["a", "b"][self.below(2) as usize]);
+        let key = match self.below(4) {
+            0 => Some(KeyClaim { key: IdempotencyKey(format!("{}", self.below(20)).into()), body: event.body_hash() }),
+            1 => {
+                event = event.uid(format!("uid-{}", self.below(20)));
+                None
+            }
+            _ => None,
+        };
+        let endpoints: Vec<_> = self.endpoints.iter().cloned().map(Arc::new).collect();
+        let recipients = plan_recipients(&event, &endpoints);
+        let (application, entropy) = (self.ids.application, self.dice.roll());
+        let accepted_at = self.ids.now + std::time::Duration::from_secs(3600 * self.below(400));
+        Acceptance { application, accepted_at, entropy, event: Arc::new(event), key, recipients }
+    }
+
+    fn transition(&mut self, before: &Delivery) -> Transition {
+        let due = self.ids.now + std::time::Duration::from_secs(self.below(5));
+        let (is_manual, in_lane) = (before.trigger() == postrider_core::Trigger::Manual, before.lane.0 != 0);
+        let retried = match before.place {
+            Place::Ready | Place::Due(_) | Place::Manual { .. } => Place::Due(due),
+            Place::Lane { .. } => Place::Lane { due: Some(due), held: false },
+        };
+        let after = |place| Some(Delivery { place, attempts: before.attempts + 1, ..before.clone() });
+        let (after, then) = match self.below(4) {
+            0 => (None, Then::Delivered),
+            _ if is_manual => (None, Then::Nothing),
+            1 | 2 => (after(retried), Then::RetryAt(due)),
+            _ if in_lane => (after(Place::Lane { due: None, held: true }), Then::GivenUp(GiveUpReason::Exhausted)),
+            _ => (None, Then::GivenUp(GiveUpReason::Exhausted)),
+        };
+        let (last, reason, dead_at) = (after.clone().unwrap_or(before.clone()), GiveUpReason::Exhausted, self.ids.now);
+        let dead = DeadLetter { last, reason, dead_at, first_attempt_at: None, last_status: None };
+        let dead = matches!(then, Then::GivenUp(_)).then_some(dead);
+        let step = Step::Attempted(Attempt {
+            id: AttemptId::new(self.ids.now, &mut self.dice),
+            number: before.next_attempt(),
+            started: self.ids.now,
+            took: std::time::Duration::ZERO,
+            outcome: Outcome::Failure(Failure::TimedOut),
+            response: Box::default(),
+            then,
+        });
+        Transition { before: before.clone(), after, step, dead }
+    }
+
+    /// What came of a batch is what later ones are about.
+    fn learn(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Accepted(seq, id) => {
+                    // Any acceptance of the group will do: rows differ, and a wrong guess is a guard that fails.
+                    let guess = self.published.first().cloned();
+                    let deliveries = guess.iter().flat_map(|acceptance| {
+                        acceptance.recipients.iter().map(move |to| acceptance.delivery(to, *seq, *id))
+                    });
+                    self.deliveries.extend(deliveries.collect::<Vec<_>>());
+                    if self.published.len() > 1 {
+                        self.published.remove(0);
+                    }
+                }
+                Effect::Queued(delivery) => self.deliveries.push(delivery.clone()),
+                Effect::Ended(_) | Effect::Routed(_) | Effect::Purged(_) | Effect::Done => {}
+            }
+        }
+    }
+}
+
+/// An application and its endpoints.
+pub(super) fn records(ids: &Ids, endpoints: impl IntoIterator<Item = Endpoint>) -> Vec<Write> {
+    let Ids { application: id, now, .. } = *ids;
+    let (organisation, spec) = (OrganisationId::DEFAULT, ApplicationSpec::new("random"));
+    let application = Application { id, organisation, spec, created_at: now, updated_at: now, revision: 1 };
+    let endpoints = endpoints.into_iter().map(|endpoint| Write::Endpoint(Box::new(endpoint)));
+    [Write::Application(Box::new(application))].into_iter().chain(endpoints).collect()
+}
+
+pub(super) fn endpoint(ids: &Ids, id: EndpointId, ordering: OrderingMode) -> Endpoint {
+    let spec = EndpointSpec::new("https://receiver.example/hook");
+    Endpoint {
+        id,
+        application: ids.application,
+        target: spec.validate().expect("it is a valid endpoint"),
+        spec,
+        policy: DeliveryPolicy { ordering, ..DeliveryPolicy::default() },
+        secrets: Vec::new(),
+        status: EndpointStatus::Active,
+        created_at: ids.now,
+        updated_at: ids.now,
+        revision: 1,
+        generation: Generation(0),
+    }
+}

@@ -1,0 +1,139 @@
+//! What a person asks for after the end: the next life, one more try, or nothing any more.
+
+use postrider_core::{
+    AttemptNumber, DeadLetter, Delivery, DeliveryId, Effect, EventId, Generation, LaneId, Life, OrderingKey,
+    OrderingMode, Place, Refused, Resend, Seq, Timestamp,
+};
+
+use super::{Stop, Transaction};
+use crate::{
+    StoreError,
+    kv::{
+        codec,
+        keys::{self, Key},
+        rows::{self, BegunBy, EventRow, LifeRow, QueueRow},
+    },
+};
+
+impl Transaction<'_> {
+    pub(super) fn redrive(&mut self, id: DeliveryId, at: Timestamp) -> Result<Effect, Stop> {
+        let letter: DeadLetter = self.rows.get(&Key::DeadLetter(id))?.ok_or(Refused::NoDeadLetter)?;
+        let queue = self.queue(id.endpoint)?.filter(|queue| letter.last.generation >= queue.kept_from);
+        let queue = queue.ok_or(Refused::Generation)?;
+        let next = match self.holding(&letter)? {
+            Some(held) => Delivery {
+                place: Place::Lane { due: None, held: false },
+                attempts: 0,
+                life: held.life.next(),
+                since: at,
+                ..held
+            },
+            None => self.at_the_end(&letter.last, &queue, at)?,
+        };
+        self.rows.delete(&Key::DeadLetter(id));
+        self.put_delivery(&next);
+        self.put_life(&next, BegunBy::Schedule, 0);
+        Ok(Effect::Queued(next))
+    }
+
+    pub(super) fn forget(&mut self, id: DeliveryId) -> Result<Effect, Stop> {
+        if self.rows.value(&Key::DeadLetter(id))?.is_none() {
+            return Err(Refused::NoDeadLetter.into());
+        }
+        self.rows.delete(&Key::DeadLetter(id));
+        Ok(Effect::Done)
+    }
+
+    pub(super) fn resend(&mut self, resend: &Resend) -> Result<Effect, Stop> {
+        let Resend { application, event, endpoint, generation, at } = *resend;
+        let queue = self.queue(endpoint)?.filter(|queue| queue.generation == generation);
+        queue.ok_or(Refused::Generation)?;
+        let stored = self.rows.value(&Key::Event(application, event))?.ok_or(Refused::NoEvent)?;
+        let (row, payload) = codec::decode_with::<EventRow<'_>>(&stored)?;
+        let life = match self.current_life(&row, endpoint)? {
+            Some(life) => life,
+            None => LifeRow {
+                endpoint,
+                life: Life::FIRST,
+                seq: self.draw_seq(),
+                generation,
+                lane: LaneId::WHOLE,
+                begun_by: BegunBy::Hand,
+                manuals: 0,
+            },
+        };
+        let life = LifeRow { manuals: life.manuals.saturating_add(1), ..life };
+        let manual = Delivery {
+            id: DeliveryId { endpoint, seq: life.seq },
+            event,
+            generation,
+            lane: life.lane,
+            place: Place::Manual { at, number: AttemptNumber::manual(life.manuals) },
+            attempts: 0,
+            life: life.life,
+            // It is as old as the wish for it, however old the event is.
+            since: at,
+            bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+        };
+        self.rows.put(&Key::Life(event, endpoint, life.life), &life);
+        self.put_delivery(&manual);
+        Ok(Effect::Queued(manual))
+    }
+
+    /// The row with which a delivery that was given up holds its lane, if it does.
+    fn holding(&mut self, letter: &DeadLetter) -> Result<Option<Delivery>, StoreError> {
+        let last = &letter.last;
+        if !last.is_held() {
+            return Ok(None);
+        }
+        let Some(stored) = self.rows.value(&Key::of(last))? else { return Ok(None) };
+        let held = rows::ready(last.id, last.generation, last.lane, &stored)?;
+        Ok(Some(held).filter(|held| held.is_held() && held.life == last.life))
+    }
+
+    /// The next life of a delivery, behind everything that waits, where the endpoint's ordering says now.
+    fn at_the_end(&mut self, last: &Delivery, queue: &QueueRow, at: Timestamp) -> Result<Delivery, StoreError> {
+        let seq = self.draw_seq();
+        let in_lane = Place::Lane { due: None, held: false };
+        let (lane, place) = match queue.ordering {
+            OrderingMode::Concurrent => (LaneId::WHOLE, Place::Ready),
+            OrderingMode::Fifo(_) => (LaneId::WHOLE, in_lane),
+            OrderingMode::PerKey(_) if last.lane != LaneId::WHOLE => (last.lane, in_lane),
+            OrderingMode::PerKey(_) => (self.lane_of(queue, last.event, seq)?, in_lane),
+        };
+        let id = DeliveryId { endpoint: last.id.endpoint, seq };
+        let Delivery { event, bytes, life, .. } = *last;
+        let generation: Generation = queue.generation;
+        Ok(Delivery { id, event, generation, lane, place, attempts: 0, life: life.next(), since: at, bytes })
+    }
+
+    /// The lane of an event whose endpoint did not order by key before.
+    fn lane_of(&mut self, queue: &QueueRow, event: EventId, seq: Seq) -> Result<LaneId, StoreError> {
+        let alone = LaneId::alone(seq);
+        let Some(stored) = self.rows.value(&Key::Event(queue.application, event))? else { return Ok(alone) };
+        let (row, _) = codec::decode_with::<EventRow<'_>>(&stored)?;
+        Ok(row.ordering_key.map_or(alone, |key| LaneId::of(&OrderingKey(key.into()))))
+    }
+
+    fn put_life(&mut self, of: &Delivery, begun_by: BegunBy, manuals: u32) {
+        let Delivery { id: DeliveryId { endpoint, seq }, event, generation, lane, life, .. } = *of;
+        let row = LifeRow { endpoint, life, seq, generation, lane, begun_by, manuals };
+        self.rows.put(&Key::Life(event, endpoint, life), &row);
+    }
+
+    /// The latest life of an event at an endpoint, if it had any.
+    fn current_life(
+        &self,
+        event: &EventRow<'_>,
+        endpoint: postrider_core::EndpointId,
+    ) -> Result<Option<LifeRow>, StoreError> {
+        let first = Key::Life(event.id, endpoint, Life(0));
+        let (partition, from) = (first.partition(), first.bytes());
+        let to = keys::end_of(&from[..from.len() - size_of::<u32>()]);
+        if let Some((_, value)) = self.rows.scan(partition, &from, &to, std::num::NonZeroUsize::MAX)?.last() {
+            return codec::decode(value).map(Some);
+        }
+        let recipient = event.recipients.iter().find(|recipient| recipient.endpoint == endpoint);
+        Ok(recipient.map(|recipient| LifeRow::first(recipient, event.seq)))
+    }
+}

@@ -1,0 +1,128 @@
+//! Writes a step of a delivery: its row moves or goes, its attempt stays, and what follows from the end of its life.
+
+use postrider_core::{
+    Attempt, AttemptNumber, DeadLetter, Delivery, DeliveryId, Effect, Life, Place, Step, Then, Transition,
+};
+
+use super::{Stop, Transaction};
+use crate::{
+    StoreError,
+    kv::{
+        Partition,
+        codec::corrupt,
+        keys::{self, Key},
+        rows::{self, EndRow, IndexRow, LifeRow},
+    },
+};
+
+impl Transaction<'_> {
+    pub(super) fn outcome(&mut self, transition: &Transition) -> Result<Effect, Stop> {
+        let Transition { before, after, step, dead } = transition;
+        self.delete_delivery(before);
+        after.iter().for_each(|after| self.put_delivery(after));
+        if let Some(dead) = dead {
+            self.rows.put(&Key::DeadLetter(before.id), dead);
+        }
+        match (step, before.place) {
+            (Step::Attempted(attempt), Place::Manual { .. }) => {
+                self.put_attempt(before, attempt);
+                match attempt.then {
+                    Then::Delivered => return Ok(Effect::Ended(self.end_life(before)?)),
+                    Then::RetryAt(_) | Then::GivenUp(_) | Then::Nothing => {}
+                }
+            }
+            (Step::Attempted(attempt), Place::Ready | Place::Due(_) | Place::Lane { .. }) => {
+                self.put_attempt(before, attempt);
+            }
+            // A manual try that did not happen says nothing about the life beside which it waited.
+            (Step::GaveUp | Step::Cancelled(_), Place::Manual { .. }) => {}
+            (Step::GaveUp, Place::Ready | Place::Due(_) | Place::Lane { .. }) => {
+                if let Some(DeadLetter { reason, dead_at, .. }) = dead {
+                    let end = EndRow::GaveUp { reason: *reason, at: *dead_at };
+                    self.rows.put(&Key::End(before.id, before.life, before.event), &end);
+                }
+            }
+            (Step::Cancelled(at), Place::Ready | Place::Due(_) | Place::Lane { .. }) => {
+                self.rows.put(&Key::End(before.id, before.life, before.event), &EndRow::Cancelled(*at));
+                if before.is_held() {
+                    // It was given up before; whoever calls it off has no use for its letter.
+                    self.rows.delete(&Key::DeadLetter(before.id));
+                }
+            }
+        }
+        Ok(Effect::Done)
+    }
+
+    /// Writes a delivery where it waits, and what finds it there.
+    pub(super) fn put_delivery(&mut self, delivery: &Delivery) {
+        self.rows.put_with(&Key::of(delivery), |value| rows::encode_delivery(delivery, value));
+        if let Some(index) = Key::due_index(delivery) {
+            self.rows.put_with(&index, |value| rows::encode_due_index(delivery, value));
+        }
+    }
+
+    /// Takes a delivery away from where it waits.
+    pub(super) fn delete_delivery(&mut self, delivery: &Delivery) {
+        self.rows.delete(&Key::of(delivery));
+        if let Some(index) = Key::due_index(delivery) {
+            self.rows.delete(&index);
+        }
+    }
+
+    fn put_attempt(&mut self, of: &Delivery, attempt: &Attempt) {
+        let key = Key::Attempt(of.id, of.life, attempt.number, of.event);
+        self.rows.put_with(&key, |value| rows::encode_attempt(of.event, attempt, value));
+        if (of.life, attempt.number) != FIRST {
+            let row = IndexRow { event: of.event, seq: of.id.seq, life: of.life, number: attempt.number };
+            self.rows.put(&Key::AttemptIndex(of.id.endpoint, attempt.id), &row);
+        }
+    }
+
+    /// A manual try succeeded: nothing of its life is left to do. The row that waited for that, if there was one.
+    fn end_life(&mut self, tried: &Delivery) -> Result<Option<Delivery>, Stop> {
+        let DeliveryId { endpoint, .. } = tried.id;
+        let Some(queue) = self.queue(endpoint)? else { return Ok(None) };
+        if let Some(letter) = self.rows.get::<DeadLetter>(&Key::DeadLetter(tried.id))?
+            && letter.last.life == tried.life
+        {
+            self.rows.delete(&Key::DeadLetter(tried.id));
+        }
+        let key = Key::Life(tried.event, endpoint, tried.life);
+        let Some(life) = self.rows.get::<LifeRow>(&key)?.filter(|life| life.generation == queue.generation) else {
+            return Ok(None);
+        };
+        let scheduled = self.scheduled(tried, &life)?;
+        scheduled.iter().for_each(|scheduled| self.delete_delivery(scheduled));
+        Ok(scheduled)
+    }
+
+    /// The row in which a life waits, among the ready rows or, after a failure, where its last attempt sent it.
+    fn scheduled(&mut self, tried: &Delivery, at: &LifeRow) -> Result<Option<Delivery>, StoreError> {
+        let LifeRow { endpoint, generation, lane, seq, .. } = *at;
+        let id = DeliveryId { endpoint, seq };
+        if let Some(value) = self.rows.value(&Key::Ready(endpoint, generation, lane, seq))? {
+            let found = rows::ready(id, generation, lane, &value)?;
+            return Ok(Some(found).filter(|found| found.life == at.life));
+        }
+        let Some(Then::RetryAt(due)) = self.last_scheduled(tried)?.map(|attempt| attempt.then) else { return Ok(None) };
+        let Some(value) = self.rows.value(&Key::Due(endpoint, generation, due, seq, keys::SCHEDULED))? else {
+            return Ok(None);
+        };
+        let found = rows::due(id, generation, due, keys::SCHEDULED, &value)?;
+        Ok(Some(found).filter(|found| found.life == at.life))
+    }
+
+    fn last_scheduled(&self, of: &Delivery) -> Result<Option<Attempt>, StoreError> {
+        let from = Key::Attempt(of.id, of.life, keys::SCHEDULED, of.event);
+        let to = Key::Attempt(of.id, of.life, AttemptNumber::manual(0), of.event);
+        let partition: Partition = from.partition();
+        let found = self.rows.scan(partition, &from.bytes(), &to.bytes(), std::num::NonZeroUsize::MAX)?;
+        let Some((key, value)) = found.last() else { return Ok(None) };
+        let number = key.last_chunk().map(|number| AttemptNumber(u32::from_be_bytes(*number)));
+        let (attempt, _) = rows::decode_attempt(number.ok_or_else(|| corrupt("its key is cut short"))?, value)?;
+        Ok(Some(attempt))
+    }
+}
+
+/// The attempt that needs no index: those of an endpoint lie in the order of their deliveries.
+const FIRST: (Life, AttemptNumber) = (Life::FIRST, AttemptNumber(1));

@@ -1,0 +1,112 @@
+//! Events: one, one by its publisher's name, and those of an application from the newest.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use bytes::Bytes;
+use postrider_core::{ApplicationId, EventId, StoredEvent, Timestamp, Uid};
+
+use super::{
+    PASSED_OVER_MAX, View,
+    pages::{self, From},
+    walk::{Before, Walk},
+};
+use crate::{
+    Cursor, EventQuery, Page, PageRequest, StoreError,
+    kv::{
+        Partition, codec,
+        keys::{self, ID_BYTES, Key, meta, table, week},
+        rows::{self, EventRow, LastEvent},
+    },
+};
+
+/// Rows read at once: each may be as large as a payload.
+const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+/// A page ends after so many payload bytes, however few events that are.
+const PAGE_BYTES: usize = 16 << 20;
+/// A cursor: partition and id.
+const CURSOR: usize = size_of::<Partition>() + ID_BYTES;
+
+impl View<'_> {
+    pub(in crate::kv) fn event(self, owner: ApplicationId, event: EventId) -> Result<Option<StoredEvent>, StoreError> {
+        self.value(&Key::Event(owner, event))?.map(|value| rows::decode_event(owner, &value)).transpose()
+    }
+
+    pub(in crate::kv) fn event_named(self, owner: ApplicationId, uid: &Uid) -> Result<Option<EventId>, StoreError> {
+        for partition in self.partitions {
+            if let Some(event) = self.get(&Key::EventUid(owner, uid, *partition))? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(in crate::kv) fn events(self, query: &EventQuery, page: &PageRequest) -> Result<Page<StoredEvent>, StoreError> {
+        let owner = query.application;
+        let start = match pages::from::<CURSOR>(page) {
+            From::Start => self.newest(query)?,
+            From::After(cursor) => Some(Before::decode(cursor)),
+            From::Nowhere => return Ok(Page::default()),
+        };
+        // Ids are never older than the acceptance of their events, but for their rounding.
+        let oldest = query.after.map_or(Timestamp::from_nanos(0), |after| earlier(after, Duration::from_secs(1)));
+        let prefix = keys::under(table::EVENT, owner.to_bytes());
+        let mut walk = Walk::new(self, prefix, start, week(oldest), AT_ONCE.min(page.limit.saturating_add(1)));
+        let (mut items, mut bytes, mut passed_over, mut last) = (Vec::new(), 0, 0, None);
+        while let Some(row) = walk.peek()? {
+            let (seen, _) = codec::decode_with::<EventRow<'_>>(&row.value)?;
+            if seen.id.time() < oldest {
+                break;
+            }
+            match wants(query, &seen) {
+                true if items.len() < page.limit.get() && bytes < PAGE_BYTES => {
+                    let event = rows::decode_event(owner, &row.value)?;
+                    bytes += event.event.payload.len();
+                    items.push(event);
+                }
+                false if passed_over < PASSED_OVER_MAX => passed_over += 1,
+                true | false => return Ok(Page { items, next: last.map(cursor) }),
+            }
+            last = walk.next()?.map(|row| Before::of(&row));
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// From where to look for events accepted before a time: ids run ahead of it by no more than the store has seen.
+    fn newest(self, query: &EventQuery) -> Result<Option<Before>, StoreError> {
+        let Some(before) = query.before else { return Ok(None) };
+        let LastEvent { ahead, .. } = self.get(&Key::Meta(meta::LAST_EVENT))?.unwrap_or_default();
+        let newest = before + ahead + Duration::from_secs(1);
+        let partition = week(newest);
+        // The first id of that time: all ids of earlier times are smaller.
+        let id = EventId::new(newest, &mut Zeros);
+        Ok(Some(Before { partition, suffix: id.to_bytes().to_vec() }))
+    }
+}
+
+/// Dice for the smallest id of a time.
+struct Zeros;
+
+impl postrider_core::Dice for Zeros {
+    fn roll(&mut self) -> u64 {
+        0
+    }
+}
+
+fn wants(query: &EventQuery, event: &EventRow<'_>) -> bool {
+    let EventQuery { application: _, event_types, channel, before, after } = query;
+    let typed = event_types.is_empty() || event_types.iter().any(|wanted| **wanted == *event.event_type);
+    let heard = channel.as_ref().is_none_or(|channel| event.channels.contains(&&**channel));
+    let in_time =
+        before.is_none_or(|before| event.accepted_at < before) && after.is_none_or(|after| after < event.accepted_at);
+    typed && heard && in_time
+}
+
+fn cursor(last: Before) -> Cursor {
+    let mut bytes = Vec::with_capacity(CURSOR);
+    last.encode(&mut bytes);
+    Cursor(Bytes::from(bytes))
+}
+
+fn earlier(at: Timestamp, by: Duration) -> Timestamp {
+    Timestamp::from_nanos(at.as_nanos().saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+}

@@ -1,0 +1,108 @@
+//! One snapshot, understood: what is read, and never more of it than is answered.
+
+mod attempts;
+mod events;
+mod letters;
+mod pages;
+mod queue;
+mod records;
+mod walk;
+mod window;
+
+use std::num::NonZeroUsize;
+
+use bytes::Bytes;
+use postrider_core::{EndpointId, Generation, Timestamp};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Direction, Partition, Snapshot, codec,
+    keys::{self, Key, table},
+    rows::{CutRow, QueueRow},
+};
+use crate::StoreError;
+
+/// Rows that a page may pass over because a filter does not want them; then it ends, and the next one goes on.
+const PASSED_OVER_MAX: usize = 1024;
+
+/// The rows of one moment.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    snapshot: &'a dyn Snapshot,
+    /// The time partitions there are, the newest first.
+    partitions: &'a [Partition],
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(snapshot: &'a dyn Snapshot, partitions: &'a [Partition]) -> Self {
+        Self { snapshot, partitions }
+    }
+
+    /// Who is to be looked at until then, after this row.
+    pub(super) fn wakes(
+        self,
+        after: Option<(Timestamp, EndpointId)>,
+        until: Timestamp,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<(Timestamp, EndpointId)>, StoreError> {
+        let from = after
+            .map_or_else(|| keys::all(table::WAKE), |(at, endpoint)| keys::after(&Key::Wake(at, endpoint).bytes()));
+        let to = match until.as_nanos().checked_add(1) {
+            Some(next) => [&[table::WAKE][..], &next.to_be_bytes()].concat(),
+            None => keys::end_of(&[table::WAKE]),
+        };
+        let rows = self.scan(Partition::LASTING, &from, &to, limit)?;
+        let understand = |(key, value): &(Bytes, Bytes)| {
+            let at = keys::Suffix(&key[1..]).u64().ok_or_else(|| codec::corrupt("its key is cut short"))?;
+            Ok((Timestamp::from_nanos(at), codec::decode(value)?))
+        };
+        rows.iter().map(understand).collect()
+    }
+
+    /// Endpoints with something to purge.
+    pub(super) fn cut_off(self, limit: NonZeroUsize) -> Result<Vec<EndpointId>, StoreError> {
+        let prefix = keys::all(table::CUT);
+        let rows = self.scan(Partition::LASTING, &prefix, &keys::end_of(&prefix), limit)?;
+        rows.iter().map(|(_, value)| Ok(codec::decode::<CutRow>(value)?.endpoint)).collect()
+    }
+
+    /// Whether the rows of this generation are alive: there is such an endpoint, and it has no later one.
+    fn is_current(self, of: EndpointId, generation: Generation) -> Result<bool, StoreError> {
+        let queue = self.get::<QueueRow>(&Key::Queue(of))?;
+        Ok(queue.is_some_and(|queue| queue.generation == generation))
+    }
+
+    /// One row.
+    pub(super) fn get<T: DeserializeOwned>(self, key: &Key<'_>) -> Result<Option<T>, StoreError> {
+        self.value(key)?.as_deref().map(codec::decode).transpose()
+    }
+
+    fn value(self, key: &Key<'_>) -> Result<Option<Bytes>, StoreError> {
+        self.snapshot.get(key.partition(), &key.bytes())
+    }
+
+    /// The first rows with `from <= key < to`; none if that is no range.
+    fn scan(
+        self,
+        partition: Partition,
+        from: &[u8],
+        to: &[u8],
+        limit: NonZeroUsize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.directed(partition, from, to, Direction::Forward, limit)
+    }
+
+    fn directed(
+        self,
+        partition: Partition,
+        from: &[u8],
+        to: &[u8],
+        direction: Direction,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        self.snapshot.scan(partition, from..to, direction, limit)
+    }
+}

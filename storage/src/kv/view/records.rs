@@ -1,0 +1,117 @@
+//! How an event stands at its endpoints: which life is current, what was tried in it, and what became of it.
+
+use std::{collections::BTreeMap, num::NonZeroUsize};
+
+use postrider_core::{Application, ApplicationId, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Then};
+
+use super::View;
+use crate::{
+    DeliveryRecord, DeliveryState, Routed, StoreError,
+    kv::{
+        codec,
+        keys::{self, Key, table},
+        rows::{self, BegunBy, EndRow, EventRow, LifeRow},
+    },
+};
+
+impl View<'_> {
+    pub(in crate::kv) fn application(self, id: ApplicationId) -> Result<Option<Routed>, StoreError> {
+        let Some(application) = self.get::<Application>(&Key::Application(id))? else { return Ok(None) };
+        Ok(Some(Routed { application, routing: self.get(&Key::Routing(id))?.unwrap_or_default() }))
+    }
+
+    pub(in crate::kv) fn endpoint(self, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        self.get(&Key::Endpoint(id))
+    }
+
+    pub(in crate::kv) fn deliveries(
+        self,
+        owner: ApplicationId,
+        event: EventId,
+    ) -> Result<Vec<DeliveryRecord>, StoreError> {
+        // Lives come in their order: the last of each endpoint stays.
+        let lives = self.lives(owner, event)?.into_iter().map(|life| (life.endpoint, life));
+        let current: BTreeMap<_, _> = lives.collect();
+        current.into_values().map(|life| self.record(event, &life)).collect()
+    }
+
+    pub(in crate::kv) fn delivery(
+        self,
+        owner: ApplicationId,
+        event: EventId,
+        endpoint: EndpointId,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        let lives = self.lives(owner, event)?;
+        let current = lives.iter().rfind(|life| life.endpoint == endpoint);
+        current.map(|life| self.record(event, life)).transpose()
+    }
+
+    /// Every life of an event: those that publishing began, and those that have a row of their own, by endpoint and life.
+    pub(super) fn lives(self, owner: ApplicationId, event: EventId) -> Result<Vec<LifeRow>, StoreError> {
+        let key = Key::Event(owner, event);
+        let Some(value) = self.value(&key)? else { return Ok(Vec::new()) };
+        let (row, _) = codec::decode_with::<EventRow<'_>>(&value)?;
+        let first = row.recipients.iter().map(|recipient| LifeRow::first(recipient, row.seq));
+        let mut lives: BTreeMap<_, LifeRow> = first.map(|life| ((life.endpoint, life.life), life)).collect();
+        let prefix = keys::under(table::LIFE, event.to_bytes());
+        for (_, value) in self.scan(key.partition(), &prefix, &keys::end_of(&prefix), NonZeroUsize::MAX)? {
+            let life: LifeRow = codec::decode(&value)?;
+            lives.insert((life.endpoint, life.life), life);
+        }
+        Ok(lives.into_values().collect())
+    }
+
+    fn record(self, event: EventId, life: &LifeRow) -> Result<DeliveryRecord, StoreError> {
+        let id = DeliveryId { endpoint: life.endpoint, seq: life.seq };
+        let of_life = self.attempts_at(id, event)?.into_iter().filter(|record| record.life == life.life);
+        let mut attempts: Vec<Attempt> = of_life.map(|record| record.attempt).collect();
+        let state = self.state(id, event, life, &attempts)?;
+        attempts.sort_by_key(|attempt| (attempt.started, attempt.id));
+        Ok(DeliveryRecord { id, event, life: life.life, attempts, state })
+    }
+
+    fn state(
+        self,
+        id: DeliveryId,
+        event: EventId,
+        life: &LifeRow,
+        attempts: &[Attempt],
+    ) -> Result<DeliveryState, StoreError> {
+        if attempts.iter().any(|attempt| attempt.then == Then::Delivered) {
+            return Ok(DeliveryState::Delivered);
+        }
+        match self.get::<EndRow>(&Key::End(id, life.life, event))? {
+            Some(EndRow::Cancelled(at)) => return Ok(DeliveryState::Cancelled(at)),
+            Some(EndRow::GaveUp { .. }) => return self.given_up(id, life),
+            None => {}
+        }
+        let last = attempts.iter().rfind(|attempt| !attempt.number.is_manual()).map(|attempt| attempt.then);
+        match (last, life.begun_by) {
+            (Some(Then::GivenUp(_)), _) => self.given_up(id, life),
+            (_, BegunBy::Hand) => Ok(DeliveryState::Manual),
+            (Some(Then::RetryAt(_) | Then::Nothing | Then::Delivered) | None, BegunBy::Schedule) => {
+                Ok(self.pending(life, last)?.map_or(DeliveryState::CutOff, DeliveryState::Pending))
+            }
+        }
+    }
+
+    fn given_up(self, id: DeliveryId, life: &LifeRow) -> Result<DeliveryState, StoreError> {
+        let letter = self.dead_letter(id)?;
+        Ok(DeliveryState::GivenUp(letter.filter(|letter| letter.last.life == life.life)))
+    }
+
+    /// The row in which a life waits, unless its queue was cut off.
+    fn pending(self, life: &LifeRow, last: Option<Then>) -> Result<Option<Delivery>, StoreError> {
+        let LifeRow { endpoint, seq, generation, lane, .. } = *life;
+        if !self.is_current(endpoint, generation)? {
+            return Ok(None);
+        }
+        let id = DeliveryId { endpoint, seq };
+        if let Some(value) = self.value(&Key::Ready(endpoint, generation, lane, seq))? {
+            return rows::ready(id, generation, lane, &value).map(Some);
+        }
+        let Some(Then::RetryAt(due)) = last else { return Ok(None) };
+        let value = self.value(&Key::Due(endpoint, generation, due, seq, keys::SCHEDULED))?;
+        value.map(|value| rows::due(id, generation, due, keys::SCHEDULED, &value)).transpose()
+    }
+}

@@ -1,0 +1,164 @@
+//! What a machine asks for: a bounded part of its queue, in the order that it needs, from where it stopped reading.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use bytes::Bytes;
+use postrider_core::{
+    Ask, Delivery, DueKey, EndpointId, EventId, Found, Generation, LaneId, Rows, Seq, SoftState, StoredEvent,
+    WindowShare,
+};
+
+use super::View;
+use crate::{
+    StoreError,
+    kv::{
+        Partition,
+        keys::{self, Key, table},
+        rows::{self, QueueRow},
+    },
+};
+
+impl View<'_> {
+    pub(in crate::kv) fn window(
+        self,
+        of: EndpointId,
+        generation: Generation,
+        ask: Ask,
+        share: WindowShare,
+    ) -> Result<Found, StoreError> {
+        let queue = self.get::<QueueRow>(&Key::Queue(of))?.filter(|queue| queue.generation == generation);
+        let Some(queue) = queue else { return Ok(nothing(ask)) };
+        let (deliveries, is_last) = match ask {
+            Ask::Soft => return Ok(Found::Soft(self.get(&Key::Soft(of))?.unwrap_or_default())),
+            Ask::Ready(after) => self.lane(of, generation, LaneId::WHOLE, after, share.rows)?,
+            Ask::Lane(lane, after) => self.lane(of, generation, lane, after, share.rows)?,
+            Ask::Lanes(after) => self.lanes(of, generation, after, share.rows)?,
+            Ask::Due(after) => self.due(of, generation, after, share.rows)?,
+        };
+        Ok(Found::Rows(Rows { rows: self.with_events(&queue, deliveries, share.event_bytes)?, is_last }))
+    }
+
+    /// The deliveries of a lane behind a position.
+    fn lane(
+        self,
+        of: EndpointId,
+        generation: Generation,
+        lane: LaneId,
+        after: Seq,
+        rows: NonZeroUsize,
+    ) -> Result<(Vec<Delivery>, bool), StoreError> {
+        let Some(next) = after.0.checked_add(1) else { return Ok((Vec::new(), true)) };
+        let prefix = keys::lane(of, generation, lane);
+        let from = [&prefix[..], &next.to_be_bytes()].concat();
+        let found = self.scan(Partition::LASTING, &from, &keys::end_of(&prefix), rows.saturating_add(1))?;
+        let is_last = found.len() <= rows.get();
+        let found = &found[..found.len().min(rows.get())];
+        Ok((ready(of, generation, found)?, is_last))
+    }
+
+    /// The heads of lanes: one seek each, however many rows wait behind it.
+    fn lanes(
+        self,
+        of: EndpointId,
+        generation: Generation,
+        after: Option<LaneId>,
+        rows: NonZeroUsize,
+    ) -> Result<(Vec<Delivery>, bool), StoreError> {
+        let prefix = keys::queue(table::READY, of, generation);
+        let end = keys::end_of(&prefix);
+        let mut heads = Vec::new();
+        let mut next = after.map_or(Some(0), |LaneId(lane)| lane.checked_add(1));
+        while let Some(lane) = next {
+            let from = [&prefix[..], &lane.to_be_bytes()].concat();
+            let found = self.scan(Partition::LASTING, &from, &end, NonZeroUsize::MIN)?;
+            let Some(head) = ready(of, generation, &found)?.pop() else { return Ok((heads, true)) };
+            if heads.len() == rows.get() {
+                return Ok((heads, false));
+            }
+            next = head.lane.0.checked_add(1);
+            heads.push(head);
+        }
+        Ok((heads, true))
+    }
+
+    /// What waits for a time. Rows that share time and position are not parted, for a machine could not ask for the
+    /// second of them alone; so there may be a few more rows than asked for, if all of them do.
+    fn due(
+        self,
+        of: EndpointId,
+        generation: Generation,
+        after: DueKey,
+        rows: NonZeroUsize,
+    ) -> Result<(Vec<Delivery>, bool), StoreError> {
+        let prefix = keys::queue(table::DUE, of, generation);
+        let from = [&prefix[..], &after.at.as_nanos().to_be_bytes(), &after.seq.0.to_be_bytes()].concat();
+        let from = if after == DueKey::START { from } else { keys::end_of(&from) };
+        let (from, end) =
+            if from.starts_with(&prefix) { (from, keys::end_of(&prefix)) } else { (Vec::new(), Vec::new()) };
+        let mut limit = rows.saturating_add(1);
+        loop {
+            let found = self.scan(Partition::LASTING, &from, &end, limit)?;
+            let found = found.iter().map(|(key, value)| rows::decode_due(of, generation, &key[prefix.len()..], value));
+            let mut found = found.collect::<Result<Vec<_>, _>>()?;
+            let exhausted = found.len() < limit.get();
+            let Some(beyond) = found.get(rows.get()).map(moment) else { return Ok((found, true)) };
+            let whole = found[..rows.get()].iter().rposition(|row| moment(row) != beyond).map(|last| last + 1);
+            match whole.or_else(|| found.iter().position(|row| moment(row) != beyond)) {
+                Some(whole) => {
+                    found.truncate(whole);
+                    return Ok((found, false));
+                }
+                None if exhausted => return Ok((found, true)),
+                None => limit = limit.saturating_add(limit.get()),
+            }
+        }
+    }
+
+    /// Each delivery with its event, in this order, as long as `bytes` last.
+    fn with_events(
+        self,
+        queue: &QueueRow,
+        deliveries: Vec<Delivery>,
+        mut bytes: usize,
+    ) -> Result<Vec<WithEvent>, StoreError> {
+        let with_event = |delivery: Delivery| {
+            let payload = delivery.bytes as usize;
+            if payload > bytes {
+                // The first that does not fit ends it: those behind it are not wanted sooner.
+                bytes = 0;
+            }
+            let event = if bytes == 0 { None } else { self.readable_event(queue, delivery.event)? };
+            bytes -= event.as_ref().map_or(0, |_| payload);
+            Ok((delivery, event))
+        };
+        deliveries.into_iter().map(with_event).collect()
+    }
+
+    /// An event that cannot be read does not hide its delivery: whoever attempts it reads it again, and hears why.
+    fn readable_event(self, queue: &QueueRow, event: EventId) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        let Some(value) = self.value(&Key::Event(queue.application, event))? else { return Ok(None) };
+        Ok(rows::decode_event(queue.application, &value).ok().map(Arc::new))
+    }
+}
+
+type WithEvent = (Delivery, Option<Arc<StoredEvent>>);
+
+/// The rows of a queue that was cut off are dead, whether they are purged yet or not.
+fn nothing(ask: Ask) -> Found {
+    match ask {
+        Ask::Soft => Found::Soft(SoftState::default()),
+        Ask::Ready(_) | Ask::Due(_) | Ask::Lanes(_) | Ask::Lane(..) => {
+            Found::Rows(Rows { rows: Vec::new(), is_last: true })
+        }
+    }
+}
+
+fn ready(of: EndpointId, generation: Generation, found: &[(Bytes, Bytes)]) -> Result<Vec<Delivery>, StoreError> {
+    let prefix = keys::queue(table::READY, of, generation).len();
+    found.iter().map(|(key, value)| rows::decode_ready(of, generation, &key[prefix..], value)).collect()
+}
+
+/// When a delivery is due, and where it stands.
+fn moment(delivery: &Delivery) -> DueKey {
+    DueKey { at: delivery.due().unwrap_or(DueKey::START.at), seq: delivery.id.seq }
+}

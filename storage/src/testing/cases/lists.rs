@@ -1,0 +1,337 @@
+//! Lists are whole: each item once, in their order, whatever the size of a page.
+
+use std::num::NonZeroUsize;
+
+use postrider_core::{
+    Acceptance, AttemptId, Delivery, DeliveryId, Event, EventId, Life, OnExhausted, OrderingMode, Place, Timestamp,
+    Write,
+};
+
+use crate::{
+    Backlog, Cursor, DeadLetterQuery, DeliveryState, EventQuery, OpenStore, Page, PageRequest,
+    testing::world::{
+        DAY, HOUR, NOW, WEEK, World, application, endpoint, failed, failed_by_hand, many, seqs, succeeded,
+    },
+};
+
+const CONCURRENT: OrderingMode = OrderingMode::Concurrent;
+
+/// Events come newest first, over all the weeks that they lie in.
+pub async fn events_come_newest_first(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let events = eight_weeks(&world).await;
+    let world = world.reopen(medium).await;
+    let newest_first: Vec<_> = events.iter().rev().copied().collect();
+    let query = EventQuery::of(world.application.id);
+    for limit in [1, 3, 8, 9] {
+        assert_eq!(events_of(&world, &query, limit).await, newest_first, "pages of {limit}");
+    }
+    let other = EventQuery::of(application(2).id);
+    assert_eq!(events_of(&world, &other, 5).await, []);
+}
+
+/// A filter lets through what it says, and a page that found little says where to go on.
+pub async fn events_are_filtered(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let events = eight_weeks(&world).await;
+    let all = EventQuery::of(world.application.id);
+    let even: Vec<_> = events.iter().step_by(2).rev().copied().collect();
+    let typed = EventQuery { event_types: vec!["even".into(), "none".into()], ..all.clone() };
+    assert_eq!(events_of(&world, &typed, 2).await, even);
+    let on_channel = EventQuery { channel: Some("odd-ones".into()), ..all.clone() };
+    let odd: Vec<_> = events.iter().skip(1).step_by(2).rev().copied().collect();
+    assert_eq!(events_of(&world, &on_channel, 2).await, odd);
+    let at = |n: u32| Some(NOW + WEEK * n);
+    let between = EventQuery { after: at(2), before: at(5), ..all.clone() };
+    assert_eq!(events_of(&world, &between, 2).await, [events[4], events[3]], "both ends are left out");
+    let nothing = EventQuery { after: at(5), before: at(2), ..all };
+    assert_eq!(events_of(&world, &nothing, 2).await, []);
+}
+
+/// A filter by time is about the acceptance, also where a clock was set back.
+pub async fn events_are_found_by_their_acceptance(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let mut events = Vec::new();
+    for at in [NOW + WEEK, NOW, NOW + HOUR] {
+        let acceptance = Acceptance { accepted_at: at, ..world.acceptance(Event::new("case.clock", "{}")) };
+        events.push(world.accept(acceptance).await.remove(0).event);
+    }
+    let query = EventQuery { before: Some(NOW + DAY), ..EventQuery::of(world.application.id) };
+    assert_eq!(events_of(&world, &query, 1).await, [events[2], events[1]]);
+    let query = EventQuery { after: Some(NOW + DAY), ..EventQuery::of(world.application.id) };
+    assert_eq!(events_of(&world, &query, 1).await, [events[0]]);
+}
+
+/// A list of exactly one page ends with it.
+pub async fn the_last_page_leads_nowhere(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    for _ in 0..3 {
+        let delivery = world.publish("a").await;
+        world.give_up(&delivery).await;
+        world.publish("a").await;
+    }
+    let page = |limit| PageRequest::first(many(limit));
+    let reads = world.reads();
+    let query = EventQuery::of(world.application.id);
+    let letters = DeadLetterQuery { endpoints: vec![world.endpoint.id], ..DeadLetterQuery::default() };
+    let (id, generation) = (world.endpoint.id, world.endpoint.generation);
+    assert!(reads.events(&query, &page(6)).await.expect("reads work").next.is_none());
+    assert!(reads.events(&query, &page(5)).await.expect("reads work").next.is_some());
+    assert!(reads.dead_letters(&letters, &page(3)).await.expect("reads work").next.is_none());
+    assert!(reads.dead_letters(&letters, &page(2)).await.expect("reads work").next.is_some());
+    assert!(reads.attempts_of_endpoint(id, &page(3)).await.expect("reads work").next.is_none());
+    assert!(reads.attempts_of_endpoint(id, &page(2)).await.expect("reads work").next.is_some());
+    assert!(reads.queue(id, generation, &page(3)).await.expect("reads work").next.is_none());
+    assert!(reads.queue(id, generation, &page(2)).await.expect("reads work").next.is_some());
+    assert!(reads.endpoints(&page(1)).await.expect("reads work").next.is_none());
+    assert!(reads.applications(&page(1)).await.expect("reads work").next.is_none());
+    let nothing_older = EventQuery { event_types: vec!["odd".into()], ..query };
+    let odd = world.accept(world.acceptance(Event::new("odd", "{}"))).await.remove(0);
+    let found = reads.events(&nothing_older, &page(1)).await.expect("reads work");
+    assert_eq!((found.items[0].id, found.next), (odd.event, None), "what is left is not wanted");
+}
+
+/// Records come in the order of their ids, applications with their routing version.
+pub async fn records_come_in_the_order_of_their_ids(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let endpoints: Vec<_> = (2..=5).map(|n| endpoint(&world.application, n, CONCURRENT)).collect();
+    world.write(endpoints.iter().map(|endpoint| world.put(endpoint))).await;
+    world.write((2..=5).map(|n| Write::Application(Box::new(application(n))))).await;
+    let mut expected: Vec<_> = endpoints.into_iter().chain([world.endpoint.clone()]).collect();
+    expected.sort_by_key(|endpoint| endpoint.id);
+    let found = pages(2, async |page| world.reads().endpoints(page).await.expect("reads work")).await;
+    assert_eq!(found, expected);
+    let found = pages(2, async |page| world.reads().applications(page).await.expect("reads work")).await;
+    assert!(found.windows(2).all(|pair| pair[0].application.id < pair[1].application.id));
+    let routed: Vec<_> = found.iter().map(|found| found.routing).collect();
+    assert_eq!((found.len(), routed.iter().sum::<u64>()), (5, 5), "one endpoint, then four: {routed:?}");
+}
+
+/// Every recipient of an event has its record, in the order of their ids.
+pub async fn each_recipient_has_a_record(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let others: Vec<_> = (2..=4).map(|n| endpoint(&world.application, n, CONCURRENT)).collect();
+    world.write(others.iter().map(|other| world.put(other))).await;
+    let event = Event::new("case.fan-out", "{}");
+    let all: Vec<_> = others.iter().chain([&world.endpoint]).cloned().map(std::sync::Arc::new).collect();
+    let recipients = postrider_core::plan_recipients(&event, &all);
+    let mut deliveries = world.accept(super::super::world::acceptance(&world.application, event, recipients)).await;
+    deliveries.sort_by_key(|delivery| delivery.id.endpoint);
+    world.step(succeeded(&deliveries[1])).await;
+    let event = deliveries[0].event;
+    let records = world.reads().deliveries(world.application.id, event).await.expect("reads work");
+    assert_eq!(records.iter().map(|record| record.id).collect::<Vec<_>>(), ids(&deliveries));
+    assert_eq!(records[1].state, DeliveryState::Delivered);
+    assert_eq!(records[0].state, DeliveryState::Pending(deliveries[0].clone()));
+    assert!(records.iter().all(|record| record.event == event && record.life == Life::FIRST));
+    let theirs = world.reads().deliveries(application(2).id, event).await.expect("reads work");
+    assert_eq!(theirs, [], "another application has no such event");
+    let stranger = world.reads().delivery(world.application.id, event, endpoint(&world.application, 9, CONCURRENT).id);
+    assert_eq!(stranger.await.expect("reads work"), None);
+}
+
+/// The attempts of an event come newest first, of all endpoints and lives.
+pub async fn attempts_of_an_event_come_newest_first(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let delivery = world.publish("a").await;
+    world.step(failed(&delivery, NOW + HOUR)).await;
+    world.give_up(&world.due().await[0]).await;
+    let second = world.redrive(delivery.id).await;
+    world.step(succeeded(&second)).await;
+    let found = world.reads().attempts_of_event(world.application.id, delivery.event).await.expect("reads work");
+    let told: Vec<_> = found.iter().map(|record| (record.life.0, record.attempt.number.0)).collect();
+    assert_eq!(told, [(2, 1), (1, 2), (1, 1)]);
+    assert!(found.iter().all(|record| record.event == delivery.event));
+    assert_eq!(found[0].delivery, second.id);
+}
+
+/// The attempts of an endpoint come newest first: retries and tries by hand among the first attempts of younger events.
+pub async fn attempts_of_an_endpoint_come_newest_first(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let mut expected: Vec<AttemptId> = Vec::new();
+    for week in 0..3_u32 {
+        let mut deliveries = Vec::new();
+        for minute in 0..3_u32 {
+            let accepted_at = NOW + WEEK * week + HOUR * 5 * minute;
+            let acceptance = Acceptance { accepted_at, ..world.acceptance(Event::new("case.tried", "{}")) };
+            deliveries.extend(world.accept(acceptance).await);
+        }
+        for delivery in &deliveries {
+            let first = failed(delivery, delivery.since + HOUR);
+            let waiting = first.after.clone().expect("it is tried again");
+            expected.extend(attempt_of(&first));
+            world.step(first).await;
+            let retry = succeeded(&waiting);
+            expected.extend(attempt_of(&retry));
+            world.step(retry).await;
+        }
+        let manual = world.resent(deliveries[0].event, NOW + WEEK * week + DAY).await;
+        let by_hand = failed_by_hand(&manual);
+        expected.extend(attempt_of(&by_hand));
+        world.step(by_hand).await;
+    }
+    expected.sort_unstable();
+    expected.reverse();
+    let world = world.reopen(medium).await;
+    for limit in [1, 2, 5, 21, 100] {
+        let read = async |page: &PageRequest| {
+            world.reads().attempts_of_endpoint(world.endpoint.id, page).await.expect("reads work")
+        };
+        let found = pages(limit, read).await;
+        let ids: Vec<_> = found.iter().map(|record| record.attempt.id).collect();
+        assert_eq!(ids, expected, "pages of {limit}");
+    }
+    let stranger = endpoint(&world.application, 2, CONCURRENT).id;
+    let page = world.reads().attempts_of_endpoint(stranger, &PageRequest::default()).await.expect("reads work");
+    assert_eq!(page.items, []);
+}
+
+/// Dead letters come endpoint by endpoint as asked, the newest first within each, filtered by when they died.
+pub async fn dead_letters_come_newest_first(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let second = endpoint(&world.application, 2, CONCURRENT);
+    world.write([world.put(&second)]).await;
+    let mut expected = Vec::new();
+    let mut world = world;
+    for endpoint in [second.clone(), world.endpoint.clone()] {
+        world = World { endpoint, ..world };
+        let mut letters = Vec::new();
+        for hour in 0..4_u32 {
+            let at = NOW + HOUR * hour;
+            let event = Event::new("case.dead", "{}");
+            let delivery = world.accept(Acceptance { accepted_at: at, ..world.acceptance(event) }).await.remove(0);
+            world.step(super::super::world::expired(&delivery, at)).await;
+            letters.insert(0, delivery.id);
+        }
+        expected.extend(letters);
+    }
+    let all = DeadLetterQuery { endpoints: vec![second.id, world.endpoint.id], ..DeadLetterQuery::default() };
+    let read = async |query: &DeadLetterQuery, limit| {
+        let read = async |page: &PageRequest| world.reads().dead_letters(query, page).await.expect("reads work");
+        pages(limit, read).await.into_iter().map(|letter| letter.last.id).collect::<Vec<DeliveryId>>()
+    };
+    for limit in [1, 3, 4, 8] {
+        assert_eq!(read(&all, limit).await, expected, "pages of {limit}");
+    }
+    let between = DeadLetterQuery { after: Some(NOW), before: Some(NOW + HOUR * 3), ..all.clone() };
+    assert_eq!(read(&between, 3).await, [&expected[1..3], &expected[5..7]].concat());
+    let one = DeadLetterQuery { endpoints: vec![second.id], ..all };
+    assert_eq!(read(&one, 2).await, expected[..4]);
+    assert_eq!(read(&DeadLetterQuery::default(), 2).await, []);
+}
+
+/// What is unfinished at an endpoint: by lane and position, then what waits for a time, soonest first, each once.
+pub async fn a_queue_is_listed_whole(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let mut deliveries = Vec::new();
+    for _ in 0..5 {
+        deliveries.push(world.publish("a").await);
+    }
+    world.step(failed(&deliveries[0], NOW + HOUR * 2)).await;
+    world.step(failed(&deliveries[3], NOW + HOUR)).await;
+    let order = [1, 2, 4, 3, 0].map(|n: usize| deliveries[n].id.seq);
+    let (id, generation) = (world.endpoint.id, world.endpoint.generation);
+    let read = async |page: &PageRequest| world.reads().queue(id, generation, page).await.expect("reads work");
+    for limit in [1, 2, 3, 5] {
+        assert_eq!(seqs(&pages(limit, read).await), order, "pages of {limit}");
+    }
+
+    let per_key = endpoint(&world.application, 2, OrderingMode::PerKey(OnExhausted::Hold));
+    world.write([world.put(&per_key)]).await;
+    let world = World { endpoint: per_key, ..world };
+    let mut deliveries = Vec::new();
+    for key in ["a", "b", "a", "b"] {
+        deliveries.push(world.publish(key).await);
+    }
+    world.step(failed(&deliveries[0], NOW + HOUR)).await;
+    deliveries.sort_by_key(|delivery| (delivery.lane, delivery.id));
+    let (id, generation) = (world.endpoint.id, world.endpoint.generation);
+    let read = async |page: &PageRequest| world.reads().queue(id, generation, page).await.expect("reads work");
+    for limit in [1, 3, 4] {
+        assert_eq!(seqs(&pages(limit, read).await), seqs(&deliveries), "pages of {limit}");
+    }
+    assert_eq!(read(&PageRequest::first(many(4))).await.next, None, "the waiting head was listed in its lane");
+}
+
+/// What a delivery waits for in its lane is what is tried first there.
+pub async fn what_is_ahead_is_the_head_of_the_lane(medium: &dyn OpenStore) {
+    let world = World::open(medium, OrderingMode::PerKey(OnExhausted::Hold)).await;
+    let (head, other) = (world.publish("a").await, world.publish("b").await);
+    let (second, third) = (world.publish("a").await, world.publish("a").await);
+    let ahead = async |of: &Delivery| world.reads().ahead(of).await.expect("reads work");
+    assert_eq!(ahead(&third).await, Some(head.clone()));
+    assert_eq!(ahead(&second).await, Some(head.clone()));
+    assert_eq!(ahead(&head).await, None, "it waits for nobody");
+    assert_eq!(ahead(&other).await, None);
+    let apart = Delivery { place: Place::Ready, ..third };
+    assert_eq!(ahead(&apart).await, None, "it waits in no lane");
+}
+
+/// A backlog is counted no further than asked; a try by hand is not one more that waits.
+pub async fn a_backlog_is_counted_up_to_a_number(medium: &dyn OpenStore) {
+    for (n, ordering) in [(2, CONCURRENT), (3, OrderingMode::PerKey(OnExhausted::Hold))] {
+        let world = World::open(medium, CONCURRENT).await;
+        let world = World { endpoint: endpoint(&world.application, n, ordering), ..world };
+        world.write([world.put(&world.endpoint)]).await;
+        let (id, generation) = (world.endpoint.id, world.endpoint.generation);
+        let count =
+            async |at_most: NonZeroUsize| world.reads().backlog(id, generation, at_most).await.expect("reads work");
+        assert_eq!(count(many(10)).await, Backlog::default());
+        let mut deliveries = Vec::new();
+        for minute in 0..4_u32 {
+            let event = Event::new("case.counted", "{}").ordering_key("a");
+            let accepted_at: Timestamp = NOW + std::time::Duration::from_secs(60) * minute;
+            deliveries.extend(world.accept(Acceptance { accepted_at, ..world.acceptance(event) }).await);
+        }
+        world.step(failed(&deliveries[0], NOW + HOUR)).await;
+        world.resent(deliveries[0].event, NOW).await;
+        assert_eq!(count(many(10)).await, Backlog { queued: 4, oldest: Some(NOW) });
+        assert_eq!(count(many(4)).await.queued, 4);
+        assert_eq!(count(many(2)).await.queued, 2);
+    }
+}
+
+/// One event a week, of type `even` or `odd`, the odd ones on a channel.
+async fn eight_weeks(world: &World) -> Vec<EventId> {
+    let mut events = Vec::new();
+    for week in 0..8_u32 {
+        let event = match week % 2 {
+            0 => Event::new("even", "{}"),
+            _ => Event::new("odd", "{}").channels(["odd-ones"]),
+        };
+        let acceptance = Acceptance { accepted_at: NOW + WEEK * week, ..world.acceptance(event) };
+        events.push(world.accept(acceptance).await.remove(0).event);
+    }
+    events
+}
+
+async fn events_of(world: &World, query: &EventQuery, limit: usize) -> Vec<EventId> {
+    let read = async |page: &PageRequest| world.reads().events(query, page).await.expect("reads work");
+    pages(limit, read).await.into_iter().map(|event| event.id).collect()
+}
+
+/// All items of a list, in pages of at most `limit`.
+async fn pages<T>(limit: usize, read: impl AsyncFn(&PageRequest) -> Page<T>) -> Vec<T> {
+    let (mut items, mut after) = (Vec::new(), None::<Cursor>);
+    loop {
+        let page = read(&PageRequest { after, limit: many(limit) }).await;
+        assert!(page.items.len() <= limit, "a page has at most {limit} items");
+        items.extend(page.items);
+        assert!(items.len() < 1000, "the list has an end");
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return items,
+        }
+    }
+}
+
+fn attempt_of(transition: &postrider_core::Transition) -> Option<AttemptId> {
+    match &transition.step {
+        postrider_core::Step::Attempted(attempt) => Some(attempt.id),
+        postrider_core::Step::GaveUp | postrider_core::Step::Cancelled(_) => None,
+    }
+}
+
+fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
+    deliveries.iter().map(|delivery| delivery.id).collect()
+}

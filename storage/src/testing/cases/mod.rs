@@ -1,0 +1,13 @@
+//! What every backend must do, one sentence a case, by topic. Each gets an opener for a medium of its own.
+
+pub mod accept;
+pub mod cursors;
+pub mod keys;
+pub mod lanes;
+pub mod lists;
+pub mod outcomes;
+pub mod purge;
+pub mod records;
+pub mod redrive;
+pub mod resend;
+pub mod wakes;
