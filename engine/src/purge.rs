@@ -29,10 +29,7 @@ async fn purge_on(inner: &Inner) {
             Ok(Purged::Nothing) => inner.cut_off.notified().await,
             Ok(Purged::Some) => {}
             Ok(Purged::NotNow) => sleep(AFTER_FAILURE).await,
-            Err(error) => {
-                inner.store_failed(error);
-                sleep(AFTER_FAILURE).await;
-            }
+            Err(_reported) => sleep(AFTER_FAILURE).await,
         }
     }
 }
@@ -46,7 +43,8 @@ enum Purged {
 impl Inner {
     async fn purge_some(&self) -> Result<Purged, StoreError> {
         let store = self.store.opened().await;
-        let endpoints = answer_of("read what was cut off", async { store.reads().cut_off(AT_ONCE).await }).await?;
+        let read = answer_of("read what was cut off", async { store.reads().cut_off(AT_ONCE).await }).await;
+        let endpoints = read.inspect_err(|error| self.store_failed(&store, error.clone()))?;
         drop(store);
         if endpoints.is_empty() {
             return Ok(Purged::Nothing);

@@ -35,13 +35,13 @@ impl Inner {
         for task in tasks {
             let _ended = timeout_at(deadline.max(Instant::now()) + LAST_COMMIT, task).await;
         }
-        self.lifecycle.closed();
         for supervisor in self.directory.supervisors() {
             supervisor.drain_children_and_wait(Some(LAST_COMMIT)).await;
             supervisor.stop(None);
         }
         // Last: whoever still read has ended.
         self.store.set(None);
+        self.lifecycle.closed();
         let outcomes_lost = self.uncommitted();
         let report = ShutdownReport { outcomes_lost, ..cut };
         info!(?report, "engine has ended");

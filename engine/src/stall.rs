@@ -1,8 +1,12 @@
 //! The store failed: lets go of it, answers whoever waits, keeps outcomes, opens it again, and reads anew.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use postrider_storage::{StoreError, StoreErrorKind};
+use postrider_storage::{Store, StoreError, StoreErrorKind};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -26,13 +30,15 @@ impl Committer {
     /// engine ends meanwhile.
     pub(crate) async fn stall(&mut self, failed: &StoreError) -> bool {
         error!(error = failed as &dyn Error, "store failed, opening it again");
-        let inner = std::sync::Arc::clone(&self.inner);
+        let inner = Arc::clone(&self.inner);
         // One on disk opens again only when every handle to it is gone.
         inner.store.set(None);
         let goes_on = inner.lifecycle.stall();
         self.give_back();
         inner.turn_away();
         if !goes_on {
+            // Whoever waits for outcomes to be stored waits in vain.
+            inner.directory.settled.notify_one();
             return false;
         }
         inner.metrics.stalled();
@@ -80,7 +86,7 @@ impl Committer {
         let tables = catch(Registry::read(store.reads())).await.map_err(panicked)??;
         inner.registry.replace(tables);
         inner.forget_wakes();
-        inner.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        inner.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         inner.store.set(Some(store));
         inner.lifecycle.resume();
         inner.metrics.resumed();
@@ -93,15 +99,15 @@ impl Committer {
     /// What was in hand: outcomes go in front of all others, in their old order; retirements are asked for again by
     /// actors that still want to leave.
     fn give_back(&mut self) {
-        let InHand { batches, answers } = std::mem::take(&mut self.in_hand);
-        let answered = batches.len() - answers.len();
+        let InHand { batches, answers, asked } = std::mem::take(&mut self.in_hand);
+        let Some(batches) = batches else { return };
         let mut kept = Vec::new();
-        for (batch, answer) in batches.into_iter().skip(answered).zip(answers) {
+        for (batch, answer) in batches.iter().skip(asked - answers.len()).zip(answers) {
             match answer {
                 Answer::Caller(caller) => {
                     drop(caller.send(Err(CommitError::Unavailable { retry_after: RETRY_AFTER })));
                 }
-                Answer::Machine(..) => kept.push((batch, answer)),
+                Answer::Machine(..) => kept.push((batch.clone(), answer)),
                 Answer::Retirement(..) => {}
             }
         }
@@ -114,14 +120,14 @@ fn panicked(panic: Panicked) -> StoreError {
 }
 
 impl Inner {
-    /// A reader met an error of the store: the committer opens it again.
-    pub(crate) fn store_failed(&self, error: StoreError) {
-        if error.kind() == StoreErrorKind::Corrupt || self.lifecycle.gate().is_err() {
-            // One damaged row is no reason to stop everybody; and a store that is away is being opened already.
+    /// A reader met an error of this store: the committer opens it again.
+    pub(crate) fn store_failed(&self, store: &Arc<dyn Store>, error: StoreError) {
+        if error.kind() == StoreErrorKind::Corrupt || !self.store.is_current(store) {
+            // One damaged row is no reason to stop everybody; and one that was let go of is being opened already.
             warn!(error = &error as &dyn Error, "could not read the store");
             return;
         }
-        *self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         self.commits.ring();
     }
 
@@ -158,7 +164,7 @@ impl Inner {
     }
 
     /// Actors that began while the store was away did so with records as they were before.
-    fn tell_what_changed(self: &std::sync::Arc<Self>) {
+    fn tell_what_changed(self: &Arc<Self>) {
         let occupied: Vec<_> = self.directory.tables().flat_map(|table| table.occupied().collect::<Vec<_>>()).collect();
         for endpoint in occupied {
             match self.registry.endpoint(endpoint) {

@@ -32,6 +32,11 @@ impl StoreCell {
         self.0.borrow().clone().ok_or_else(closed)
     }
 
+    /// Whether this is the store that is open now.
+    pub(crate) fn is_current(&self, store: &Arc<dyn Store>) -> bool {
+        self.0.borrow().as_ref().is_some_and(|current| std::ptr::addr_eq(Arc::as_ptr(current), Arc::as_ptr(store)))
+    }
+
     pub(crate) fn set(&self, store: Option<Arc<dyn Store>>) {
         self.0.send_replace(store);
     }

@@ -128,8 +128,7 @@ async fn scan_on(inner: &Arc<Inner>) {
             WakeCommand::Scan { after, until, limit } => {
                 let scanned = inner.scan_once(after, until, limit).await;
                 inner.wakes.end_reading();
-                if let Err(error) = scanned {
-                    inner.store_failed(error);
+                if scanned.is_err() {
                     sleep(AFTER_FAILURE).await;
                 }
             }
@@ -154,7 +153,8 @@ impl Inner {
             };
             Ok((rows, then))
         };
-        let (rows, then) = answer_of("read who is to be woken", read).await?;
+        let read = answer_of("read who is to be woken", read).await;
+        let (rows, then) = read.inspect_err(|error| self.store_failed(&store, error.clone()))?;
         drop(store);
         if self.wakes.fence().opened != opened {
             return Ok(());

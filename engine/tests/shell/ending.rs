@@ -115,6 +115,38 @@ async fn a_second_shutdown_waits_for_the_first() -> Result<(), Failed> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_that_nobody_waits_for_goes_on() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([Reply::After(Duration::from_secs(5))]);
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &receiver, hook()).await?;
+    let receipt = engine.publish("acme", event("1")).await?;
+    receiver.wait_for(1).await;
+    let given_up = tokio::time::timeout(Duration::from_secs(1), engine.shutdown(Duration::from_secs(30))).await;
+    assert!(given_up.is_err());
+    drop(engine);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(Knobs::count(&store.knobs.open), 0);
+    let again = Engine::builder(store, receiver.clone()).start().await?;
+    assert_eq!(again.events("acme").attempts(receipt.event).await?.len(), 1, "its outcome was stored");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_store_fails_during_shutdown_and_nobody_waits_for_it() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([Reply::After(Duration::from_secs(5))]);
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &receiver, hook()).await?;
+    engine.publish("acme", event("1")).await?;
+    receiver.wait_for(1).await;
+    Knobs::set(&store.knobs.fails);
+    let began = Instant::now();
+    let report = engine.shutdown(Duration::from_secs(600)).await;
+    assert_eq!((report.attempts_interrupted, report.outcomes_lost), (0, 1));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn retries_are_due_after_a_restart_when_they_would_have_been() -> Result<(), Failed> {
     let receiver = ScriptedTransport::new([Reply::Status(503)]);
     let store = MemoryStore::new();
