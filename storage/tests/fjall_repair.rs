@@ -73,8 +73,8 @@ impl Running {
         let value = match self.values {
             Values::Incompressible(bytes) => (0..bytes).map(|_| self.dice.roll() as u8).collect::<Vec<_>>().into(),
             Values::Json => {
-                let field = |at: u64| format!(r#"{{"id":{},"name":"customer {at}"}}"#, self.dice.0 % (at + 7));
-                format!(r#"{{"type":"invoice.paid","items":[{}]}}"#, (0..32).map(field).collect::<Vec<_>>().join(","))
+                let mut field = |at: u64| format!(r#"{{"id":{},"name":"customer {at}"}}"#, self.dice.below(at + 7));
+                format!(r#"{{"type":"invoice.paid","items":[{}]}}"#, (0..32).map(&mut field).collect::<Vec<_>>().join(","))
                     .into()
             }
         };

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -53,18 +53,41 @@ pub(super) fn copy_start(from: &mut File, bytes: u64, to: &Path) -> io::Result<(
     copy.sync_all()
 }
 
-/// Puts the newest journal into a fresh file; false if there is none. If a sync failed before, what is read of the old one may exist in the
-/// page cache only, marked as written: no later sync of it would bring it to the disk.
+/// Writes the newest journal anew; false if there is none. If a sync failed before, what is read of it may exist in the
+/// page cache only, marked as written: no later sync alone would bring it to the disk. A full disk must not keep it from
+/// being opened, so without room for a fresh file its own pages are written once more.
 pub(super) fn renew_newest(database: &Path) -> Result<bool, StoreError> {
     let renew = || {
         let Some(journal) = newest(database)? else { return Ok(false) };
-        let mut file = File::open(&journal)?;
+        let mut file = File::options().read(true).write(true).open(&journal)?;
         let (bytes, fresh) = (written_bytes(&mut file)?, journal.with_extension("renewed"));
-        copy_start(&mut file, bytes, &fresh)?;
-        fs::rename(&fresh, &journal)?;
-        sync_folder(database).map(|()| true)
+        match copy_start(&mut file, bytes, &fresh) {
+            Err(full) if full.kind() == io::ErrorKind::StorageFull => {
+                fs::remove_file(&fresh)?;
+                write_once_more(&mut file, bytes)?;
+            }
+            copied => {
+                copied?;
+                fs::rename(&fresh, &journal)?;
+                sync_folder(database)?;
+            }
+        }
+        Ok(true)
     };
     renew().map_err(|error| StoreError::io("renew the journal", error))
+}
+
+/// The same bytes in the same places: a power cut in between changes nothing.
+pub(super) fn write_once_more(file: &mut File, bytes: u64) -> io::Result<()> {
+    let mut block = Vec::new();
+    for start in (0..bytes).step_by(BLOCK as usize) {
+        block.clear();
+        file.seek(SeekFrom::Start(start))?;
+        (&*file).take(BLOCK.min(bytes - start)).read_to_end(&mut block)?;
+        file.seek(SeekFrom::Start(start))?;
+        file.write_all(&block)?;
+    }
+    file.sync_all()
 }
 
 /// Moves what `journal` has from byte `from` on into a file beside it, and returns that one's path.

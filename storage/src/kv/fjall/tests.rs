@@ -43,6 +43,32 @@ fn a_snapshot_keeps_what_is_written_dropped_and_begun_after_it_out_of_sight() ->
 }
 
 #[test]
+fn what_is_not_synced_yet_is_not_visible() -> Result<(), Failed> {
+    let folder = tempdir()?;
+    let kv = FjallKv::open(&Fjall::at(folder.path()))?;
+    kv.write(&[row("a")], Durability::Synced)?;
+    // As far as a write has come before its sync.
+    kv.database.keyspace(&name(WEEK), KeyspaceCreateOptions::default)?.insert("b", "1")?;
+    assert_eq!(kv.snapshot()?.get(WEEK, b"b")?, None);
+    kv.write(&[], Durability::Synced)?;
+    assert_eq!(kv.snapshot()?.get(WEEK, b"b")?.as_deref(), Some(&b"1"[..]));
+    Ok(())
+}
+
+#[test]
+fn a_journal_is_written_once_more_where_there_is_no_room_for_a_fresh_file() -> Result<(), Failed> {
+    let folder = tempdir()?;
+    let path = folder.path().join("7.jnl");
+    let bytes = (0..3 << 20).map(|at: u32| (at % 253) as u8).collect::<Vec<_>>();
+    fs::write(&path, &bytes)?;
+    let mut file = fs::File::options().read(true).write(true).open(&path)?;
+    assert_eq!(journal::written_bytes(&mut file)?, 3 << 20);
+    journal::write_once_more(&mut file, (5 << 19) + 1)?;
+    assert!(fs::read(&path)? == bytes);
+    Ok(())
+}
+
+#[test]
 fn a_dropped_partition_leaves_the_disk() -> Result<(), Failed> {
     let folder = tempdir()?;
     let keyspaces = |folder: &Path| fs::read_dir(folder.join("fjall/keyspaces")).map(Iterator::count);

@@ -33,7 +33,7 @@ fn a_power_cut_that_keeps_nothing_goes_back_to_the_last_synced_write() {
     let kv = MemoryKv::with_power_cuts();
     write(&kv, &[("a", Some("1"))], Relaxed);
     write(&kv, &[("b", Some("1"))], Synced);
-    write(&kv, &[("a", None), ("b", Some("2")), ("c", Some("2"))], Relaxed);
+    write(&kv, &[("a", None), ("b", Some("2")), ("c", Some("2")), ("b", Some("3"))], Relaxed);
     write(&kv, &[("b", None)], Relaxed);
     kv.cut_power(0);
     assert_eq!(stored(&kv), "a=1 b=1");

@@ -71,6 +71,23 @@ fn damaged_files_are_corrupt_and_never_an_empty_start() -> Result<(), Failed> {
 }
 
 #[test]
+fn a_database_that_sled_began_anew_is_corrupt() -> Result<(), Failed> {
+    let folder = written(200, 1_000)?;
+    let database = folder.path().join("sled");
+    for entry in fs::read_dir(&database)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap")) {
+            fs::remove_file(path)?;
+        }
+    }
+    fs::write(database.join("db"), "")?;
+    let error = SledKv::open(&Sled::at(folder.path())).expect_err("a person must look");
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    assert!(error.source().is_some_and(|cause| cause.to_string().contains("gone")), "{error:?}");
+    Ok(())
+}
+
+#[test]
 fn what_is_stored_is_never_in_a_debug_line() -> Result<(), Failed> {
     let folder = tempdir()?;
     let kv = SledKv::open(&Sled::at(folder.path()))?;
