@@ -74,8 +74,11 @@ impl Running {
             Values::Incompressible(bytes) => (0..bytes).map(|_| self.dice.roll() as u8).collect::<Vec<_>>().into(),
             Values::Json => {
                 let mut field = |at: u64| format!(r#"{{"id":{},"name":"customer {at}"}}"#, self.dice.below(at + 7));
-                format!(r#"{{"type":"invoice.paid","items":[{}]}}"#, (0..32).map(&mut field).collect::<Vec<_>>().join(","))
-                    .into()
+                format!(
+                    r#"{{"type":"invoice.paid","items":[{}]}}"#,
+                    (0..32).map(&mut field).collect::<Vec<_>>().join(",")
+                )
+                .into()
             }
         };
         self.written.insert(key.clone(), Bytes::clone(&value));

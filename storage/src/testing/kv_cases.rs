@@ -1,6 +1,7 @@
 //! What every backend must do, case by case: the contract of [`OrderedKv`].
 
 use std::{
+    collections::BTreeMap,
     num::NonZeroUsize,
     ops::Range,
     sync::atomic::{AtomicBool, Ordering},
@@ -272,6 +273,81 @@ pub fn many_writes_survive_reopening(medium: &KvMedium) {
     assert!(rows.is_sorted());
     assert_eq!(scan(&*kv, WEEK, "00".."02", Forward, 2), "01-000 01-001");
     assert_eq!(scan(&*kv, WEEK, "00".."02", Backward, 2), "01-199 01-198");
+}
+
+/// Writes, dropped partitions and reopenings in any order: reads always agree with a plain map.
+pub fn any_history_reads_like_a_map(medium: &KvMedium) {
+    let given = std::env::var("POSTRIDER_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    let seed = given.unwrap_or_else(|| std::process::id().into()).max(1);
+    println!("POSTRIDER_SEED={seed} and the name of this test run it again");
+    let steps = if std::env::var_os("POSTRIDER_LONG").is_some() { 2_000 } else { 150 };
+    let mut dice = Dice(seed);
+    let mut model = BTreeMap::<Partition, BTreeMap<Bytes, Bytes>>::new();
+    let mut kv = medium.open();
+    for _ in 0..steps {
+        let partition = Partition(dice.below(3));
+        match dice.below(40) {
+            0 => {
+                kv.drop_partition(partition).expect("dropped");
+                model.remove(&partition);
+            }
+            1 => {
+                drop(kv);
+                kv = medium.open();
+            }
+            _ => {
+                let rows = (0..dice.below(12)).map(|_| dice.row()).collect::<Vec<_>>();
+                for (partition, key, value) in rows.clone() {
+                    let stored = model.entry(partition).or_default();
+                    match value {
+                        Some(value) => drop(stored.insert(key, value)),
+                        None => drop(stored.remove(&key)),
+                    }
+                }
+                write(&*kv, rows, if dice.below(4) == 0 { Synced } else { Relaxed });
+            }
+        }
+        let nothing = BTreeMap::new();
+        let stored = model.get(&partition).unwrap_or(&nothing);
+        let (from, to, limit) = (dice.key(), dice.key(), dice.below(20) as usize + 1);
+        let snapshot = kv.snapshot().expect("a snapshot");
+        assert_eq!(snapshot.get(partition, &from).expect("a read").as_ref(), stored.get(&from), "{from:?}");
+        let mut expected = stored.iter().filter(|(key, _)| from <= **key && **key < to).collect::<Vec<_>>();
+        for direction in [Forward, Backward] {
+            let rows = snapshot.scan(partition, &from..&to, direction, NonZeroUsize::new(limit).expect("at least 1"));
+            let rows = rows.expect("a scan");
+            let equal = rows.iter().map(|(key, value)| (key, value)).eq(expected.iter().copied().take(limit));
+            assert!(equal, "{from:?}..{to:?} {direction:?} {limit}");
+            expected.reverse();
+        }
+    }
+}
+
+/// xorshift: the same history from the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as u32 % end
+    }
+
+    fn key(&mut self) -> Bytes {
+        let number = self.below(40);
+        Bytes::from(format!("{number}{}", "-".repeat(number as usize % 3)))
+    }
+
+    fn row(&mut self) -> Row {
+        let bytes = match self.below(20) {
+            0 => self.below(60_000),
+            1..5 => 0,
+            _ => self.below(2_000),
+        };
+        let value = (0..bytes).map(|_| self.below(256) as u8).collect::<Vec<_>>();
+        (Partition(self.below(3)), self.key(), (self.below(4) > 0).then(|| value.into()))
+    }
 }
 
 fn put(partition: Partition, key: &str, value: impl Into<Vec<u8>>) -> Row {

@@ -34,6 +34,7 @@ macro_rules! kv_conformance {
             a_write_without_rows_is_a_write
             it_opens_again_at_once
             many_writes_survive_reopening
+            any_history_reads_like_a_map
         }
     };
     (@cases $backend:ident, $open:expr, $($case:ident)+) => {
