@@ -78,6 +78,7 @@ fn a_strangers_folder_is_refused_and_left_as_it_is() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Case 117: after an upgrade, or a step back, a folder goes on or is refused with words.
 #[test]
 fn a_folder_that_cannot_be_read_rightly_is_refused_with_words() -> Result<(), Failed> {
     let check = |files: &[(&str, &str)], kind, words: &str| {
@@ -100,7 +101,7 @@ fn a_folder_that_cannot_be_read_rightly_is_refused_with_words() -> Result<(), Fa
 
 #[test]
 fn a_newer_format_that_this_version_may_read_is_read() -> Result<(), Failed> {
-    let newer = OURS.replace("format 1", "format 3").replace("data format", "data folder");
+    let newer = OURS.replace("\nformat 1", "\nformat 3");
     let folder = folder(&[(FORMAT, &newer), ("fjall/rows", "all")])?;
     open(folder.path())?;
     Ok(())
