@@ -60,6 +60,10 @@ impl Transaction<'_> {
             return Err(Refused::QueueNotEmpty.into());
         }
         if let Some(before) = before {
+            if *generation < before.generation {
+                // Rows that are dead must stay so.
+                return Err(Refused::Generation.into());
+            }
             kept_from = before.kept_from;
             let (keeps_rows, same) = (before.ordering.same_rows(policy.ordering), before.generation == *generation);
             if !(keeps_rows && same) && self.has_queue(*id, &before)? {

@@ -73,6 +73,9 @@ impl View<'_> {
         loop {
             // Attempts that the index brings are passed over where they lie, and so is what is gone with its partition.
             while let Some(row) = firsts.peek()?.filter(|row| !is_first(&row.suffix)) {
+                if passed_over >= PASSED_OVER_MAX {
+                    return Ok(Page { items, next: Some(places.encode()) });
+                }
                 places.first = Some(Before::of(row));
                 firsts.next()?;
                 passed_over += 1;

@@ -53,19 +53,18 @@ impl View<'_> {
         let mut walk = Walk::new(self, prefix, start, week(oldest), AT_ONCE.min(page.limit.saturating_add(1)));
         let (mut items, mut bytes, mut passed_over, mut last) = (Vec::new(), 0, 0, None);
         while let Some(row) = walk.peek()? {
-            if items.len() == page.limit.get() || bytes >= PAGE_BYTES || passed_over >= PASSED_OVER_MAX {
-                return Ok(Page { items, next: last.map(cursor) });
-            }
             let (seen, _) = codec::decode_with::<EventRow<'_>>(&row.value)?;
             if seen.id.time() < oldest {
                 break;
             }
-            if wants(query, &seen) {
-                let event = rows::decode_event(owner, &row.value)?;
-                bytes += event.event.payload.len();
-                items.push(event);
-            } else {
-                passed_over += 1;
+            match wants(query, &seen) {
+                true if items.len() < page.limit.get() && bytes < PAGE_BYTES => {
+                    let event = rows::decode_event(owner, &row.value)?;
+                    bytes += event.event.payload.len();
+                    items.push(event);
+                }
+                false if passed_over < PASSED_OVER_MAX => passed_over += 1,
+                true | false => return Ok(Page { items, next: last.map(cursor) }),
             }
             last = walk.next()?.map(|row| Before::of(&row));
         }

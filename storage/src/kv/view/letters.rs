@@ -56,17 +56,14 @@ impl View<'_> {
             loop {
                 let rows = self.directed(Partition::LASTING, &prefix, &end, Direction::Backward, at_once)?;
                 for (key, value) in &rows {
-                    if items.len() == page.limit.get() || passed_over >= PASSED_OVER_MAX {
-                        return Ok(Page { items, next: last.map(Cursor) });
-                    }
                     let letter: DeadLetter = codec::decode(value)?;
                     let wanted = letter.last.generation >= kept_from
                         && query.before.is_none_or(|before| letter.dead_at < before)
                         && query.after.is_none_or(|after| after < letter.dead_at);
-                    if wanted {
-                        items.push(letter)
-                    } else {
-                        passed_over += 1
+                    match wanted {
+                        true if items.len() < page.limit.get() => items.push(letter),
+                        false if passed_over < PASSED_OVER_MAX => passed_over += 1,
+                        true | false => return Ok(Page { items, next: last.map(Cursor) }),
                     }
                     last = Some(key.slice(1..));
                 }

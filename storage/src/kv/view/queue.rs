@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 use postrider_core::{Delivery, EndpointId, Generation, LaneId, Place, Seq, Timestamp};
 
-use super::View;
+use super::{PASSED_OVER_MAX, View};
 use crate::{
     Backlog, Cursor, Page, PageRequest, StoreError,
     kv::{
@@ -30,7 +30,7 @@ impl View<'_> {
             return Ok(Page::default());
         }
         let limit = page.limit.get();
-        let mut found: Vec<(Cursor, Delivery)> = Vec::new();
+        let (mut items, mut passed_over, mut last) = (Vec::new(), 0, None);
         for part in [table::READY, table::DUE].into_iter().skip_while(|part| *part != table) {
             let prefix = keys::queue(part, of, generation);
             let end = keys::end_of(&prefix);
@@ -38,25 +38,25 @@ impl View<'_> {
                 Some(suffix) if part == table => keys::after(&[&prefix[..], suffix].concat()),
                 Some(_) | None => prefix.clone(),
             };
-            while let Some(ahead) = NonZeroUsize::new((limit + 1).saturating_sub(found.len())) {
+            loop {
+                let ahead = NonZeroUsize::MIN.saturating_add(limit - items.len());
                 let rows = self.scan(Partition::LASTING, &from, &end, ahead)?;
-                let is_last = rows.len() < ahead.get();
-                from = rows.last().map(|(key, _)| keys::after(key)).unwrap_or_default();
-                for (key, value) in rows {
+                for (key, value) in &rows {
                     let suffix = &key[prefix.len()..];
-                    let delivery = unfinished(part, of, generation, suffix, &value)?;
-                    let cursor = || Cursor(Bytes::from([&[part][..], suffix].concat()));
-                    found.extend(delivery.map(|delivery| (cursor(), delivery)));
+                    match unfinished(part, of, generation, suffix, value)? {
+                        Some(delivery) if items.len() < limit => items.push(delivery),
+                        None if passed_over < PASSED_OVER_MAX => passed_over += 1,
+                        Some(_) | None => return Ok(Page { items, next: last.map(Cursor) }),
+                    }
+                    last = Some(Bytes::from([&[part][..], suffix].concat()));
                 }
-                if is_last {
-                    break;
+                match rows.last() {
+                    Some((key, _)) if rows.len() == ahead.get() => from = keys::after(key),
+                    Some(_) | None => break,
                 }
             }
         }
-        let has_more = found.len() > limit;
-        found.truncate(limit);
-        let next = found.last().filter(|_| has_more).map(|(cursor, _)| cursor.clone());
-        Ok(Page { items: found.into_iter().map(|(_, delivery)| delivery).collect(), next })
+        Ok(Page { items, next: None })
     }
 
     pub(in crate::kv) fn ahead(self, delivery: &Delivery) -> Result<Option<Delivery>, StoreError> {

@@ -85,6 +85,10 @@ pub async fn the_last_page_leads_nowhere(medium: &dyn OpenStore) {
     assert!(reads.queue(id, generation, &page(2)).await.expect("reads work").next.is_some());
     assert!(reads.endpoints(&page(1)).await.expect("reads work").next.is_none());
     assert!(reads.applications(&page(1)).await.expect("reads work").next.is_none());
+    let nothing_older = EventQuery { event_types: vec!["odd".into()], ..query };
+    let odd = world.accept(world.acceptance(Event::new("odd", "{}"))).await.remove(0);
+    let found = reads.events(&nothing_older, &page(1)).await.expect("reads work");
+    assert_eq!((found.items[0].id, found.next), (odd.event, None), "what is left is not wanted");
 }
 
 /// Records come in the order of their ids, applications with their routing version.
@@ -246,6 +250,7 @@ pub async fn a_queue_is_listed_whole(medium: &dyn OpenStore) {
     for limit in [1, 3, 4] {
         assert_eq!(seqs(&pages(limit, read).await), seqs(&deliveries), "pages of {limit}");
     }
+    assert_eq!(read(&PageRequest::first(many(4))).await.next, None, "the waiting head was listed in its lane");
 }
 
 /// What a delivery waits for in its lane is what is tried first there.

@@ -76,6 +76,8 @@ pub async fn a_raised_generation_cuts_off_what_waits(medium: &dyn OpenStore) {
     assert_eq!(world.waiting().await, [new]);
     assert!(world.letter(dead.id).await.is_some());
     assert_eq!(world.refused(Write::Redrive(letters[0], NOW)).await, Refused::NoDeadLetter);
+    let back = Endpoint { generation: Generation(0), ..world.endpoint.clone() };
+    assert_eq!(world.refused(world.put(&back)).await, Refused::Generation, "what is dead stays dead");
 }
 
 /// What was tried stays on record when the endpoint is gone.

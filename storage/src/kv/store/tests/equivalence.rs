@@ -101,7 +101,7 @@ impl Random {
     fn batch(&mut self) -> Batch {
         self.batches += 1;
         if self.batches == 1 {
-            return Batch::synced(self.records());
+            return Batch::synced(records(&self.ids, self.endpoints.clone()));
         }
         let writes = 1 + self.below(2);
         let mut batch = Batch::synced([]);
@@ -109,14 +109,6 @@ impl Random {
             self.add(&mut batch);
         }
         batch
-    }
-
-    fn records(&self) -> Vec<Write> {
-        let Ids { application: id, now, .. } = self.ids;
-        let (organisation, spec) = (OrganisationId::DEFAULT, ApplicationSpec::new("random"));
-        let application = Application { id, organisation, spec, created_at: now, updated_at: now, revision: 1 };
-        let endpoints = self.endpoints.iter().map(|endpoint| Write::Endpoint(Box::new(endpoint.clone())));
-        [Write::Application(Box::new(application))].into_iter().chain(endpoints).collect()
     }
 
     fn add(&mut self, batch: &mut Batch) {
@@ -225,7 +217,16 @@ impl Random {
     }
 }
 
-fn endpoint(ids: &Ids, id: EndpointId, ordering: OrderingMode) -> Endpoint {
+/// An application and its endpoints.
+pub(super) fn records(ids: &Ids, endpoints: impl IntoIterator<Item = Endpoint>) -> Vec<Write> {
+    let Ids { application: id, now, .. } = *ids;
+    let (organisation, spec) = (OrganisationId::DEFAULT, ApplicationSpec::new("random"));
+    let application = Application { id, organisation, spec, created_at: now, updated_at: now, revision: 1 };
+    let endpoints = endpoints.into_iter().map(|endpoint| Write::Endpoint(Box::new(endpoint)));
+    [Write::Application(Box::new(application))].into_iter().chain(endpoints).collect()
+}
+
+pub(super) fn endpoint(ids: &Ids, id: EndpointId, ordering: OrderingMode) -> Endpoint {
     let spec = EndpointSpec::new("https://receiver.example/hook");
     Endpoint {
         id,

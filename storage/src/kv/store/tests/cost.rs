@@ -1,0 +1,145 @@
+//! What a delivery costs: rows are what storage is slow at, so their number is fixed here; and the disk is not read.
+
+use std::sync::atomic::AtomicUsize;
+
+use postrider_core::{
+    Acceptance, Attempt, AttemptId, Delivery, Event, Failure, Guard, IdempotencyKey, KeyClaim, OnExhausted,
+    OrderingMode, Outcome, Place, SplitMix, Step, Then, Transition, Write, plan_recipients,
+};
+
+use super::{
+    equivalence::{Ids, endpoint, records},
+    *,
+};
+
+/// Counts rows written and rows asked for.
+#[derive(Clone, Debug, Default)]
+struct Counting {
+    rows: MemoryKv,
+    written: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
+}
+
+struct CountingSnapshot<'a>(Box<dyn Snapshot + 'a>, &'a AtomicUsize);
+
+impl Snapshot for CountingSnapshot<'_> {
+    fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.get(partition, key)
+    }
+
+    fn scan(
+        &self,
+        partition: Partition,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.scan(partition, keys, direction, limit)
+    }
+}
+
+impl OrderedKv for Counting {
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        Ok(Box::new(CountingSnapshot(self.rows.snapshot()?, &self.asked)))
+    }
+
+    fn write(&self, rows: &[Row], durability: Durability) -> Result<(), StoreError> {
+        let about_the_store = Key::Meta("").bytes();
+        let counted = rows.iter().filter(|(_, key, _)| !key.starts_with(&about_the_store));
+        self.written.fetch_add(counted.count(), Ordering::Relaxed);
+        self.rows.write(rows, durability)
+    }
+
+    fn partitions(&self) -> Result<Vec<Partition>, StoreError> {
+        self.rows.partitions()
+    }
+
+    fn drop_partition(&self, partition: Partition) -> Result<(), StoreError> {
+        self.rows.drop_partition(partition)
+    }
+
+    fn blocks(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn rows_written_are_as_few_as_promised() -> Result<(), Failed> {
+    check(OrderingMode::Concurrent, Costs { publish: 2, success: 2, failure: 3, retry: 3 }).await?;
+    check(OrderingMode::Fifo(OnExhausted::Hold), Costs { publish: 2, success: 2, failure: 2, retry: 3 }).await?;
+    check(OrderingMode::PerKey(OnExhausted::Hold), Costs { publish: 2, success: 2, failure: 3, retry: 4 }).await
+}
+
+/// Rows written for one delivery.
+struct Costs {
+    publish: usize,
+    success: usize,
+    failure: usize,
+    retry: usize,
+}
+
+async fn check(ordering: OrderingMode, costs: Costs) -> Result<(), Failed> {
+    let kv = Counting::default();
+    let (store, ids) = (KvStore::over(kv.clone())?, Ids::new());
+    let endpoint = Arc::new(endpoint(&ids, ids.endpoint, ordering));
+    commit(&store, Batch::synced(records(&ids, [(*endpoint).clone()]))).await?;
+    let count = |kv: &Counting| (kv.written.swap(0, Ordering::Relaxed), kv.asked.swap(0, Ordering::Relaxed));
+
+    let publish = async |keyed: bool| -> Result<Delivery, Failed> {
+        let event = Arc::new(Event::new("case.counted", "{}").ordering_key("a"));
+        let key = keyed.then(|| KeyClaim { key: IdempotencyKey("key".into()), body: event.body_hash() });
+        let recipients = plan_recipients(&event, [&endpoint]);
+        let (application, accepted_at) = (ids.application, ids.now);
+        let acceptance = Acceptance { application, accepted_at, entropy: 1, event, key, recipients };
+        let batch = Batch::synced([Write::Accept(acceptance.clone())]).guarded(Guard::Routing(application, 1));
+        let committed = commit(&store, batch).await?;
+        let (seq, id) = committed.accepted().ok_or("it is accepted")?;
+        Ok(acceptance.delivery(&acceptance.recipients[0], seq, id))
+    };
+    count(&kv);
+    let keyed = publish(true).await?;
+    assert_eq!(count(&kv).0, costs.publish + 1, "{ordering:?}: one more with a key");
+    commit(&store, step(&ids, &keyed, Then::Delivered)).await?;
+    count(&kv);
+    let delivery = publish(false).await?;
+    assert_eq!(count(&kv), (costs.publish, 0), "{ordering:?}: publish");
+    commit(&store, step(&ids, &delivery, Then::Delivered)).await?;
+    assert_eq!(count(&kv), (costs.success, 0), "{ordering:?}: success");
+    let delivery = publish(false).await?;
+    count(&kv);
+    let failed = step(&ids, &delivery, Then::RetryAt(ids.now));
+    let Write::Outcome(transition) = &failed.writes[0] else { unreachable!("it was built as one") };
+    let waiting = transition.after.clone().ok_or("it is tried again")?;
+    commit(&store, failed).await?;
+    assert_eq!(count(&kv), (costs.failure, 0), "{ordering:?}: failure");
+    commit(&store, step(&ids, &waiting, Then::Delivered)).await?;
+    assert_eq!(count(&kv), (costs.retry, 0), "{ordering:?}: retry");
+    Ok(())
+}
+
+async fn commit(store: &KvStore<Counting>, batch: Batch) -> Result<postrider_core::Committed, Failed> {
+    let mut verdicts = store.commit(Arc::new([batch]), Durability::Synced).await?;
+    Ok(verdicts.remove(0).map_err(|refused| format!("{refused:?}"))?)
+}
+
+fn step(ids: &Ids, before: &Delivery, then: Then) -> Batch {
+    let attempt = Attempt {
+        id: AttemptId::new(ids.now, &mut SplitMix::new(before.id.seq.0 + u64::from(before.attempts))),
+        number: before.next_attempt(),
+        started: ids.now,
+        took: std::time::Duration::ZERO,
+        outcome: Outcome::Failure(Failure::TimedOut),
+        response: Box::default(),
+        then,
+    };
+    let place = match (then, before.place) {
+        (Then::RetryAt(at), Place::Lane { .. }) => Some(Place::Lane { due: Some(at), held: false }),
+        (Then::RetryAt(at), Place::Ready | Place::Due(_) | Place::Manual { .. }) => Some(Place::Due(at)),
+        (Then::Delivered | Then::GivenUp(_) | Then::Nothing, _) => None,
+    };
+    let after = place.map(|place| Delivery { place, attempts: before.attempts + 1, ..before.clone() });
+    let transition = Transition { before: before.clone(), after, step: Step::Attempted(attempt), dead: None };
+    Batch::synced([Write::Outcome(Box::new(transition))]).guarded(Guard::Stands(before.clone()))
+}
