@@ -13,7 +13,7 @@ const ROWS_MAX: usize = 16 * 1024;
 
 /// Rows by partition and key; a row that is known to be absent is there as none. Bounded: what was not used while
 /// [`ROWS_MAX`] others were is forgotten.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Cache {
     young: HashMap<Bytes, Option<Bytes>>,
     old: HashMap<Bytes, Option<Bytes>>,

@@ -22,7 +22,7 @@ const SMALL_BYTES: usize = 512;
 const SCAN_ROWS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
 /// Memory that is used again from group to group.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Buffers {
     piece: BytesMut,
     key: Vec<u8>,
