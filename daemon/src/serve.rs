@@ -47,6 +47,7 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
         }
     };
     let mut api = Api::start(listener, router());
+    info!(version = env!("CARGO_PKG_VERSION"), %address, storage = ?config.general.storage, "started");
     announce(config, address, &key)?;
 
     tokio::select! {

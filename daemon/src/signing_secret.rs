@@ -1,14 +1,15 @@
 //! The secret that signs tokens: from the settings, or for development from the data folder.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use postrider_adapters::token::{SecretError, TokenKey};
+use tempfile::NamedTempFile;
 
 use crate::config::{Config, Storage};
 
@@ -64,21 +65,16 @@ fn development(data: &Path) -> Result<String, KeyError> {
     read(&path)
 }
 
-/// Writes the file whole or not at all. Of two that do this at once, the first one's stays.
+/// Writes the file whole or not at all, for its owner only. Of two that do this at once, the first one's stays.
 fn keep(data: &Path, path: &Path, secret: &str) -> io::Result<()> {
     make_folder(data)?;
-    let draft = data.join(format!("{DEVELOPMENT_FILE}.{}", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(secret.as_bytes())?;
-        file.sync_all()?;
-        match fs::hard_link(&draft, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    })();
-    let removed = fs::remove_file(&draft);
-    written.and(removed)
+    let mut draft = NamedTempFile::new_in(data)?;
+    draft.write_all(secret.as_bytes())?;
+    draft.as_file().sync_all()?;
+    match draft.persist_noclobber(path) {
+        Err(refused) if refused.error.kind() != io::ErrorKind::AlreadyExists => Err(refused.error),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Makes a folder that only we can look into, unless it is there.
@@ -122,3 +118,6 @@ pub(crate) enum KeyError {
     #[error("could not get randomness from the operating system")]
     Random(#[source] getrandom::Error),
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,13 +131,14 @@ impl Loading {
             variables.iter().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX)).collect();
         ours.sort();
         for (name, value) in ours {
-            let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
-            if name == FILE_VARIABLE || is_of_kubernetes(&name, &value) {
+            let (name, text) = (name.to_string_lossy(), value.to_str());
+            if name == FILE_VARIABLE || is_of_kubernetes(&name, text.unwrap_or_default()) {
                 continue;
             }
             let place = Origin::Variable(name.to_string());
+            let given = text.map_or(Given::Other("value that is not UTF-8"), |text| Given::Text(text.to_owned()));
             match keys.iter().find(|key| key.variable() == name) {
-                Some(key) => drop(self.set(&key.name(), &Given::Text(value.into_owned()), &place)),
+                Some(key) => drop(self.set(&key.name(), &given, &place)),
                 None => {
                     let nearest = nearest(&name, keys.iter().map(Key::variable));
                     self.mistakes.push(Mistake::UnknownVariable { place, nearest });

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, ffi::OsString};
+use std::{collections::BTreeSet, ffi::OsString, os::unix::ffi::OsStringExt};
 
 use super::{
     Config, Flag, Layers, Mistakes, Settings,
@@ -142,6 +142,14 @@ fn an_unreadable_file_is_named() {
     let layers = Layers { file: Some("/nowhere/postrider.toml".into()), ..Layers::default() };
     let told = layers.load().map_or_else(|mistakes| mistakes.to_string(), |_| String::new());
     assert!(told.starts_with("could not read the configuration file /nowhere/postrider.toml: "), "{told}");
+}
+
+/// Repaired with replacement characters it would name another folder.
+#[test]
+fn a_variable_that_is_not_utf_8_is_refused() {
+    let environment = vec![("POSTRIDER_DATA".into(), OsString::from_vec(vec![b'/', 0xff]))];
+    let told = Layers { environment, ..Layers::default() }.load().map_or_else(|it| it.to_string(), |_| String::new());
+    assert_eq!(told, "POSTRIDER_DATA: data cannot be a value that is not UTF-8; give a path");
 }
 
 #[test]
