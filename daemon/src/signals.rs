@@ -29,11 +29,17 @@ impl Signals {
     }
 
     /// From now on a signal ends the process, whatever it does.
-    pub(crate) fn exit_on_next(mut self) {
-        drop(tokio::spawn(async move {
-            let signal = self.next().await;
+    pub(crate) fn exit_on_next(self) {
+        self.on_next(|signal| {
             eprintln!("error: stopped at once by a second signal, {signal}; what was in flight is sent again");
             process::exit(IMPATIENT);
-        }));
+        });
+    }
+
+    fn on_next(mut self, then: impl FnOnce(&'static str) + Send + 'static) {
+        drop(tokio::spawn(async move { then(self.next().await) }));
     }
 }
+
+#[cfg(test)]
+mod tests;

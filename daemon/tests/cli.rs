@@ -216,35 +216,6 @@ fn a_port_that_is_taken_is_told_with_its_cause() -> Result<(), Failed> {
     Ok(())
 }
 
-#[test]
-fn a_client_that_does_not_take_its_answer_is_cut_off_within_the_grace_period() -> Result<(), Failed> {
-    let mut daemon = Daemon::start(&["--dev", "--storage", "memory", "--set", "grace_seconds=4"])?;
-    let address = daemon.listening()?;
-    let _deaf = deaf_client(&address)?;
-    let began = Instant::now();
-    kill_process(daemon.pid()?, Signal::TERM)?;
-    assert_eq!(daemon.ended()?.0, Some(0));
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-    Ok(())
-}
-
-#[test]
-fn a_second_signal_ends_it_at_once_and_not_well() -> Result<(), Failed> {
-    let mut daemon = Daemon::start(&["--dev", "--storage", "memory", "--set", "grace_seconds=3600"])?;
-    let address = daemon.listening()?;
-    let _deaf = deaf_client(&address)?;
-    kill_process(daemon.pid()?, Signal::TERM)?;
-    // It has taken the first when it no longer listens.
-    let deadline = Instant::now() + PATIENCE;
-    while TcpStream::connect(&address).is_ok() {
-        assert!(Instant::now() < deadline, "it still listens");
-        thread::yield_now();
-    }
-    kill_process(daemon.pid()?, Signal::TERM)?;
-    assert_eq!(daemon.ended()?.0, Some(1));
-    Ok(())
-}
-
 /// Deliveries cost up to twice as much with huge pages, because the allocator's fresh memory is zeroed two MiB at a time.
 #[cfg(target_os = "linux")]
 #[test]
@@ -309,21 +280,6 @@ fn get(address: &str, path: &str) -> Result<String, Failed> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
-}
-
-/// A client that sends requests and never reads an answer, until the daemon waits for it.
-fn deaf_client(address: &str) -> Result<TcpStream, Failed> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_write_timeout(Some(Duration::from_millis(300)))?;
-    let requests = "GET /api/v1/health/ping HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
-    let deadline = Instant::now() + PATIENCE;
-    // Every buffer between us is full when the daemon takes no more.
-    while stream.write_all(requests.as_bytes()).is_ok() {
-        if Instant::now() >= deadline {
-            return Err("the daemon never waits".into());
-        }
-    }
-    Ok(stream)
 }
 
 /// A running `postrider serve`. Killed when dropped.
