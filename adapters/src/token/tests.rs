@@ -1,0 +1,155 @@
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use postrider::{ApplicationId, OrganisationId, Timestamp};
+use serde_json::{Value, json};
+
+use super::{Caller, SecretError, TokenError, TokenKey};
+
+const SECRET: &str = "a secret of more than thirty-two bytes";
+const NOW: Timestamp = at(1_700_000_000);
+const DAY: u64 = 24 * 60 * 60;
+
+type Failed = Box<dyn std::error::Error>;
+
+#[test]
+fn a_token_of_an_organisation_names_it_for_ten_years() -> Result<(), Failed> {
+    let token = key()?.issue_organisation(OrganisationId::DEFAULT, NOW)?;
+    let caller = Caller::Organisation(OrganisationId::DEFAULT);
+    assert_eq!(key()?.verify(&token, NOW)?, caller);
+    // The clocks may be a minute apart.
+    assert_eq!(key()?.verify(&token, at(1_700_000_000 + 3650 * DAY + 59))?, caller);
+    let late = key()?.verify(&token, at(1_700_000_000 + 3650 * DAY + 60));
+    assert!(matches!(late, Err(TokenError::Expired)), "{late:?}");
+    Ok(())
+}
+
+#[test]
+fn a_token_of_an_application_names_it_and_its_organisation_for_28_days() -> Result<(), Failed> {
+    let application = application()?;
+    let token = key()?.issue_application(application, OrganisationId::DEFAULT, NOW)?;
+    let caller = Caller::Application { application, organisation: OrganisationId::DEFAULT };
+    assert_eq!(key()?.verify(&token, at(1_700_000_000 + 28 * DAY + 59))?, caller);
+    let late = key()?.verify(&token, at(1_700_000_000 + 28 * DAY + 60));
+    assert!(matches!(late, Err(TokenError::Expired)), "{late:?}");
+    Ok(())
+}
+
+#[test]
+fn the_claims_are_those_that_other_programs_know() -> Result<(), Failed> {
+    let token = key()?.issue_application(application()?, OrganisationId::DEFAULT, NOW)?;
+    let mut anything = jsonwebtoken::Validation::new(Algorithm::HS256);
+    anything.validate_exp = false;
+    let decoding = jsonwebtoken::DecodingKey::from_secret(SECRET.as_bytes());
+    let claims = jsonwebtoken::decode::<Value>(&token, &decoding, &anything)?.claims;
+    let expected = json!({
+        "iat": 1_700_000_000, "nbf": 1_700_000_000, "exp": 1_700_000_000 + 28 * DAY, "iss": "svix-server",
+        "sub": application()?.to_string(), "org": OrganisationId::DEFAULT.to_string(),
+    });
+    assert_eq!(claims, expected);
+    Ok(())
+}
+
+#[test]
+fn the_secret_sent_as_a_token_is_recognised() -> Result<(), Failed> {
+    let refused = key()?.verify(SECRET, NOW);
+    assert!(matches!(refused, Err(TokenError::IsSecret)), "{refused:?}");
+    let refused = key()?.verify("another text of more than thirty-two bytes", NOW);
+    assert!(matches!(refused, Err(TokenError::Invalid(_))), "{refused:?}");
+    Ok(())
+}
+
+#[test]
+fn a_token_of_another_secret_algorithm_or_issuer_is_refused() -> Result<(), Failed> {
+    let good = json!({ "iat": 1_700_000_000, "exp": 1_800_000_000, "iss": "svix-server", "sub": organisation() });
+    check(Algorithm::HS256, SECRET, &good, "Ok(Organisation")?;
+    check(Algorithm::HS256, "not the secret, but as long as the secret", &good, "InvalidSignature")?;
+    check(Algorithm::HS384, SECRET, &good, "InvalidAlgorithm")?;
+    let mut other = good.clone();
+    other["iss"] = json!("somebody-else");
+    check(Algorithm::HS256, SECRET, &other, "InvalidIssuer")?;
+    for claim in ["exp", "iss", "sub"] {
+        let mut without = good.clone();
+        without.as_object_mut().ok_or("an object")?.remove(claim);
+        check(Algorithm::HS256, SECRET, &without, "Err(Invalid(")?;
+    }
+    // Nobody signed this one: {"alg":"none"} and the good claims.
+    let token = encode(Algorithm::HS256, SECRET, &good)?;
+    let claims = token.split('.').nth(1).ok_or("three parts")?;
+    let refused = key()?.verify(&format!("eyJhbGciOiJub25lIn0.{claims}."), NOW);
+    assert!(matches!(refused, Err(TokenError::Invalid(_))), "{refused:?}");
+    Ok(())
+}
+
+#[test]
+fn a_token_is_not_good_before_its_time() -> Result<(), Failed> {
+    for (from, expected) in [(1_700_000_060, "Ok("), (1_700_000_061, "Err(NotYetGood)")] {
+        let claims = json!({
+            "iat": from, "nbf": from, "exp": 1_800_000_000, "iss": "svix-server", "sub": organisation()
+        });
+        check(Algorithm::HS256, SECRET, &claims, expected)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_token_must_name_a_caller() -> Result<(), Failed> {
+    let application = application()?.to_string();
+    let subjects = [
+        json!({ "sub": "org_" }),
+        json!({ "sub": "somebody" }),
+        json!({ "sub": application }),
+        json!({ "sub": application, "org": application }),
+        json!({ "sub": application, "org": "" }),
+    ];
+    for mut claims in subjects {
+        claims["iat"] = json!(1_700_000_000);
+        claims["exp"] = json!(1_800_000_000);
+        claims["iss"] = json!("svix-server");
+        check(Algorithm::HS256, SECRET, &claims, "Err(NoCaller)")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_short_secret_is_only_for_development() -> Result<(), Failed> {
+    let refused = TokenKey::new(&SECRET[..31]);
+    assert!(matches!(refused, Err(SecretError::TooShort { bytes: 31 })), "{refused:?}");
+    TokenKey::new(&SECRET[..32])?;
+    TokenKey::for_development("x")?;
+    let refused = TokenKey::for_development("");
+    assert!(matches!(refused, Err(SecretError::TooShort { bytes: 0 })), "{refused:?}");
+    Ok(())
+}
+
+#[test]
+fn debug_hides_the_secret() -> Result<(), Failed> {
+    assert_eq!(format!("{:?}", key()?), "TokenKey { .. }");
+    Ok(())
+}
+
+fn check(algorithm: Algorithm, secret: &str, claims: &Value, expected: &str) -> Result<(), Failed> {
+    let verified = format!("{:?}", key()?.verify(&encode(algorithm, secret, claims)?, NOW));
+    assert!(verified.contains(expected), "{verified} for {claims}");
+    Ok(())
+}
+
+fn encode(algorithm: Algorithm, secret: &str, claims: &Value) -> Result<String, Failed> {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    Ok(jsonwebtoken::encode(&Header::new(algorithm), claims, &key)?)
+}
+
+fn key() -> Result<TokenKey, SecretError> {
+    TokenKey::new(SECRET)
+}
+
+fn organisation() -> String {
+    OrganisationId::DEFAULT.to_string()
+}
+
+/// Made of the digits of an organisation, so that it does not matter how ids are printed.
+fn application() -> Result<ApplicationId, Failed> {
+    Ok(organisation().replace("org_", "app_").parse::<ApplicationId>()?)
+}
+
+const fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_nanos(seconds * 1_000_000_000)
+}

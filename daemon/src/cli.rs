@@ -1,0 +1,91 @@
+//! The command line: subcommands and flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use postrider::{ApplicationId, OrganisationId};
+
+use crate::config::{Flag, Layers, Mistakes, Settings};
+
+/// Delivers webhooks: stores events durably and sends them, signed, until every endpoint has them.
+#[derive(Debug, Parser)]
+#[command(name = "postrider", version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon until it gets SIGTERM or SIGINT; a second one ends it at once
+    Serve(ConfigArgs),
+    /// Make tokens for the API, and the secret that signs them
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print the settings that hold and where each comes from; secrets are hidden
+    Config {
+        #[command(flatten)]
+        settings: ConfigArgs,
+        /// Print every setting there is, with what it means and its default, as a file to begin with
+        #[arg(long)]
+        reference: bool,
+    },
+}
+
+/// What to do about tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Print a token: of an organisation (good for ten years), or of one application of it (28 days)
+    Create {
+        /// The organisation; without it the default one
+        #[arg(long, value_name = "ID")]
+        organisation: Option<OrganisationId>,
+        /// The application, if the token is to be good for nothing else
+        #[arg(long, value_name = "ID", requires = "organisation")]
+        application: Option<ApplicationId>,
+        #[command(flatten)]
+        settings: ConfigArgs,
+    },
+    /// Print a fresh random secret to sign tokens with
+    Secret,
+}
+
+/// Where settings come from: a file, `POSTRIDER_*` in the environment, flags; later ones are stronger.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigArgs {
+    /// Settings as a TOML file; POSTRIDER_CONFIG names it, too
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port where the API listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Folder of everything that is stored
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<String>,
+    /// Where events are kept: fjall, sled or memory
+    #[arg(long, value_name = "KIND")]
+    storage: Option<String>,
+    /// For trying things out: allows plain http and loopback targets, prints a token
+    #[arg(long)]
+    dev: bool,
+    /// Any setting of `postrider config --reference`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// The settings that hold.
+    pub(crate) fn load(self) -> Result<Settings, Mistakes> {
+        let own = [
+            ("--listen", "listen", self.listen),
+            ("--data", "data", self.data),
+            ("--storage", "storage", self.storage),
+            ("--dev", "dev", self.dev.then(|| "true".to_owned())),
+        ];
+        // A flag of its own is what is seen first, so it is the one that holds.
+        let flags = self.set.into_iter().map(Flag::Set);
+        let flags = flags.chain(own.into_iter().filter_map(|(flag, key, value)| Some(Flag::Own(flag, key, value?))));
+        Layers { file: self.config, environment: std::env::vars_os().collect(), flags: flags.collect() }.load()
+    }
+}

@@ -1,0 +1,163 @@
+//! Every setting of the daemon: one typed table, with what each means, its default and its range.
+//!
+//! The table below is the only place that lists them. The structs, the names of environment variables, the reference
+//! that `postrider config --reference` prints and the search for the nearest known key all come from it. A setting
+//! that counts or measures has its unit in its name.
+
+mod hidden;
+mod key;
+mod layers;
+mod mistake;
+mod print;
+mod values;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+
+pub(crate) use self::{
+    hidden::{Proxy, Secret},
+    layers::{Flag, Layers, Settings},
+    mistake::Mistakes,
+    print::reference,
+    values::{LogFormat, LogLevel, SignatureStyle, Storage},
+};
+use self::{
+    key::{Key, Value},
+    values::Given,
+};
+
+const MIB: u64 = 1 << 20;
+
+/// Declares sections of settings, and the walk over all of them.
+macro_rules! settings {
+    ($(
+        $(#[doc = $section_doc:literal])+
+        $section:ident: $Section:ident = $prefix:literal {
+            $(
+                $(#[doc = $doc:literal])+
+                $field:ident: $type:ty = $default:expr $(, in $range:expr)?;
+            )+
+        }
+    )+) => {
+        /// Everything that can be set.
+        #[derive(Clone, Debug, Default)]
+        pub(crate) struct Config {
+            $( $(#[doc = $section_doc])+ pub(crate) $section: $Section, )+
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Clone, Debug)]
+            pub(crate) struct $Section {
+                $( $(#[doc = $doc])+ pub(crate) $field: $type, )+
+            }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $( $field: $default, )+ }
+                }
+            }
+        )+
+
+        impl Config {
+            /// Shows each setting, in the order of the table.
+            fn visit(&mut self, each: &mut dyn FnMut(&Key, &mut dyn Value)) {
+                $(
+                let (section, section_doc) = ($prefix, concat!($($section_doc, "\n"),+));
+                $(
+                    let key = Key {
+                        section,
+                        section_doc,
+                        field: stringify!($field),
+                        doc: concat!($($doc, "\n"),+),
+                        range: settings!(@range $($range)?),
+                    };
+                    each(&key, &mut self.$section.$field);
+                )+
+                )+
+            }
+        }
+    };
+    (@range) => { None };
+    (@range $range:expr) => { Some($range) };
+}
+
+settings! {
+    /// The daemon as a whole.
+    general: General = "" {
+        /// Address and port where the API listens. Port 0 takes a free one. Only this machine reaches the default; in a
+        /// container give 0.0.0.0 and the port.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8071));
+        /// Folder of everything that is stored. It is made if it does not exist. Not used with storage = "memory".
+        data: PathBuf = PathBuf::from("postrider-data");
+        /// Where events are kept: "fjall" survives a power cut; "sled" survives a crash of the process, not a power cut;
+        /// "memory" forgets everything when the daemon stops.
+        storage: Storage = Storage::Fjall;
+        /// For trying things out on one machine: allows plain http and loopback targets, makes a signing secret where
+        /// none is set, and prints an organisation token at the start.
+        dev: bool = false;
+        /// Secret that signs the tokens of the API, at least 32 bytes. `postrider token secret` makes one. Whoever knows
+        /// it can do everything. Prefer jwt_secret_file, or the environment.
+        jwt_secret: Option<Secret> = None;
+        /// File that holds the signing secret, as secret stores mount it. A line end after it is dropped.
+        jwt_secret_file: Option<PathBuf> = None;
+        /// How long the daemon may take to stop: requests to it and attempts in flight end within this time, or are
+        /// made again after the next start. Whoever stops the daemon must wait a little longer before killing it.
+        grace_seconds: u64 = 25, in 1..=3600;
+    }
+    /// What the daemon writes to standard error.
+    log: Log = "log" {
+        /// "error", "warn", "info", "debug" or "trace", or a list by module, such as "info,postrider=debug".
+        level: LogLevel = LogLevel::default();
+        /// "text" for people, "json" for machines: one object a line.
+        format: LogFormat = LogFormat::Text;
+    }
+    /// Bounds of the engine.
+    limits: Limits = "limits" {
+        /// Largest payload of an event. Larger ones are refused.
+        payload_bytes: u64 = 2 * MIB, in 1..=64 * MIB;
+        /// Requests to endpoints in flight at once, to all endpoints together.
+        in_flight_requests: u64 = 4096, in 1..=100_000;
+        /// Requests of one application that may wait to be stored. More are refused, to be sent again.
+        waiting_requests: u64 = 1024, in 1..=1_000_000;
+        /// Requests that are stored together, with one sync of the disk.
+        group_requests: u64 = 256, in 1..=65_536;
+        /// Payload that is stored together, with one sync of the disk.
+        group_bytes: u64 = MIB, in 1024..=64 * MIB;
+    }
+    /// Where webhooks may be sent.
+    targets: Targets = "targets" {
+        /// Refuse endpoints with plain http.
+        https_only: bool = true;
+        /// Networks to allow, though they are private, loopback, link-local or otherwise blocked: "10.1.0.0/16",
+        /// "fd00::/8". An address alone is a network of one.
+        allow_targets: Vec<IpNet> = Vec::new();
+    }
+    /// What holds for endpoints that do not say otherwise.
+    delivery: Delivery = "delivery" {
+        /// Headers of the signature: "standard" (webhook-id, webhook-timestamp, webhook-signature), "svix" (the same
+        /// as svix-…), "stripe" or "github".
+        signature_style: SignatureStyle = SignatureStyle::Standard;
+    }
+    /// How webhooks are sent.
+    http: Http = "http" {
+        /// How long connecting to an endpoint may take, with name resolution and TLS.
+        connect_timeout_seconds: u64 = 10, in 1..=300;
+        /// File of certificates (PEM) to trust, beside those that the system trusts.
+        ca_file: Option<PathBuf> = None;
+        /// Proxy for all webhooks: "http://…", "https://…" or "socks5://…". It sees and resolves the addresses in our place.
+        proxy: Option<Proxy> = None;
+    }
+    /// Numbers for monitoring.
+    metrics: Metrics = "metrics" {
+        /// Address and port where /metrics listens, without tokens. Nothing listens unless it is set.
+        listen: Option<SocketAddr> = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

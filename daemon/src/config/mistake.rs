@@ -1,0 +1,74 @@
+//! What is wrong with the settings: all of it at once, each with its place and what to do.
+
+use std::{fmt, io, path::PathBuf};
+
+/// Where a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nobody set it.
+    Default,
+    /// What `dev` brings along.
+    Development,
+    /// A line of the file.
+    File(PathBuf, usize),
+    /// An environment variable.
+    Variable(String),
+    /// A flag of the command line.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Development => f.write_str("dev"),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) | Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// One thing to put right.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Mistake {
+    /// Correct the name of the file, or its permissions.
+    #[error("could not read the configuration file {}: {error}", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    /// Correct the line.
+    #[error("{place}: {message}")]
+    Syntax { place: Origin, message: String },
+    /// Correct the key, or remove it.
+    #[error("{place}: unknown key `{key}`; the nearest known key is `{nearest}`")]
+    UnknownKey { place: Origin, key: String, nearest: String },
+    /// Correct the variable, or unset it.
+    #[error("{place}: unknown variable; the nearest known one is `{nearest}`")]
+    UnknownVariable { place: Origin, nearest: String },
+    /// Give what it takes.
+    #[error("{place}: {key} cannot be {given}; give {takes}")]
+    Value { place: Origin, key: String, given: String, takes: String },
+    /// Use another way.
+    #[error("{place}: the command line can be read by others; put `{key}` into the environment or the file")]
+    SecretInFlag { place: Origin, key: String },
+    /// Write it as key=value.
+    #[error("--set {given}: write it as KEY=VALUE")]
+    NotAnAssignment { given: String },
+    /// Remove one of them.
+    #[error("`{first}` ({first_place}) and `{second}` ({second_place}) are both set; remove one")]
+    Both { first: &'static str, first_place: Origin, second: &'static str, second_place: Origin },
+}
+
+/// Everything that is wrong.
+#[derive(Debug)]
+pub(crate) struct Mistakes(pub(super) Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [only] = self.0.as_slice() {
+            return only.fmt(f);
+        }
+        write!(f, "the configuration has {} mistakes", self.0.len())?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}

@@ -1,0 +1,228 @@
+//! The daemon at work: store, transport, engine and API, started in this order and stopped in reverse.
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
+    time::Duration,
+};
+
+use axum::{Router, http::StatusCode, routing::get};
+use postrider::{
+    Engine, OrganisationId, StartError,
+    storage::{Fjall, MemoryStore, OpenStore, Sled},
+};
+use postrider_adapters::{
+    http::{BuildError, HttpTransport, Targets},
+    token::{SecretError, TokenKey},
+};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
+use tracing::{info, warn};
+
+use crate::{
+    config::{Config, General, Storage},
+    now,
+    signals::Signals,
+    signing_secret::{KeyError, make_folder, token_key},
+};
+
+/// How much longer than its grace period the engine may take before we stop waiting for it.
+const OVERTIME: Duration = Duration::from_secs(5);
+
+/// Runs until a signal, and returns when everything in flight has ended, or was handed back, and is stored.
+pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
+    let mut signals = Signals::new().map_err(ServeError::Signals)?;
+    let key = token_key(config)?;
+    // Bound first: a port that is taken should be known before anything has been sent.
+    let listener = TcpListener::bind(config.general.listen)
+        .await
+        .map_err(|error| ServeError::Listen { address: config.general.listen, error })?;
+    let address =
+        listener.local_addr().map_err(|error| ServeError::Listen { address: config.general.listen, error })?;
+    let engine = tokio::select! {
+        started = start_engine(config) => started?,
+        signal = signals.next() => {
+            info!(signal, "stopped before the engine had started");
+            return Ok(());
+        }
+    };
+    let mut api = Api::start(listener, router());
+    info!(version = env!("CARGO_PKG_VERSION"), %address, storage = ?config.general.storage, "started");
+    announce(config, address, &key)?;
+
+    tokio::select! {
+        signal = signals.next() => info!(signal, grace_seconds = config.general.grace_seconds, "stopping"),
+        ended = &mut api.task => return Err(ServeError::Api(ended.map_err(io::Error::other).and_then(|it| it).err())),
+    }
+    signals.exit_on_next();
+    stop(api, &engine, Duration::from_secs(config.general.grace_seconds)).await
+}
+
+async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
+    let limits = &config.limits;
+    // Refused if somebody has installed one already, and then theirs serves as well.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let transport = HttpTransport::new(targets(&config.general)).map_err(ServeError::Transport)?;
+    let builder = Engine::builder(opener(&config.general)?, transport).limits(|engine| {
+        engine.payload_bytes = size(limits.payload_bytes).get();
+        engine.in_flight_requests = size(limits.in_flight_requests);
+        engine.waiting_requests = size(limits.waiting_requests);
+        engine.group_requests = size(limits.group_requests);
+        engine.group_bytes = size(limits.group_bytes).get();
+    });
+    builder.start().await.map_err(ServeError::Start)
+}
+
+/// A store chosen by the settings is a store like any other. Each kind has a folder of its own.
+fn opener(general: &General) -> Result<Box<dyn OpenStore>, ServeError> {
+    let (used, other) = match general.storage {
+        Storage::Memory => {
+            warn!("events are kept in memory only: they are gone when the daemon stops");
+            return Ok(Box::new(MemoryStore::new()));
+        }
+        Storage::Fjall => ("fjall", "sled"),
+        Storage::Sled => ("sled", "fjall"),
+    };
+    let (folder, elsewhere) = (general.data.join(used), general.data.join(other));
+    if elsewhere.exists() && !folder.exists() {
+        warn!(folder = %elsewhere.display(), "the data folder holds another kind of storage, which is not used");
+    }
+    make_folder(&folder).map_err(|error| ServeError::Folder { path: folder.display().to_string(), error })?;
+    Ok(match general.storage {
+        Storage::Memory => Box::new(MemoryStore::new()),
+        Storage::Fjall => Box::new(Fjall::at(folder)),
+        Storage::Sled => Box::new(Sled::at(folder)),
+    })
+}
+
+/// Everything, for trying things out; otherwise never more than was allowed.
+const fn targets(general: &General) -> Targets {
+    if general.dev { Targets::All } else { Targets::Public }
+}
+
+fn size(number: u64) -> NonZeroUsize {
+    usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+}
+
+fn router() -> Router {
+    Router::new().route("/api/v1/health/ping", get(async || StatusCode::NO_CONTENT))
+}
+
+/// The API's listener while it serves.
+struct Api {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Api {
+    fn start(listener: TcpListener, router: Router) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) });
+        Self { stop, task: tokio::spawn(async { served.await }) }
+    }
+
+    /// Takes no more connections, and waits this long for the requests that are running.
+    async fn stop(self, patience: Duration) {
+        drop(self.stop);
+        let abort = self.task.abort_handle();
+        if timeout(patience, self.task).await.is_err() {
+            warn!("requests to the api did not end in time and are cut off");
+            abort.abort();
+        }
+    }
+}
+
+/// The reverse of the start. The engine gets most of the time: what it cannot end is sent twice.
+async fn stop(api: Api, engine: &Engine, grace: Duration) -> Result<(), ServeError> {
+    let began = tokio::time::Instant::now();
+    api.stop(grace / 4).await;
+    let left = grace.saturating_sub(began.elapsed());
+    let report = timeout(left + OVERTIME, engine.shutdown(left)).await.map_err(|_| ServeError::Stuck)?;
+    print(&match report.endpoints_interrupted {
+        0 => "stopped: nothing was left in flight\n".to_owned(),
+        count => {
+            format!("stopped: attempts to {count} endpoints were cut short and are made again after the next start\n")
+        }
+    });
+    Ok(())
+}
+
+/// Tells who waits for it that requests are welcome, and where.
+fn announce(config: &Config, address: SocketAddr, key: &TokenKey) -> Result<(), ServeError> {
+    let mut text = format!("listening on http://{address}\n");
+    if config.general.dev {
+        let token = key.issue_organisation(OrganisationId::DEFAULT, now()).map_err(ServeError::Token)?;
+        text.push_str(&format!(
+            "organisation token: {token}\n\
+             curl -X POST http://{}/api/v1/app -H 'Authorization: Bearer {token}' \
+             -H 'Content-Type: application/json' -d '{{\"name\": \"my first application\"}}'\n",
+            reachable(address),
+        ));
+        if !address.ip().is_loopback() {
+            warn!(%address, "development mode is open to other machines, and what they send may reach this one's services");
+        }
+    }
+    print(&text);
+    Ok(())
+}
+
+/// Where this machine reaches what listens here.
+const fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Nobody needs to be reading: the daemon goes on without.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        warn!(%error, "could not write to standard output");
+    }
+}
+
+/// Why the daemon did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// Set the secret.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Another program has the port, or the address is not of this machine.
+    #[error("could not listen on {address}; choose another with --listen")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        error: io::Error,
+    },
+    /// Make the data folder writable, or choose another with `--data`.
+    #[error("could not make the folder {path}")]
+    Folder {
+        path: String,
+        #[source]
+        error: io::Error,
+    },
+    /// Look at the settings in the section `http`.
+    #[error("could not build the http client")]
+    Transport(#[source] BuildError),
+    /// Look at the store.
+    #[error("could not start the engine")]
+    Start(#[source] StartError),
+    /// The operating system refuses.
+    #[error("could not listen for signals")]
+    Signals(#[source] io::Error),
+    /// A fault of ours or of the cryptography package.
+    #[error("could not make a token")]
+    Token(#[source] SecretError),
+    /// Nobody could reach us any more.
+    #[error("the api stopped listening")]
+    Api(#[source] Option<io::Error>),
+    /// The disk may hang. What was in flight is sent again after the next start.
+    #[error("the engine did not stop within its grace period; what was in flight is sent again")]
+    Stuck,
+}
+
+#[cfg(test)]
+mod tests;

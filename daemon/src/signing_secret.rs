@@ -1,0 +1,123 @@
+//! The secret that signs tokens: from the settings, or for development from the data folder.
+
+use std::{
+    fs::{self, DirBuilder},
+    io::{self, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
+use postrider_adapters::token::{SecretError, TokenKey};
+use tempfile::NamedTempFile;
+
+use crate::config::{Config, Storage};
+
+const DEVELOPMENT_FILE: &str = "dev-jwt-secret";
+
+/// A fresh secret: 32 random bytes in base64.
+pub(crate) fn fresh() -> Result<String, KeyError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(KeyError::Random)?;
+    Ok(BASE64_STANDARD_NO_PAD.encode(bytes))
+}
+
+/// The key that the settings name. With `dev` and no secret set, it is made once and kept in the data folder, so that
+/// tokens outlive a restart; with storage in memory it is made for this run.
+pub(crate) fn token_key(config: &Config) -> Result<TokenKey, KeyError> {
+    let general = &config.general;
+    let secret = if let Some(secret) = &general.jwt_secret {
+        secret.expose().to_owned()
+    } else if let Some(path) = &general.jwt_secret_file {
+        read(path)?
+    } else if !general.dev {
+        return Err(KeyError::Missing);
+    } else if general.storage == Storage::Memory {
+        fresh()?
+    } else {
+        development(&general.data)?
+    };
+    let key = if general.dev { TokenKey::for_development(&secret) } else { TokenKey::new(&secret) };
+    key.map_err(KeyError::Secret)
+}
+
+/// As [`token_key`], for a token that another process is to take: a key of one run only is of no use.
+pub(crate) fn lasting_token_key(config: &Config) -> Result<TokenKey, KeyError> {
+    let general = &config.general;
+    let is_set = general.jwt_secret.is_some() || general.jwt_secret_file.is_some();
+    if general.dev && !is_set && general.storage == Storage::Memory {
+        return Err(KeyError::OnlyOfOneRun);
+    }
+    token_key(config)
+}
+
+fn read(path: &Path) -> Result<String, KeyError> {
+    let text = fs::read_to_string(path).map_err(|error| KeyError::Unreadable { path: path.to_owned(), error })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn development(data: &Path) -> Result<String, KeyError> {
+    let path = data.join(DEVELOPMENT_FILE);
+    if !path.exists() {
+        let secret = fresh()?;
+        keep(data, &path, &secret).map_err(|error| KeyError::NotKept { path: path.clone(), error })?;
+    }
+    read(&path)
+}
+
+/// Writes the file whole or not at all, for its owner only. Of two that do this at once, the first one's stays.
+fn keep(data: &Path, path: &Path, secret: &str) -> io::Result<()> {
+    make_folder(data)?;
+    let mut draft = NamedTempFile::new_in(data)?;
+    draft.write_all(secret.as_bytes())?;
+    draft.as_file().sync_all()?;
+    match draft.persist_noclobber(path) {
+        Err(refused) if refused.error.kind() != io::ErrorKind::AlreadyExists => Err(refused.error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Makes a folder that only we can look into, unless it is there.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Why there is no key to sign with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    /// Set one.
+    #[error(
+        "no secret is set that signs tokens: make one with `postrider token secret`, put it into a file, and name the \
+         file as `jwt_secret_file` (POSTRIDER_JWT_SECRET_FILE); to try things out, start with --dev"
+    )]
+    Missing,
+    /// Take the token that `serve` prints, or another storage.
+    #[error(
+        "with --dev and storage in memory, the secret lives only as long as the daemon: use the token that \
+         `postrider serve` prints, or set `jwt_secret_file`"
+    )]
+    OnlyOfOneRun,
+    /// Correct the name or the permissions.
+    #[error("could not read the signing secret in {}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
+    /// Make the data folder writable.
+    #[error("could not keep the development secret in {}", path.display())]
+    NotKept {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
+    /// Take another secret.
+    #[error(transparent)]
+    Secret(SecretError),
+    /// The operating system gives no randomness.
+    #[error("could not get randomness from the operating system")]
+    Random(#[source] getrandom::Error),
+}
+
+#[cfg(test)]
+mod tests;
