@@ -264,7 +264,7 @@ fn verify(key: &TokenKey, printed: &str) -> Result<Caller, Failed> {
 }
 
 fn other_than_default() -> Result<OrganisationId, Failed> {
-    let id: OrganisationId = OrganisationId::DEFAULT.to_string().replacen("_0", "_1", 1).parse()?;
+    let id: OrganisationId = OrganisationId::DEFAULT.to_string().replacen("_2", "_1", 1).parse()?;
     assert_ne!(id, OrganisationId::DEFAULT);
     Ok(id)
 }

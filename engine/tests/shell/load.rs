@@ -9,10 +9,10 @@ use std::{
 
 use async_trait::async_trait;
 use postrider::{
-    ApplicationSpec, AttemptRequest, AttemptResponse, Engine, Event, OnExhausted, OrderingMode, Transport,
+    ApplicationSpec, AttemptRequest, AttemptResponse, Engine, Event, OnExhausted, OrderingMode, StartError, Transport,
     TransportError,
     http::StatusCode,
-    storage::{Fjall, MemoryStore, OpenStore, testing::InTempDir},
+    storage::{Fjall, MemoryStore, OpenStore, StoreErrorKind, testing::InTempDir},
 };
 
 use crate::support::{Failed, hook};
@@ -139,14 +139,27 @@ loads! {
     fjall_lanes_come_and_go: fjall(), 20, PER_KEY, LEAVES;
 }
 
+/// Starts over the store of an engine that was dropped: it lets go of it when the calls that it had begun are over.
+async fn start_again(store: &(impl OpenStore + Clone), ledger: &Ledger) -> Result<Engine, Failed> {
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let builder = Engine::builder(store.clone(), ledger.clone());
+        match builder.limits(|limits| limits.window.linger = LEAVES).start().await {
+            Err(StartError::Store(error)) if error.kind() == StoreErrorKind::Locked && Instant::now() < patience => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            started => return Ok(started?),
+        }
+    }
+}
+
 /// Dropped in the middle of everything, as in a crash, again and again: what was acknowledged arrives all the same.
 async fn crashes(store: impl OpenStore + Clone, ordering: OrderingMode) -> Result<(), Failed> {
     const ENDPOINTS: usize = 10;
     let ledger = Ledger::default();
     let mut acknowledged = 0_u64;
     for round in 0..5 {
-        let builder = Engine::builder(store.clone(), ledger.clone());
-        let engine = builder.limits(|limits| limits.window.linger = LEAVES).start().await?;
+        let engine = start_again(&store, &ledger).await?;
         for n in 0..ENDPOINTS {
             let application = format!("app-{n}");
             engine.applications().upsert(application.clone(), ApplicationSpec::new("Load")).await?;
@@ -172,7 +185,7 @@ async fn crashes(store: impl OpenStore + Clone, ordering: OrderingMode) -> Resul
         }
         drop(engine);
     }
-    let last = Engine::builder(store, ledger.clone()).start().await?;
+    let last = start_again(&store, &ledger).await?;
     let distinct = || {
         let came = ledger.0.lock().unwrap_or_else(PoisonError::into_inner);
         came.values().map(|numbers| numbers.iter().collect::<std::collections::BTreeSet<_>>().len() as u64).sum::<u64>()
