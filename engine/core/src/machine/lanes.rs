@@ -54,7 +54,7 @@ struct Lane {
     more: bool,
     /// The last one in memory.
     last: Seq,
-    /// The last one that a nudge told of.
+    /// The last one that a nudge told of since the lane is being read.
     heard: Seq,
 }
 
@@ -166,6 +166,8 @@ impl Lanes {
         }
         known.head = Head::Reading(load, after);
         known.more = false;
+        // What was heard before is in the picture, or was called off.
+        known.heard = Seq(0);
         known.last = known.last.max(after);
     }
 

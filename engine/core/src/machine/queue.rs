@@ -134,6 +134,8 @@ impl Queue {
         let Some(load) = self.loads.answered(id) else { return };
         let Rows { rows, is_last } = found;
         let last = rows.last().map(|(delivery, _)| delivery.clone());
+        // Of a lane all must stand as it was read: without a row that changed, another one would seem to be the head.
+        let whole = rows.iter().all(|(delivery, _)| self.loads.shows(&load, delivery));
         let rows = rows.into_iter().map(|(delivery, event)| Item { delivery, event });
         let fresh: Vec<Item> =
             rows.filter(|item| self.loads.shows(&load, &item.delivery) && !in_flight(item)).collect();
@@ -142,7 +144,8 @@ impl Queue {
             Ask::Ready(_) => self.ready_read(&load, fresh, last.map(|last| last.id.seq), is_last),
             Ask::Due(_) => self.due_read(fresh, last, is_last),
             Ask::Lanes(_) => self.lanes_read(fresh, last.map(|last| last.lane), is_last),
-            Ask::Lane(lane, _) => self.lane_read(lane, id, fresh, is_last),
+            Ask::Lane(lane, _) if whole => self.lane_read(lane, id, fresh, is_last),
+            Ask::Lane(lane, after) => self.read_lane_again(lane, id, after),
         }
         self.loads.prune();
     }
@@ -227,6 +230,14 @@ impl Queue {
             self.waits(waits);
         }
         self.lane_needs(lane, next);
+    }
+
+    fn read_lane_again(&mut self, lane: LaneId, id: LoadId, after: Seq) {
+        if let Order::Lanes(lanes) = &self.order
+            && lanes.waits_for(lane, id)
+        {
+            self.read_lane(lane, after);
+        }
     }
 
     /// Among the due rows with it; whoever has to leave for it can be found again.

@@ -107,7 +107,7 @@ impl World {
             ready_deliveries: few(&mut dice, 6),
             waiting_deliveries: few(&mut dice, 4),
             lanes: few(&mut dice, 4),
-            linger: Duration::from_millis(dice.roll() % 3_000),
+            linger: Duration::from_millis(200 + dice.roll() % 3_000),
             failing_max: Duration::MAX,
             ..WindowLimits::default()
         };
