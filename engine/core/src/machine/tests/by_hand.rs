@@ -3,8 +3,161 @@
 use std::sync::Arc;
 
 use crate::{
-    ApplicationId, DeliveryPolicy, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Generation, SplitMix, Timestamp,
+    ApplicationId, Ask, AttemptNumber, Command, CommandId, Delivery, DeliveryId, DeliveryPolicy, DueKey, Ended,
+    Endpoint, EndpointId, EndpointMachine, EndpointSpec, EndpointStatus, EventId, Found, Generation, Inheritance,
+    Input, LaneId, Life, LoadId, Moved, OnExhausted, OrderingMode, Place, Restored, Rows, Seq, SoftState, SplitMix,
+    Timestamp, WindowLimits,
+    machine::{due::DueRows, queue::Item},
 };
+
+/// A read that was cut short by its limit left the rest unread, because its last row was taken for the end.
+#[test]
+fn what_a_limited_read_left_is_read_next() {
+    let mut driver = Driver::new(OrderingMode::Concurrent);
+    let id = driver.asked(|ask| matches!(ask, Ask::Ready(Seq(0))));
+    let first = driver.delivery(1, Place::Ready);
+    driver.tell(Input::Loaded(id, rows([first], false)));
+    driver.asked(|ask| matches!(ask, Ask::Ready(Seq(1))));
+}
+
+/// While the due rows were being read, one was evicted; the answer moved the frontier past it, and it was never found.
+#[test]
+fn what_is_evicted_during_a_read_is_read_again() {
+    let mut driver = Driver::new(OrderingMode::Concurrent);
+    let mut due = DueRows::new(1);
+    let mut at = |second| Item { delivery: driver.delivery(second, Place::Due(later(second))), event: None };
+    due.reading();
+    due.insert(at(5));
+    assert_eq!(due.insert(at(3)).map(|evicted| evicted.delivery.id.seq), Some(Seq(5)));
+    due.read_to(DueKey::END);
+    let after = due.remove(DueKey { at: later(3), seq: Seq(3) }).and_then(|_| due.read_after());
+    assert!(after.is_some_and(|after| after < DueKey { at: later(5), seq: Seq(5) }), "{after:?}");
+}
+
+/// Two manual tries of one delivery: the end of the first was taken for a change of the second, which was never made.
+#[test]
+fn the_end_of_one_manual_try_hides_no_other() {
+    let mut driver = Driver::new(OrderingMode::Concurrent);
+    let ready = driver.asked(|ask| matches!(ask, Ask::Ready(_)));
+    driver.tell(Input::Loaded(ready, rows([], true)));
+    let id = driver.asked(|ask| matches!(ask, Ask::Due(_)));
+    let manual = |second, n| Place::Manual { at: later(second), number: AttemptNumber::manual(n) };
+    let [first, second] = [driver.delivery(7, manual(0, 1)), driver.delivery(7, manual(1, 2))];
+    driver.tell(Input::Moved(Moved::Resent(first)));
+    driver.now = later(2);
+    driver.tell(Input::Permitted);
+    driver.succeeds(7);
+    driver.tell(Input::Committed(CommandId::Manual(Seq(7)), Ok(Ended(None))));
+    driver.tell(Input::Loaded(id, rows([second.clone()], true)));
+    driver.tell(Input::Permitted);
+    assert_eq!(driver.started.last(), Some(&second));
+}
+
+/// A head that held its lane was redriven while the lane was read. The read showed it, but it had changed since it was
+/// asked for, and without it the next one seemed to be the head, and overtook it.
+#[test]
+fn a_head_that_is_revived_during_a_read_of_its_lane_stays_the_head() {
+    let mut driver = Driver::new(OrderingMode::PerKey(OnExhausted::Hold));
+    driver.tell(Input::Committed(CommandId::Soft, Ok(Ended(None))));
+    let lane = Place::Lane { due: None, held: false };
+    let [running, next] = [driver.delivery(1, lane), driver.delivery(3, lane)];
+    let scan = driver.asked(|ask| matches!(ask, Ask::Lanes(None)));
+    driver.tell(Input::Loaded(scan, rows([running], true)));
+    driver.tell(Input::Permitted);
+    driver.succeeds(1);
+    driver.tell(Input::Committed(CommandId::Step(Seq(1)), Ok(Ended(None))));
+    driver.tell(Input::Committed(CommandId::Step(Seq(1)), Ok(Ended(None))));
+    let read = driver.asked(|ask| matches!(ask, Ask::Lane(_, Seq(1))));
+    let revived = Delivery { life: Life(2), ..driver.delivery(2, lane) };
+    driver.tell(Input::Moved(Moved::Revived(revived.clone())));
+    driver.tell(Input::Loaded(read, rows([revived.clone(), next], true)));
+    driver.tell(Input::Permitted);
+    assert_eq!(driver.started.len(), 1, "L1: nothing of the lane starts on a picture that is not whole");
+    driver.asked(|ask| matches!(ask, Ask::Lane(_, Seq(1))));
+}
+
+struct Driver {
+    machine: EndpointMachine,
+    now: Timestamp,
+    dice: SplitMix,
+    loads: Vec<(LoadId, Ask)>,
+    started: Vec<Delivery>,
+}
+
+impl Driver {
+    /// A machine that knows its soft state, and whose other reads wait for an answer.
+    fn new(ordering: OrderingMode) -> Self {
+        let now = later(0);
+        let mut spec = EndpointSpec::new("https://receiver.example/").ordering(ordering);
+        spec.delivery.breaker = crate::BreakerSetting::Off;
+        let restored = Restored { endpoint: endpoint_of(spec, now), inheritance: Inheritance::default() };
+        let machine = EndpointMachine::restore(restored, WindowLimits::default(), now);
+        let mut driver = Self { machine, now, dice: SplitMix::new(1), loads: vec![], started: vec![] };
+        driver.drain();
+        let soft = driver.asked(|ask| matches!(ask, Ask::Soft));
+        driver.tell(Input::Loaded(soft, Found::Soft(SoftState::default())));
+        driver
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.machine.handle(input, self.now, &mut self.dice);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(command) = self.machine.poll_command() {
+            match command {
+                Command::Load(id, ask, _) => self.loads.push((id, ask)),
+                Command::Attempt(plan) => self.started.push(plan.delivery),
+                Command::AskPermit | Command::ReturnPermit | Command::Commit(..) | Command::Retire(_) => {}
+            }
+        }
+    }
+
+    /// The read that is wanted, which must have been asked for.
+    fn asked(&mut self, wanted: impl Fn(&Ask) -> bool) -> LoadId {
+        let found = self.loads.iter().position(|(_, ask)| wanted(ask));
+        let Some(found) = found else { panic!("not among the reads asked for: {:?}", self.loads) };
+        self.loads.remove(found).0
+    }
+
+    fn succeeds(&mut self, seq: u64) {
+        let delivery = self.started.last().expect("something was started");
+        assert_eq!(delivery.id.seq, Seq(seq));
+        let finished = crate::Finished {
+            seq: Seq(seq),
+            trigger: delivery.trigger(),
+            started: self.now,
+            took: std::time::Duration::ZERO,
+            outcome: crate::Outcome::Success { status: 200 },
+            response: Box::default(),
+            unreadable: crate::Unreadable::No,
+        };
+        self.tell(Input::AttemptFinished(finished));
+    }
+
+    fn delivery(&mut self, seq: u64, place: Place) -> Delivery {
+        Delivery {
+            id: DeliveryId { endpoint: self.machine.endpoint().id, seq: Seq(seq) },
+            event: EventId::new(self.now, &mut self.dice),
+            generation: Generation(0),
+            lane: LaneId(9),
+            place,
+            attempts: 0,
+            life: Life::FIRST,
+            since: self.now,
+            bytes: 2,
+        }
+    }
+}
+
+fn rows<const N: usize>(deliveries: [Delivery; N], is_last: bool) -> Found {
+    Found::Rows(Rows { rows: deliveries.into_iter().map(|delivery| (delivery, None)).collect(), is_last })
+}
+
+const fn later(second: u64) -> Timestamp {
+    Timestamp::from_nanos((1_767_225_600 + second) * 1_000_000_000)
+}
 
 /// An endpoint as it is stored.
 pub(super) fn endpoint_of(spec: EndpointSpec, now: Timestamp) -> Arc<Endpoint> {
