@@ -12,7 +12,7 @@ use axum::{Router, http::StatusCode, routing::post};
 use postrider::{
     ApplicationSpec, EndpointSpec, Engine, Event, OnExhausted, OrderingMode, RetryPolicy, TargetRules, storage::Fjall,
 };
-use postrider_adapters::http::{HttpTransport, Targets};
+use postrider_adapters::http::HttpTransport;
 use tokio::sync::mpsc;
 
 #[tokio::main]
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(async { axum::serve(listener, Router::new().route("/hook", post(receive))).await });
 
     let folder = tempfile::tempdir()?;
-    let transport = HttpTransport::new(Targets::All)?;
+    let transport = HttpTransport::new(TargetRules::dev())?;
     let builder = Engine::builder(Fjall::at(folder.path().join("data")), transport).targets(TargetRules::dev());
     let engine = builder.start().await?;
     engine.applications().upsert("acme", ApplicationSpec::new("Acme Ltd")).await?;

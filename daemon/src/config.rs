@@ -19,7 +19,7 @@ use std::{
 use ipnet::IpNet;
 
 pub(crate) use self::{
-    hidden::{Proxy, Secret},
+    hidden::Secret,
     layers::{Flag, Layers, Settings},
     mistake::Mistakes,
     print::reference,
@@ -149,8 +149,6 @@ settings! {
         connect_timeout_seconds: u64 = 10, in 1..=300;
         /// File of certificates (PEM) to trust, beside those that the system trusts.
         ca_file: Option<PathBuf> = None;
-        /// Proxy for all webhooks: "http://…", "https://…" or "socks5://…". It sees and resolves the addresses in our place.
-        proxy: Option<Proxy> = None;
     }
     /// Numbers for monitoring.
     metrics: Metrics = "metrics" {

@@ -7,20 +7,24 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    routing::get,
+};
 use postrider::{
-    Engine, OrganisationId, StartError,
+    AddressRange, DeliverySettings, Engine, OrganisationId, SignatureStyle, StartError, TargetRules,
     storage::{Fjall, MemoryStore, OpenStore, Sled},
 };
 use postrider_adapters::{
-    http::{BuildError, HttpTransport, Targets},
+    http::{BuildError, HttpTransport},
     token::{SecretError, TokenKey},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, General, Storage},
+    config::{Config, General, SignatureStyle as Style, Storage},
     now,
     signals::Signals,
     signing_secret::{KeyError, make_folder, token_key},
@@ -34,9 +38,7 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
     let key = token_key(config)?;
     // Bound first: a port that is taken should be known before anything has been sent.
-    let listener = TcpListener::bind(config.general.listen)
-        .await
-        .map_err(|error| ServeError::Listen { address: config.general.listen, error })?;
+    let listener = bind(config.general.listen).await?;
     let address =
         listener.local_addr().map_err(|error| ServeError::Listen { address: config.general.listen, error })?;
     let engine = tokio::select! {
@@ -45,6 +47,10 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
             info!(signal, "stopped before the engine had started");
             return Ok(());
         }
+    };
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(Api::start(bind(address).await?, metrics_router(engine.clone()))),
+        None => None,
     };
     let mut api = Api::start(listener, router());
     info!(version = env!("CARGO_PKG_VERSION"), %address, storage = ?config.general.storage, "started");
@@ -55,15 +61,19 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
         ended = &mut api.task => return Err(ServeError::Api(ended.map_err(io::Error::other).and_then(|it| it).err())),
     }
     signals.exit_on_next();
+    drop(metrics);
     stop(api, &engine, Duration::from_secs(config.general.grace_seconds)).await
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })
 }
 
 async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
     let limits = &config.limits;
-    // Refused if somebody has installed one already, and then theirs serves as well.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let transport = HttpTransport::new(targets(&config.general)).map_err(ServeError::Transport)?;
-    let builder = Engine::builder(opener(&config.general)?, transport).limits(|engine| {
+    let rules = target_rules(config);
+    let builder = Engine::builder(opener(&config.general)?, transport(config, rules.clone())?);
+    let builder = builder.targets(rules).defaults(delivery_defaults(config)).limits(|engine| {
         engine.payload_bytes = size(limits.payload_bytes).get();
         engine.in_flight_requests = size(limits.in_flight_requests);
         engine.waiting_requests = size(limits.waiting_requests);
@@ -95,13 +105,49 @@ fn opener(general: &General) -> Result<Box<dyn OpenStore>, ServeError> {
     })
 }
 
-/// Everything, for trying things out; otherwise never more than was allowed.
-const fn targets(general: &General) -> Targets {
-    if general.dev { Targets::All } else { Targets::Public }
+fn transport(config: &Config, rules: TargetRules) -> Result<HttpTransport, ServeError> {
+    let connect_timeout = Duration::from_secs(config.http.connect_timeout_seconds);
+    let mut builder = HttpTransport::builder().targets(rules).connect_timeout(connect_timeout);
+    if let Some(path) = &config.http.ca_file {
+        let pem = std::fs::read(path)
+            .map_err(|error| ServeError::Certificates { path: path.display().to_string(), error })?;
+        builder = builder.extra_root_certificates(&pem);
+    }
+    builder.build().map_err(ServeError::Transport)
+}
+
+/// Never more than was allowed: `--dev` adds plain http and this machine.
+fn target_rules(config: &Config) -> TargetRules {
+    let mut rules = if config.general.dev {
+        TargetRules::dev()
+    } else {
+        TargetRules { https_only: config.targets.https_only, allow: Vec::new() }
+    };
+    rules.allow.extend(config.targets.allow_targets.iter().map(|network| AddressRange::from(*network)));
+    rules
+}
+
+/// What holds for endpoints that do not say otherwise.
+fn delivery_defaults(config: &Config) -> DeliverySettings {
+    let mut defaults = DeliverySettings::default();
+    defaults.signature = Some(match config.delivery.signature_style {
+        Style::Standard => SignatureStyle::Standard,
+        Style::Svix => SignatureStyle::Svix,
+        Style::Stripe => SignatureStyle::Stripe,
+        Style::Github => SignatureStyle::GitHub,
+    });
+    defaults
 }
 
 fn size(number: u64) -> NonZeroUsize {
     usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Prometheus text, for whoever reaches its listener.
+fn metrics_router(engine: Engine) -> Router {
+    const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let metrics = async move || ([(header::CONTENT_TYPE, TEXT)], engine.metrics().encode());
+    Router::new().route("/metrics", get(metrics))
 }
 
 fn router() -> Router {
@@ -200,6 +246,13 @@ pub(crate) enum ServeError {
     /// Make the data folder writable, or choose another with `--data`.
     #[error("could not make the folder {path}")]
     Folder {
+        path: String,
+        #[source]
+        error: io::Error,
+    },
+    /// Look at `http.ca_file`.
+    #[error("could not read the certificates in {path}, which http.ca_file names")]
+    Certificates {
         path: String,
         #[source]
         error: io::Error,

@@ -7,24 +7,25 @@ mod ssrf;
 mod tls;
 mod url;
 
-use std::{error::Error, net::IpAddr, time::Duration};
+use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use postrider::{AttemptRequest, AttemptResponse, Transport, TransportError};
-use postrider_adapters::http::{HttpTransport, HttpTransportBuilder, Range, Targets};
+use postrider::{AttemptRequest, AttemptResponse, TargetRules, Transport, TransportError};
+use postrider_adapters::http::{HttpTransport, HttpTransportBuilder};
 use postrider_tests::Receiver;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
 /// Only this one: 127.0.0.2 stays forbidden.
-fn allowed() -> Targets {
-    Targets::PublicAnd(vec![Range { base: IpAddr::from([127, 0, 0, 1]), bits: 32 }])
+fn allowed() -> TargetRules {
+    let loopback = "127.0.0.1/32".parse().expect("it is a range");
+    TargetRules { https_only: false, allow: vec![loopback] }
 }
 
 /// The default.
-fn internet() -> Targets {
-    Targets::Public
+fn internet() -> TargetRules {
+    TargetRules { https_only: false, ..TargetRules::public() }
 }
 
 fn builder() -> HttpTransportBuilder {

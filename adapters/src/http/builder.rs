@@ -3,15 +3,16 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header};
+use postrider::TargetRules;
 use reqwest::{Client, redirect::Policy};
 
-use super::{HttpTransport, Lookup, SystemLookup, Targets, resolver::CheckedResolver, roots};
+use super::{HttpTransport, Lookup, SystemLookup, resolver::CheckedResolver, roots};
 
 /// Puts an [`HttpTransport`] together.
 #[derive(Debug)]
 #[must_use]
 pub struct HttpTransportBuilder {
-    targets: Targets,
+    targets: TargetRules,
     connect_timeout: Duration,
     lookup_timeout: Duration,
     idle_timeout: Duration,
@@ -38,7 +39,7 @@ pub enum BuildError {
 impl HttpTransportBuilder {
     pub(super) fn new() -> Self {
         Self {
-            targets: Targets::Public,
+            targets: TargetRules::public(),
             connect_timeout: Duration::from_secs(10),
             lookup_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),
@@ -48,8 +49,8 @@ impl HttpTransportBuilder {
         }
     }
 
-    /// Which addresses may be called. Those of the public internet by default.
-    pub fn targets(self, targets: Targets) -> Self {
+    /// Which targets may be called. Those of the public internet over https by default.
+    pub fn targets(self, targets: TargetRules) -> Self {
         Self { targets, ..self }
     }
 

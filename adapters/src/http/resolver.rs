@@ -6,15 +6,16 @@ use std::{
     time::Duration,
 };
 
+use postrider::{TargetRefused, TargetRules};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::timeout;
 
-use super::{Lookup, LookupError, Targets, targets::NotAllowed};
+use super::{Lookup, LookupError};
 
 /// The resolver of the client. Only addresses that are allowed leave it.
 #[derive(Clone, Debug)]
 pub(super) struct CheckedResolver {
-    targets: Arc<Targets>,
+    targets: Arc<TargetRules>,
     lookup: Arc<dyn Lookup>,
     time: Duration,
 }
@@ -23,7 +24,7 @@ pub(super) struct CheckedResolver {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolveError {
     #[error("{why} ({name} points there)")]
-    Blocked { name: String, why: NotAllowed },
+    Blocked { name: String, why: TargetRefused },
     #[error("{name} does not exist, or has no address")]
     NotFound {
         name: String,
@@ -43,7 +44,7 @@ pub(super) enum ResolveError {
 }
 
 impl CheckedResolver {
-    pub(super) fn new(targets: Targets, lookup: Arc<dyn Lookup>, time: Duration) -> Self {
+    pub(super) fn new(targets: TargetRules, lookup: Arc<dyn Lookup>, time: Duration) -> Self {
         Self { targets: Arc::new(targets), lookup, time }
     }
 

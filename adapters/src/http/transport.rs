@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::{HeaderValue, header};
-use postrider::{AttemptRequest, AttemptResponse, Transport, TransportError};
+use postrider::{AttemptRequest, AttemptResponse, TargetRules, Transport, TransportError};
 use reqwest::Client;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{BuildError, HttpTransportBuilder, Targets, answer, failure};
+use super::{BuildError, HttpTransportBuilder, answer, failure};
 
 /// Sends over HTTP with one shared client. Clones share it.
 #[derive(Clone, Debug)]
@@ -20,13 +20,13 @@ pub struct HttpTransport {
 #[derive(Debug)]
 struct Inner {
     client: Client,
-    targets: Targets,
+    targets: TargetRules,
     connect_timeout: Duration,
 }
 
 impl HttpTransport {
     /// Calls only the targets given, with the defaults of [`HttpTransport::builder`].
-    pub fn new(targets: Targets) -> Result<Self, BuildError> {
+    pub fn new(targets: TargetRules) -> Result<Self, BuildError> {
         Self::builder().targets(targets).build()
     }
 
@@ -35,7 +35,7 @@ impl HttpTransport {
         HttpTransportBuilder::new()
     }
 
-    pub(super) fn from_parts(client: Client, targets: Targets, connect_timeout: Duration) -> Self {
+    pub(super) fn from_parts(client: Client, targets: TargetRules, connect_timeout: Duration) -> Self {
         Self { inner: Arc::new(Inner { client, targets, connect_timeout }) }
     }
 }

@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use url::Url;
-
 use super::{
     key::{Key, Shown, Value},
-    values::{Blank, Given, quoted},
+    values::{Blank, Given},
 };
 
 /// Text that is never shown.
@@ -44,49 +42,6 @@ impl Value for Secret {
 
     fn show(&self) -> Shown {
         Shown::Hidden
-    }
-
-    fn is_secret(&self) -> bool {
-        true
-    }
-}
-
-/// A proxy's URL. It may hold a password, hence it is not shown.
-#[derive(Clone)]
-pub(crate) struct Proxy(pub(crate) Option<Url>);
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Proxy").field(&self.0.as_ref().map(Url::host_str)).finish()
-    }
-}
-
-impl Blank for Proxy {
-    fn blank() -> Self {
-        Self(None)
-    }
-}
-
-impl Value for Proxy {
-    fn set(&mut self, given: &Given, _key: &Key) -> Option<()> {
-        let url: Url = given.parse()?;
-        if !matches!(url.scheme(), "http" | "https" | "socks5") || !url.has_host() {
-            return None;
-        }
-        self.0 = Some(url);
-        Some(())
-    }
-
-    fn takes(&self, _key: &Key) -> String {
-        "a URL such as http://proxy.example:3128, https://… or socks5://…".to_owned()
-    }
-
-    fn show(&self) -> Shown {
-        match &self.0 {
-            None => Shown::Unset,
-            Some(url) if url.password().is_some() || !url.username().is_empty() => Shown::Hidden,
-            Some(url) => Shown::Toml(quoted(url.as_str())),
-        }
     }
 
     fn is_secret(&self) -> bool {

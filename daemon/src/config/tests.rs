@@ -117,7 +117,6 @@ fn a_wrong_value_is_refused_with_what_it_takes() {
     );
     check("targets.allow_targets = ['10.0.0.0/33']", &[], &[], "give a list of networks");
     check("log.level = 'inof'", &[], &[], "log.level cannot be \"inof\"; give error, warn, info");
-    check("http.proxy = 'ftp://proxy'", &[], &[], "http.proxy cannot be what it is set to; give a URL such as");
     check("", &[], &["grace_seconds"], "--set grace_seconds: write it as KEY=VALUE");
     check("a = ", &[], &[], "postrider.toml:1: ");
 }
@@ -155,8 +154,7 @@ fn a_variable_that_is_not_utf_8_is_refused() {
 #[test]
 fn secrets_are_neither_shown_nor_taken_from_the_command_line() -> Result<(), Failed> {
     let secret = "a-secret-that-nobody-may-see";
-    let proxy = format!("http://user:{secret}@proxy:3128");
-    let settings = load("", &[("POSTRIDER_JWT_SECRET", secret), ("POSTRIDER_HTTP_PROXY", &proxy)], &[])?;
+    let settings = load("", &[("POSTRIDER_JWT_SECRET", secret)], &[])?;
     let shown = format!("{}{:?}", settings.print(), settings);
     assert!(!shown.contains(secret), "{shown}");
     assert!(shown.contains("# jwt_secret is set and hidden  # POSTRIDER_JWT_SECRET"), "{shown}");
@@ -166,8 +164,6 @@ fn secrets_are_neither_shown_nor_taken_from_the_command_line() -> Result<(), Fai
     assert!(told.contains("jwt_secret cannot be") && !told.contains(secret), "{told}");
     let told = failure("", &[], &[&format!("jwt_secret={secret}")]);
     assert!(told.contains("the command line can be read by others") && !told.contains(secret), "{told}");
-    let told = failure("", &[("POSTRIDER_HTTP_PROXY", &proxy.replace("http", "gopher"))], &[]);
-    assert!(told.contains("http.proxy cannot be") && !told.contains(secret), "{told}");
     Ok(())
 }
 

@@ -25,6 +25,12 @@ impl AddressRange {
     }
 }
 
+impl From<IpNet> for AddressRange {
+    fn from(network: IpNet) -> Self {
+        Self(network.trunc())
+    }
+}
+
 impl FromStr for AddressRange {
     type Err = InvalidRange;
 
