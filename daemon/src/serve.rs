@@ -7,16 +7,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    http::{StatusCode, header},
-    routing::get,
-};
+use axum::{Router, http::header, routing::get};
 use postrider::{
     AddressRange, DeliverySettings, Engine, OrganisationId, SignatureStyle, StartError, TargetRules,
     storage::{Fjall, MemoryStore, OpenStore, Sled},
 };
 use postrider_adapters::{
+    api,
     http::{BuildError, HttpTransport},
     token::{SecretError, TokenKey},
 };
@@ -52,7 +49,7 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
         Some(address) => Some(Api::start(bind(address).await?, metrics_router(engine.clone()))),
         None => None,
     };
-    let mut api = Api::start(listener, router());
+    let mut api = Api::start(listener, api::router(engine.clone(), key.clone()));
     info!(version = env!("CARGO_PKG_VERSION"), %address, storage = ?config.general.storage, "started");
     announce(config, address, &key)?;
 
@@ -148,10 +145,6 @@ fn metrics_router(engine: Engine) -> Router {
     const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let metrics = async move || ([(header::CONTENT_TYPE, TEXT)], engine.metrics().encode());
     Router::new().route("/metrics", get(metrics))
-}
-
-fn router() -> Router {
-    Router::new().route("/api/v1/health/ping", get(async || StatusCode::NO_CONTENT))
 }
 
 /// The API's listener while it serves.

@@ -1,0 +1,140 @@
+//! Applications.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{Path, Query as UrlQuery, State},
+    http::StatusCode,
+};
+use postrider::{Application, ApplicationError, ApplicationId, ApplicationSpec, Order, Rate, Uid};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Api,
+    auth::{InApplication, InOrganisation},
+    body::Body,
+    error::ApiError,
+    page::{List, Query},
+    settings::{Delivery, rate},
+    times::written,
+};
+
+/// What is asked of an application.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ApplicationIn {
+    name: String,
+    uid: Option<String>,
+    #[serde(alias = "rateLimit")]
+    throttle_rate: Option<u32>,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    delivery: Option<Delivery>,
+}
+
+/// An application as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ApplicationOut {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throttle_rate: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<u32>,
+    metadata: BTreeMap<String, String>,
+    created_at: String,
+    updated_at: String,
+}
+
+/// Whether one that exists will do.
+#[derive(Debug, Deserialize)]
+pub(super) struct Create {
+    #[serde(default)]
+    get_if_exists: bool,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    UrlQuery(query): UrlQuery<Query>,
+) -> Result<Json<List<ApplicationOut>>, ApiError> {
+    let request = query.by_id::<ApplicationId>(Order::Ascending)?;
+    let listing = api.engine.organisation(organisation).applications().list(&request);
+    Ok(Json(List::by_id(listing, |application| application.id, |application| shown(&application))))
+}
+
+pub(super) async fn create(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    UrlQuery(Create { get_if_exists }): UrlQuery<Create>,
+    body: Body,
+) -> Result<(StatusCode, Json<ApplicationOut>), ApiError> {
+    let spec = spec(body.read()?)?;
+    let (applications, uid) = (api.engine.organisation(organisation).applications(), spec.uid.clone());
+    match (applications.create(spec).await, uid) {
+        (Err(ApplicationError::UidTaken), Some(uid)) if get_if_exists => {
+            Ok((StatusCode::OK, Json(shown(&*applications.get(uid.as_str())?))))
+        }
+        (made, _) => Ok((StatusCode::CREATED, Json(shown(&*made?)))),
+    }
+}
+
+pub(super) async fn read(caller: InApplication) -> Json<ApplicationOut> {
+    Json(shown(&caller.application))
+}
+
+pub(super) async fn replace(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    Path(app): Path<String>,
+    body: Body,
+) -> Result<(StatusCode, Json<ApplicationOut>), ApiError> {
+    let spec = spec(body.read()?)?;
+    let applications = api.engine.organisation(organisation).applications();
+    match applications.update(app.as_str(), |old| *old = spec.clone()).await {
+        Err(ApplicationError::NoSuchApplication) => {
+            let uid = Uid::from(app.as_str());
+            if spec.uid.as_ref().is_some_and(|given| *given != uid) {
+                return Err(ApiError::field("body", "uid", "must be the uid in the path"));
+            }
+            let mut spec = spec;
+            spec.uid = Some(uid);
+            let made = applications.create(spec).await?;
+            Ok((StatusCode::CREATED, Json(shown(&made))))
+        }
+        changed => Ok((StatusCode::OK, Json(shown(&*changed?)))),
+    }
+}
+
+pub(super) async fn delete(State(api): State<Api>, caller: InApplication) -> Result<StatusCode, ApiError> {
+    caller.as_organisation()?;
+    caller.view(&api).applications().delete(caller.application.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn spec(asked: ApplicationIn) -> Result<ApplicationSpec, ApiError> {
+    let mut spec = ApplicationSpec::new(asked.name);
+    spec.uid = asked.uid.map(Uid::from);
+    spec.rate = rate(asked.throttle_rate)?;
+    spec.metadata = asked.metadata;
+    spec.delivery = asked.delivery.map(Delivery::read).transpose()?.unwrap_or_default();
+    Ok(spec)
+}
+
+fn shown(application: &Application) -> ApplicationOut {
+    let per_second = application.spec.rate.as_ref().map(Rate::attempts_per_second);
+    ApplicationOut {
+        id: application.id.to_string(),
+        uid: application.spec.uid.as_ref().map(ToString::to_string),
+        name: application.spec.name.clone(),
+        throttle_rate: per_second,
+        rate_limit: per_second,
+        metadata: application.spec.metadata.clone(),
+        created_at: written(application.created_at),
+        updated_at: written(application.updated_at),
+    }
+}

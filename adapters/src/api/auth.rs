@@ -1,0 +1,93 @@
+//! Who calls, and what of it may be seen: another tenant's thing does not exist.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::{header, request::Parts},
+};
+use postrider::{Application, IdOr, Organisation, OrganisationId, Timestamp};
+
+use super::{Api, error::ApiError};
+use crate::token::{Caller, TokenError};
+
+/// An organisation calls. An application's token is not enough.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InOrganisation(pub(super) OrganisationId);
+
+/// The application that the path names, of the organisation that calls, or the calling application itself.
+#[derive(Clone, Debug)]
+pub(super) struct InApplication {
+    pub(super) organisation: OrganisationId,
+    pub(super) application: Arc<Application>,
+    /// What the token says, which tells callers apart.
+    pub(super) caller: Caller,
+}
+
+impl InApplication {
+    pub(super) fn view<'e>(&self, api: &'e Api) -> Organisation<'e> {
+        api.engine.organisation(self.organisation)
+    }
+
+    /// What an application's own token may not do.
+    pub(super) fn as_organisation(&self) -> Result<(), ApiError> {
+        match self.caller {
+            Caller::Organisation(_) => Ok(()),
+            Caller::Application { .. } => Err(ApiError::forbidden()),
+        }
+    }
+}
+
+impl FromRequestParts<Api> for InOrganisation {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        match caller(parts, api)? {
+            Caller::Organisation(organisation) => Ok(Self(organisation)),
+            Caller::Application { .. } => Err(ApiError::forbidden()),
+        }
+    }
+}
+
+impl FromRequestParts<Api> for InApplication {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let caller = caller(parts, api)?;
+        let named = Path::<HashMap<String, String>>::from_request_parts(parts, api).await;
+        let Path(path) = named.map_err(|_| ApiError::not_found())?;
+        let name = path.get("app").map_or("", String::as_str);
+        let (organisation, only) = match caller {
+            Caller::Organisation(organisation) => (organisation, None),
+            Caller::Application { application, organisation } => (organisation, Some(application)),
+        };
+        let found = api.engine.organisation(organisation).applications().get(IdOr::from(name))?;
+        if only.is_some_and(|only| only != found.id) {
+            return Err(ApiError::not_found());
+        }
+        Ok(Self { organisation, application: found, caller })
+    }
+}
+
+fn caller(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
+    let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = header.and_then(|text| text.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+    let (_, token) = bearer.ok_or_else(|| ApiError::unauthorized("Invalid token"))?;
+    api.key.verify(token.trim(), now()).map_err(|error| match error {
+        TokenError::IsSecret => ApiError::unauthorized(&format!("Authentication failed. {error}")),
+        TokenError::Expired => ApiError::unauthorized("Expired token"),
+        TokenError::Invalid(_) | TokenError::NotYetGood | TokenError::NoCaller => {
+            ApiError::unauthorized("Invalid token")
+        }
+    })
+}
+
+/// Tokens are good by the clock on the wall.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_nanos(0) + since
+}

@@ -1,0 +1,294 @@
+//! Endpoints, their secrets, and what holds them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Path, Query as UrlQuery, State},
+    http::StatusCode,
+};
+use postrider::{
+    BreakerState, CustomHeader, DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec,
+    EndpointState, EndpointStatus, Order, Rate, Secret, Uid, Waiting,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Api,
+    auth::InApplication,
+    body::Body,
+    error::{ApiError, told},
+    page::{List, Query},
+    settings::{Delivery, rate},
+    times::written,
+};
+
+const GRACE_DEFAULT_SECONDS: u64 = 24 * 3600;
+
+/// What is asked of an endpoint.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EndpointIn {
+    url: String,
+    uid: Option<String>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    disabled: bool,
+    #[serde(alias = "filterTypes")]
+    event_types: Option<Vec<Box<str>>>,
+    channels: Option<Vec<Box<str>>>,
+    #[serde(alias = "rateLimit")]
+    throttle_rate: Option<u32>,
+    secret: Option<String>,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    headers: Option<BTreeMap<Box<str>, Box<str>>>,
+    delivery: Option<Delivery>,
+}
+
+/// An endpoint as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EndpointOut {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
+    url: String,
+    description: String,
+    version: u32,
+    disabled: bool,
+    event_types: Option<Vec<Box<str>>>,
+    filter_types: Option<Vec<Box<str>>>,
+    channels: Option<Vec<Box<str>>>,
+    throttle_rate: Option<u32>,
+    rate_limit: Option<u32>,
+    metadata: BTreeMap<String, String>,
+    delivery: Delivery,
+    created_at: String,
+    updated_at: String,
+}
+
+/// A new secret, and how long the old one signs beside it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RotateIn {
+    key: Option<String>,
+    grace_period_seconds: Option<u64>,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    caller: InApplication,
+    UrlQuery(query): UrlQuery<Query>,
+) -> Result<Json<List<EndpointOut>>, ApiError> {
+    let request = query.by_id::<EndpointId>(Order::Descending)?;
+    let listing = caller.view(&api).endpoints(caller.application.id).list(&request)?;
+    Ok(Json(List::by_id(listing, |endpoint| endpoint.id, |endpoint| shown(&endpoint))))
+}
+
+pub(super) async fn create(
+    State(api): State<Api>,
+    caller: InApplication,
+    body: Body,
+) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
+    let asked: EndpointIn = body.read()?;
+    let secret = asked.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let draft = draft(asked, None)?;
+    let endpoints = caller.view(&api).endpoints(caller.application.id);
+    let made = match secret {
+        Some(secret) => endpoints.create_with_secret(draft, secret).await?,
+        None => endpoints.create(draft).await?,
+    };
+    Ok((StatusCode::CREATED, Json(shown(&made))))
+}
+
+pub(super) async fn read(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+) -> Result<Json<EndpointOut>, ApiError> {
+    Ok(Json(shown(&*caller.view(&api).endpoints(caller.application.id).get(ep.as_str())?)))
+}
+
+pub(super) async fn replace(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    body: Body,
+) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
+    let asked: EndpointIn = body.read()?;
+    let endpoints = caller.view(&api).endpoints(caller.application.id);
+    let old = endpoints.get(ep.as_str()).ok();
+    let draft = draft(asked, old.as_deref())?;
+    match endpoints.edit(ep.as_str(), |old| *old = draft.clone()).await {
+        Err(EndpointError::NoSuchEndpoint) => {
+            let mut draft = draft;
+            draft.spec.uid = Some(Uid::from(ep.as_str()));
+            Ok((StatusCode::CREATED, Json(shown(&*endpoints.create(draft).await?))))
+        }
+        changed => Ok((StatusCode::OK, Json(shown(&*changed?)))),
+    }
+}
+
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    caller.view(&api).endpoints(caller.application.id).delete(ep.as_str()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn secret(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let secret = caller.view(&api).endpoints(caller.application.id).secret(ep.as_str())?;
+    Ok(Json(json!({ "key": secret.verifying() })))
+}
+
+pub(super) async fn rotate(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let RotateIn { key, grace_period_seconds } = if body.0.is_empty() { RotateIn::default() } else { body.read()? };
+    let new = key.as_deref().map(|text| secret_of("key", text)).transpose()?;
+    let grace = Duration::from_secs(grace_period_seconds.unwrap_or(GRACE_DEFAULT_SECONDS));
+    caller.view(&api).endpoints(caller.application.id).rotate_secret(ep.as_str(), new, grace).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn pause(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let endpoints = caller.view(&api).endpoints(caller.application.id);
+    endpoints.pause(ep.as_str()).await?;
+    Ok(Json(state_shown(&endpoints.state(ep.as_str()).await?)))
+}
+
+pub(super) async fn resume(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let endpoints = caller.view(&api).endpoints(caller.application.id);
+    endpoints.resume(ep.as_str()).await?;
+    Ok(Json(state_shown(&endpoints.state(ep.as_str()).await?)))
+}
+
+pub(super) async fn state(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let state = caller.view(&api).endpoints(caller.application.id).state(ep.as_str()).await?;
+    Ok(Json(state_shown(&state)))
+}
+
+/// What is asked, over what cannot be asked anew. A pause is kept.
+fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, ApiError> {
+    if asked.event_types.as_ref().is_some_and(Vec::is_empty) {
+        return Err(ApiError::field("body", "eventTypes", "must name at least one, or be left out for all"));
+    }
+    let mut spec = EndpointSpec::new(asked.url);
+    spec.uid = asked.uid.map(Uid::from).or_else(|| old.and_then(|old| old.spec.uid.clone()));
+    spec.description = asked.description;
+    spec.event_types = asked.event_types.unwrap_or_default();
+    spec.channels = asked.channels.unwrap_or_default();
+    spec.rate = rate(asked.throttle_rate)?;
+    spec.metadata = asked.metadata;
+    spec.headers = match (asked.headers, old) {
+        (Some(headers), _) => headers.into_iter().map(|(name, value)| CustomHeader { name, value }).collect(),
+        (None, Some(old)) => old.spec.headers.clone(),
+        (None, None) => Vec::new(),
+    };
+    spec.delivery = match (asked.delivery, old) {
+        (Some(delivery), _) => delivery.read()?,
+        (None, Some(old)) => old.spec.delivery.clone(),
+        (None, None) => spec.delivery,
+    };
+    let before = old.map_or(EndpointStatus::Active, |old| old.status);
+    let status = match (asked.disabled, before) {
+        (true, EndpointStatus::Active | EndpointStatus::Paused) => EndpointStatus::Disabled(DisableReason::ByPerson),
+        (true, disabled @ EndpointStatus::Disabled(_)) => disabled,
+        (false, EndpointStatus::Paused) => EndpointStatus::Paused,
+        (false, EndpointStatus::Active | EndpointStatus::Disabled(_)) => EndpointStatus::Active,
+    };
+    Ok(EndpointDraft { spec, status })
+}
+
+fn secret_of(field: &str, text: &str) -> Result<Secret, ApiError> {
+    Secret::parse(text).map_err(|wrong| ApiError::field("body", field, told(&wrong)))
+}
+
+pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {
+    let spec = &endpoint.spec;
+    let per_second = spec.rate.as_ref().map(Rate::attempts_per_second);
+    let some = |names: &Vec<Box<str>>| (!names.is_empty()).then(|| names.clone());
+    EndpointOut {
+        id: endpoint.id.to_string(),
+        uid: spec.uid.as_ref().map(ToString::to_string),
+        url: spec.url.clone(),
+        description: spec.description.clone(),
+        version: 1,
+        disabled: matches!(endpoint.status, EndpointStatus::Disabled(_)),
+        event_types: some(&spec.event_types),
+        filter_types: some(&spec.event_types),
+        channels: some(&spec.channels),
+        throttle_rate: per_second,
+        rate_limit: per_second,
+        metadata: spec.metadata.clone(),
+        delivery: Delivery::shown(&endpoint.policy),
+        created_at: written(endpoint.created_at),
+        updated_at: written(endpoint.updated_at),
+    }
+}
+
+fn state_shown(state: &EndpointState) -> Value {
+    let (status, reason) = match state.status {
+        EndpointStatus::Active => ("active", None),
+        EndpointStatus::Paused => ("paused", None),
+        EndpointStatus::Disabled(DisableReason::ByPerson) => ("disabled", Some("by a person")),
+        EndpointStatus::Disabled(DisableReason::Gone) => ("disabled", Some("the receiver answered 410")),
+        EndpointStatus::Disabled(DisableReason::FailingTooLong) => ("disabled", Some("it only failed for days")),
+    };
+    let (breaker, until) = match state.breaker {
+        BreakerState::Closed { .. } => ("closed", None),
+        BreakerState::Open { until, .. } => ("open", Some(written(until))),
+        BreakerState::HalfOpen { .. } => ("halfOpen", None),
+    };
+    json!({
+        "status": status,
+        "reason": reason,
+        "breaker": { "state": breaker, "until": until },
+        "queued": state.backlog.queued,
+        "oldestQueuedAt": state.backlog.oldest.map(written),
+        "inFlight": state.in_flight,
+        "nextAttempt": state.next_attempt.map(written),
+        "waiting": state.waiting.as_ref().map(waiting_shown),
+    })
+}
+
+/// Why something is not sent, in the words of the API.
+pub(super) fn waiting_shown(waiting: &Waiting) -> Value {
+    let reason = match waiting {
+        Waiting::InFlight(_) => "inFlight",
+        Waiting::Paused => "paused",
+        Waiting::Disabled(_) => "disabled",
+        Waiting::ReceiverAskedToWait(_) => "receiverAskedToWait",
+        Waiting::BreakerOpen(_) => "breakerOpen",
+        Waiting::InFlightLimit => "inFlightLimit",
+        Waiting::RateLimited(_) => "rateLimited",
+        Waiting::Behind(_) | Waiting::Held => "behind",
+        Waiting::RetryAt(_) => "retryAt",
+        _ => "queued",
+    };
+    json!({ "reason": reason, "until": waiting.until().map(written) })
+}

@@ -1,0 +1,200 @@
+//! Turns what went wrong into an answer, in the shapes that Svix's clients read.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use postrider::{ApplicationError, CommitError, DeliveryError, EndpointError, PublishError, ReadError};
+use serde_json::{Value, json};
+use tracing::error;
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    body: Value,
+    retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self { status, body: json!({ "code": code, "detail": detail.into() }), retry_after: None }
+    }
+
+    /// A field, and what is wrong with it.
+    pub(super) fn field(place: &str, field: &str, message: impl Into<String>) -> Self {
+        Self::unprocessable(place, field, &message.into(), "value_error")
+    }
+
+    /// A body that is no JSON, and where.
+    pub(super) fn json(message: &str) -> Self {
+        Self::unprocessable("body", "", message, "value_error.jsondecode")
+    }
+
+    fn unprocessable(place: &str, field: &str, message: &str, kind: &str) -> Self {
+        let loc: Vec<_> = [place, field].into_iter().filter(|part| !part.is_empty()).collect();
+        let body = json!({ "detail": [{ "loc": loc, "msg": message, "type": kind }] });
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, body, retry_after: None }
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Entity not found")
+    }
+
+    pub(super) fn conflict(detail: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
+    }
+
+    pub(super) fn unauthorized(detail: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_failed", detail)
+    }
+
+    pub(super) fn forbidden() -> Self {
+        let detail = "Insufficient access for the given operation.";
+        Self::new(StatusCode::FORBIDDEN, "insufficient access", detail)
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not know this method")
+    }
+
+    /// The store, not the caller: try again.
+    fn unavailable(retry_after: Option<Duration>) -> Self {
+        let detail =
+            "The store is not available at the moment. Send the request again later, with the same idempotency key.";
+        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
+    }
+
+    fn contended() -> Self {
+        Self::conflict("It keeps being changed by others. Send the request again.")
+    }
+
+    fn corrupt() -> Self {
+        error!("stored rows make no sense, a person must look at the store");
+        Self::unavailable(None)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body)).into_response();
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// What it is, and why, in one line: our errors leave their cause to their source.
+pub(super) fn told(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        told = format!("{told}: {cause}");
+        source = cause.source();
+    }
+    told
+}
+
+impl From<CommitError> for ApiError {
+    fn from(error: CommitError) -> Self {
+        Self::unavailable(error.retry_after())
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NotFound => Self::not_found(),
+            other => {
+                error!(error = told(&other), "could not read");
+                Self::unavailable(Some(Duration::from_secs(1)))
+            }
+        }
+    }
+}
+
+impl From<ApplicationError> for ApiError {
+    fn from(error: ApplicationError) -> Self {
+        match error {
+            ApplicationError::Invalid(wrong) => Self::field("body", "", told(&wrong)),
+            ApplicationError::NoSuchApplication => Self::not_found(),
+            ApplicationError::UidTaken => Self::conflict("An application with that id or uid already exists"),
+            ApplicationError::Contended => Self::contended(),
+            ApplicationError::Commit(error) => error.into(),
+            _ => Self::corrupt(),
+        }
+    }
+}
+
+impl From<EndpointError> for ApiError {
+    fn from(error: EndpointError) -> Self {
+        match error {
+            EndpointError::Invalid(wrong) => Self::field("body", field_of(&wrong), told(&wrong)),
+            EndpointError::NoSuchApplication | EndpointError::NoSuchEndpoint => Self::not_found(),
+            EndpointError::UidTaken => Self::conflict("An endpoint with that id or uid already exists"),
+            error @ EndpointError::QueueNotEmpty => Self::conflict(&error.to_string()),
+            error @ (EndpointError::TooManyEndpoints { .. } | EndpointError::LimitReached) => {
+                Self::new(StatusCode::BAD_REQUEST, "limit_reached", error.to_string())
+            }
+            error @ EndpointError::GraceTooLong => Self::field("body", "gracePeriodSeconds", error.to_string()),
+            EndpointError::Contended => Self::contended(),
+            EndpointError::Commit(error) => error.into(),
+            _ => Self::corrupt(),
+        }
+    }
+}
+
+/// The field of the request that an endpoint's rule is about.
+fn field_of(wrong: &postrider::InvalidEndpoint) -> &'static str {
+    use postrider::InvalidEndpoint as Wrong;
+    match wrong {
+        Wrong::Url(_) | Wrong::Forbidden(_) => "url",
+        Wrong::Uid(_) => "uid",
+        Wrong::Description => "description",
+        Wrong::EventTypes => "eventTypes",
+        Wrong::Channels => "channels",
+        Wrong::Metadata => "metadata",
+        Wrong::TooManyHeaders | Wrong::HeaderName(_) | Wrong::HeaderReserved(_) | Wrong::HeaderValue(_) => "headers",
+        Wrong::Secret(_) => "secret",
+        _ => "delivery",
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Invalid(wrong @ postrider::InvalidEvent::PayloadTooLarge { .. }) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", wrong.to_string())
+            }
+            PublishError::Invalid(wrong) => Self::field("body", "", told(&wrong)),
+            PublishError::NoSuchApplication => Self::not_found(),
+            PublishError::KeyConflict { .. } => {
+                Self::conflict("The idempotency key was used with another body. Choose another key.")
+            }
+            PublishError::UidTaken { .. } => Self::conflict("A message with that eventId already exists"),
+            PublishError::Contended => Self::contended(),
+            PublishError::Commit(error) => error.into(),
+            _ => Self::corrupt(),
+        }
+    }
+}
+
+impl From<DeliveryError> for ApiError {
+    fn from(error: DeliveryError) -> Self {
+        match error {
+            DeliveryError::NoSuchDelivery => Self::not_found(),
+            error @ DeliveryError::HasEnded => Self::conflict(&error.to_string()),
+            error @ DeliveryError::NoPayload => {
+                Self::new(StatusCode::BAD_REQUEST, "missing_payload", error.to_string())
+            }
+            DeliveryError::Contended => Self::contended(),
+            DeliveryError::Commit(error) => error.into(),
+            _ => Self::corrupt(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The `delivery` object: how an endpoint is delivered to, as asked and as it comes out.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use postrider::{
+    BreakerPolicy, BreakerSetting, DeliveryPolicy, DeliverySettings, OnExhausted, OrderingMode, Rate, RetryOn,
+    RetryPolicy, SignatureStyle,
+};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::error::ApiError;
+
+/// The `delivery` object. Every part is optional; an unknown one is a mistake.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Delivery {
+    ordering: Option<Ordering>,
+    on_exhausted: Option<Exhausted>,
+    retry_schedule: Option<Vec<f64>>,
+    retry_on: Option<Retried>,
+    max_in_flight: Option<u32>,
+    timeout_seconds: Option<f64>,
+    #[serde(default, deserialize_with = "given")]
+    breaker: Option<Option<Breaker>>,
+    signature: Option<Style>,
+}
+
+/// Tells `null`, which switches the breaker off, from nothing.
+fn given<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Option<Option<Breaker>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Ordering {
+    Concurrent,
+    PerKey,
+    Fifo,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Exhausted {
+    Continue,
+    Hold,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Retried {
+    Default,
+    AnyFailure,
+    ServerErrors,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Style {
+    Standard,
+    Svix,
+    GitHub,
+    Stripe,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Breaker {
+    consecutive_failures: u32,
+    failure_ratio: f64,
+    min_attempts: u32,
+    window_seconds: f64,
+    cooldown_seconds: f64,
+    max_cooldown_seconds: f64,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::shown(&BreakerPolicy::default())
+    }
+}
+
+impl Breaker {
+    fn shown(policy: &BreakerPolicy) -> Self {
+        Self {
+            consecutive_failures: policy.consecutive_failures.get(),
+            failure_ratio: f64::from(policy.failure_ratio) / 100.0,
+            min_attempts: policy.min_attempts.get(),
+            window_seconds: policy.window.as_secs_f64(),
+            cooldown_seconds: policy.cool_down.as_secs_f64(),
+            max_cooldown_seconds: policy.cool_down_max.as_secs_f64(),
+        }
+    }
+
+    fn read(self) -> Result<BreakerPolicy, ApiError> {
+        if !(0.0..=1.0).contains(&self.failure_ratio) {
+            return Err(wrong("breaker.failureRatio must be 0 to 1"));
+        }
+        let count = |number| NonZeroU32::new(number).ok_or_else(|| wrong("breaker counts must be at least 1"));
+        Ok(BreakerPolicy {
+            consecutive_failures: count(self.consecutive_failures)?,
+            failure_ratio: (self.failure_ratio * 100.0).round() as u8,
+            min_attempts: count(self.min_attempts)?,
+            window: seconds(self.window_seconds)?,
+            cool_down: seconds(self.cooldown_seconds)?,
+            cool_down_max: seconds(self.max_cooldown_seconds)?,
+        })
+    }
+}
+
+impl Delivery {
+    /// As the engine understands it; the engine checks the limits.
+    pub(super) fn read(self) -> Result<DeliverySettings, ApiError> {
+        let then = match self.on_exhausted {
+            Some(Exhausted::Hold) => OnExhausted::Hold,
+            Some(Exhausted::Continue) | None => OnExhausted::Continue,
+        };
+        let mut settings = DeliverySettings::default();
+        settings.ordering = match (self.ordering, self.on_exhausted) {
+            (Some(Ordering::Concurrent), _) => Some(OrderingMode::Concurrent),
+            (Some(Ordering::PerKey), _) => Some(OrderingMode::PerKey(then)),
+            (Some(Ordering::Fifo), _) => Some(OrderingMode::Fifo(then)),
+            (None, Some(_)) => return Err(wrong("onExhausted needs ordering perKey or fifo beside it")),
+            (None, None) => None,
+        };
+        let delays = self.retry_schedule.map(|delays| delays.into_iter().map(seconds).collect::<Result<Vec<_>, _>>());
+        settings.retry = delays.transpose()?.map(RetryPolicy::delays);
+        settings.retry_on = self.retry_on.map(|kind| match kind {
+            Retried::Default => RetryOn::Default,
+            Retried::AnyFailure => RetryOn::AnyFailure,
+            Retried::ServerErrors => RetryOn::ServerErrors,
+        });
+        let at_once = |number| NonZeroU32::new(number).ok_or_else(|| wrong("maxInFlight must be at least 1"));
+        settings.max_in_flight = self.max_in_flight.map(at_once).transpose()?;
+        settings.timeout = self.timeout_seconds.map(seconds).transpose()?;
+        settings.breaker = match self.breaker {
+            None => BreakerSetting::Inherit,
+            Some(None) => BreakerSetting::Off,
+            Some(Some(breaker)) => BreakerSetting::On(breaker.read()?),
+        };
+        settings.signature = self.signature.map(|style| match style {
+            Style::Standard => SignatureStyle::Standard,
+            Style::Svix => SignatureStyle::Svix,
+            Style::GitHub => SignatureStyle::GitHub,
+            Style::Stripe => SignatureStyle::Stripe,
+        });
+        Ok(settings)
+    }
+
+    /// The effective values.
+    pub(super) fn shown(policy: &DeliveryPolicy) -> Self {
+        let shown = |then| match then {
+            OnExhausted::Continue => Some(Exhausted::Continue),
+            OnExhausted::Hold => Some(Exhausted::Hold),
+        };
+        let (ordering, on_exhausted) = match policy.ordering {
+            OrderingMode::Concurrent => (Ordering::Concurrent, None),
+            OrderingMode::PerKey(then) => (Ordering::PerKey, shown(then)),
+            OrderingMode::Fifo(then) => (Ordering::Fifo, shown(then)),
+        };
+        Self {
+            ordering: Some(ordering),
+            on_exhausted,
+            retry_schedule: Some(policy.retry.schedule().iter().map(Duration::as_secs_f64).collect()),
+            retry_on: Some(match policy.retry_on {
+                RetryOn::Default => Retried::Default,
+                RetryOn::AnyFailure => Retried::AnyFailure,
+                RetryOn::ServerErrors => Retried::ServerErrors,
+            }),
+            max_in_flight: Some(policy.max_in_flight.get()),
+            timeout_seconds: Some(policy.timeout.as_secs_f64()),
+            breaker: Some(policy.breaker.as_ref().map(Breaker::shown)),
+            signature: Some(match policy.signature {
+                SignatureStyle::Standard => Style::Standard,
+                SignatureStyle::Svix => Style::Svix,
+                SignatureStyle::GitHub => Style::GitHub,
+                SignatureStyle::Stripe => Style::Stripe,
+            }),
+        }
+    }
+}
+
+/// `throttleRate`, attempts per second.
+pub(super) fn rate(per_second: Option<u32>) -> Result<Option<Rate>, ApiError> {
+    let read = |number| {
+        let wrong = || ApiError::field("body", "throttleRate", "must be at least 1");
+        NonZeroU32::new(number).map(Rate::per_second).ok_or_else(wrong)
+    };
+    per_second.map(read).transpose()
+}
+
+fn seconds(number: f64) -> Result<Duration, ApiError> {
+    Duration::try_from_secs_f64(number).map_err(|_| wrong("times must be seconds, not negative"))
+}
+
+fn wrong(message: &str) -> ApiError {
+    ApiError::field("body", "delivery", message)
+}

@@ -1,0 +1,171 @@
+//! The routes through the real router, over an engine in memory and a scripted receiver.
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
+use postrider::{Engine, OrganisationId, TargetRules, Timestamp, storage::MemoryStore, testing::ScriptedTransport};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+
+type Failed = Box<dyn std::error::Error>;
+
+#[tokio::test]
+async fn a_message_arrives_byte_for_byte_and_its_attempt_is_shown() -> Result<(), Failed> {
+    let world = World::new().await?;
+    let app = world.post("/app", json!({ "name": "Acme", "uid": "acme" })).await?;
+    assert_eq!(app.0, StatusCode::CREATED, "{}", app.1);
+    let hook = json!({ "url": "http://127.0.0.1:9/hook", "uid": "hook", "delivery": { "ordering": "perKey" } });
+    let made = world.post("/app/acme/endpoint", hook).await?;
+    assert_eq!((made.0, &made.1["delivery"]["ordering"]), (StatusCode::CREATED, &json!("perKey")), "{}", made.1);
+
+    let payload = r#"{"z":1, "a":2,"n":1.50,"u":"\ud83d\ude0a \u2028"}"#;
+    let body = format!(r#"{{"eventType":"invoice.paid","payload":{payload},"orderingKey":"7","eventId":"paid-7"}}"#);
+    let sent = world.send("POST", "/app/acme/msg/", body.clone()).await?;
+    assert_eq!(sent.0, StatusCode::ACCEPTED, "{}", sent.1);
+    let received = world.receiver.wait_for(1).await;
+    assert_eq!(received[0].body, payload.as_bytes());
+    assert_eq!(received[0].headers["webhook-id"].to_str()?, sent.1["id"].as_str().unwrap_or_default());
+
+    let again = world.send("POST", "/app/acme/msg", body).await?;
+    assert_eq!((again.0, &again.1["code"]), (StatusCode::CONFLICT, &json!("conflict")), "row 138");
+    let shown = world.get("/app/acme/msg/paid-7").await?;
+    assert_eq!((shown.0, &shown.1["orderingKey"]), (StatusCode::OK, &json!("7")));
+
+    let resent = world.send("POST", "/app/acme/msg/paid-7/endpoint/hook/resend", String::new()).await?;
+    assert_eq!(resent.0, StatusCode::ACCEPTED, "{}", resent.1);
+    let received = world.receiver.wait_for(2).await;
+    assert_eq!(received[0].headers["webhook-id"], received[1].headers["webhook-id"], "row 17");
+    Ok(())
+}
+
+#[tokio::test]
+async fn get_or_create_gives_the_same_application_unchanged() -> Result<(), Failed> {
+    let world = World::new().await?;
+    let path = "/app?get_if_exists=true";
+    let made = world.post(path, json!({ "name": "Acme", "uid": "acme" })).await?;
+    let found = world.post(path, json!({ "name": "Other", "uid": "acme" })).await?;
+    assert_eq!((made.0, found.0), (StatusCode::CREATED, StatusCode::OK), "row 139");
+    assert_eq!(made.1, found.1);
+    let taken = world.post("/app", json!({ "name": "Other", "uid": "acme" })).await?;
+    assert_eq!(taken.0, StatusCode::CONFLICT);
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_tenants_things_do_not_exist_and_a_portal_sees_its_own_only() -> Result<(), Failed> {
+    let world = World::new().await?;
+    let app = world.post("/app", json!({ "name": "Acme", "uid": "acme" })).await?;
+    let app: postrider::ApplicationId = app.1["id"].as_str().unwrap_or_default().parse()?;
+    let other = world.key.issue_organisation(OrganisationId::from_bytes([9; 20]), now())?;
+    assert_eq!(world.with(&other, "GET", "/app/acme", String::new()).await?.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.with("nonsense", "GET", "/app/acme", String::new()).await?.0, StatusCode::UNAUTHORIZED);
+    let portal = world.key.issue_application(app, OrganisationId::DEFAULT, now())?;
+    assert_eq!(world.with(&portal, "GET", "/app/acme", String::new()).await?.0, StatusCode::OK);
+    assert_eq!(world.with(&portal, "GET", "/app", String::new()).await?.0, StatusCode::FORBIDDEN);
+    world.post("/app", json!({ "name": "Other", "uid": "other" })).await?;
+    assert_eq!(world.with(&portal, "GET", "/app/other", String::new()).await?.0, StatusCode::NOT_FOUND);
+    Ok(())
+}
+
+#[tokio::test]
+async fn bad_input_is_told_in_words_and_in_its_shape() -> Result<(), Failed> {
+    let world = World::new().await?;
+    world.post("/app", json!({ "name": "Acme", "uid": "acme" })).await?;
+    let check = async |path: &str, body: &str, status: u16, part: &str| -> Result<(), Failed> {
+        let answer = world.send("POST", path, body.to_owned()).await?;
+        assert_eq!(answer.0.as_u16(), status, "{body}: {}", answer.1);
+        assert!(answer.1.to_string().contains(part), "{body}: {}", answer.1);
+        Ok(())
+    };
+    let endpoint = "/app/acme/endpoint";
+    check("/app", "{\"name\":", 422, "value_error.jsondecode").await?;
+    check("/app", "{}", 422, "name").await?;
+    check("/app/acme/msg", r#"{"eventType":"a","payload":[1]}"#, 422, "must be a JSON object").await?;
+    check("/app/acme/msg", r#"{"eventType":"a b","payload":{}}"#, 422, "event type").await?;
+    check("/app/none/msg", r#"{"eventType":"a","payload":{}}"#, 404, "not_found").await?;
+    for url in ["ftp://h/", "http:/x", "http://", "//host/x", " https://h/", "http://10.0.0.1/", "http://0x0a000001/"] {
+        check(endpoint, &json!({ "url": url }).to_string(), 422, r#"["body","url"]"#).await?;
+    }
+    for secret in ["v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "", "whsec_"] {
+        let body = json!({ "url": "http://127.0.0.1/", "secret": secret }).to_string();
+        check(endpoint, &body, 422, "whsec_").await?;
+    }
+    check(endpoint, r#"{"url":"http://127.0.0.1/","delivery":{"retrys":[1]}}"#, 422, "unknown field").await?;
+    check(endpoint, r#"{"url":"http://127.0.0.1/","headers":{"Host":"x"}}"#, 422, "headers").await?;
+    let listed = world.get("/app?limit=251").await?;
+    assert_eq!(listed.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(world.get("/no/such/path").await?.1["code"], "not_found");
+    Ok(())
+}
+
+#[tokio::test]
+async fn lists_are_walked_to_their_end_and_the_last_iterator_leads_to_an_empty_page() -> Result<(), Failed> {
+    let world = World::new().await?;
+    for n in 0..5 {
+        world.post("/app", json!({ "name": format!("app {n}") })).await?;
+    }
+    let mut path = "/app?limit=2".to_owned();
+    let mut names = Vec::new();
+    for _ in 0..4 {
+        let page = world.get(&path).await?.1;
+        let data = page["data"].as_array().cloned().unwrap_or_default();
+        names.extend(data.iter().map(|app| app["name"].to_string()));
+        if page["done"] == json!(true) && data.is_empty() {
+            break;
+        }
+        path = format!("/app?limit=2&iterator={}", page["iterator"].as_str().unwrap_or_default());
+    }
+    assert_eq!(names.len(), 5, "row 150");
+    Ok(())
+}
+
+struct World {
+    router: Router,
+    key: TokenKey,
+    token: String,
+    receiver: ScriptedTransport,
+}
+
+impl World {
+    async fn new() -> Result<Self, Failed> {
+        let receiver = ScriptedTransport::new([200; 0]);
+        let builder = Engine::builder(MemoryStore::new(), receiver.clone()).targets(TargetRules::dev());
+        let key = TokenKey::for_development("a secret for tests, and for nothing else")?;
+        let token = key.issue_organisation(OrganisationId::DEFAULT, now())?;
+        let router = router(builder.start().await?, key.clone());
+        Ok(Self { router, key, token, receiver })
+    }
+
+    async fn get(&self, path: &str) -> Result<(StatusCode, Value), Failed> {
+        self.send("GET", path, String::new()).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Result<(StatusCode, Value), Failed> {
+        self.send("POST", path, body.to_string()).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {
+        self.with(&self.token, method, path, body).await
+    }
+
+    async fn with(&self, token: &str, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body))?;
+        let response = self.router.clone().oneshot(request).await?;
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_nanos(0) + since
+}
