@@ -1,7 +1,7 @@
 //! The REST API: Svix's routes and shapes over the engine's facade, and nothing else of the engine.
 //!
 //! One file per resource, in CRUD order. Extractors check tenant and scope, so that a handler cannot forget; one place,
-//! [`error`], turns what went wrong into an answer.
+//! `error.rs`, turns what went wrong into an answer.
 
 mod applications;
 mod attempts;
