@@ -2,9 +2,8 @@
 //!
 //! It is never wrong because its store is the only writer, and fills it only after a write.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use foldhash::HashMap;
 
 use super::keys::table;
 

@@ -1,12 +1,10 @@
 //! The rows of one group before they are written: what a batch writes is read by the batches that follow it, and goes
 //! again if its batch is refused.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    num::NonZeroUsize,
-};
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use bytes::{Bytes, BytesMut};
+use foldhash::HashMap;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Direction, Partition, Row, Snapshot, cache::Cache, codec, keys::Key, keys::table};
@@ -54,7 +52,7 @@ pub(super) struct Staged<'a> {
 
 impl<'a> Staged<'a> {
     pub(super) fn new(snapshot: &'a dyn Snapshot, cache: &'a mut Cache, buffers: &'a mut Buffers) -> Self {
-        Self { snapshot, cache, buffers, entries: Vec::new(), latest: HashMap::new() }
+        Self { snapshot, cache, buffers, entries: Vec::new(), latest: HashMap::default() }
     }
 
     /// How it stands before a batch.

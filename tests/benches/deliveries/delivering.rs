@@ -13,6 +13,7 @@ use bytes::Bytes;
 use postrider::{
     ApplicationSpec, AttemptRequest, AttemptResponse, EndpointSpec, Engine, Event, TargetRules, Transport,
     TransportError,
+    http::StatusCode,
     storage::{Fjall, MemoryStore, OpenStore, Sled, testing::InTempDir},
 };
 use postrider_adapters::http::HttpTransport;
@@ -20,12 +21,11 @@ use postrider_core::{Dice, SplitMix};
 use tokio::sync::Semaphore;
 
 use crate::{
-    Failed,
+    Failed, Wanted,
     measure::{Measured, Side, Watch},
 };
 
 const PAYLOAD_BYTES: usize = 1024;
-const PUBLISHERS: usize = 128;
 const UNSENT: usize = 1024;
 
 /// Random bytes: they cannot be compressed.
@@ -41,7 +41,8 @@ pub(crate) fn url(port: u16, n: usize) -> String {
 /// Sends over HTTP, and makes room for the next publisher whenever a request begins.
 #[derive(Debug)]
 struct Counted {
-    http: HttpTransport,
+    /// None: whatever is sent has arrived.
+    http: Option<HttpTransport>,
     unsent: Arc<Semaphore>,
 }
 
@@ -49,31 +50,37 @@ struct Counted {
 impl Transport for Counted {
     async fn send(&self, request: AttemptRequest) -> Result<AttemptResponse, TransportError> {
         self.unsent.add_permits(1);
-        self.http.send(request).await
+        match &self.http {
+            Some(http) => http.send(request).await,
+            None => Ok(AttemptResponse::of(StatusCode::OK)),
+        }
     }
 }
 
-pub(crate) async fn run(side: Side, port: u16, endpoints: usize, deliveries: usize) -> Result<Measured, Failed> {
+pub(crate) async fn run(side: Side, port: u16, endpoints: usize, wanted: &Wanted) -> Result<Measured, Failed> {
     match side {
         Side::Bare => Err("the bare loop has no engine".into()),
-        Side::Memory => over(MemoryStore::new(), port, endpoints, deliveries).await,
-        Side::Fjall => over(InTempDir::new(|path| Fjall::at(path)), port, endpoints, deliveries).await,
-        Side::Sled => over(InTempDir::new(|path| Sled::at(path)), port, endpoints, deliveries).await,
+        Side::Memory => over(MemoryStore::new(), port, endpoints, wanted).await,
+        Side::Fjall => over(InTempDir::new(|path| Fjall::at(path)), port, endpoints, wanted).await,
+        Side::Sled => over(InTempDir::new(|path| Sled::at(path)), port, endpoints, wanted).await,
     }
 }
 
-async fn over(store: impl OpenStore, port: u16, endpoints: usize, deliveries: usize) -> Result<Measured, Failed> {
+async fn over(store: impl OpenStore, port: u16, endpoints: usize, wanted: &Wanted) -> Result<Measured, Failed> {
+    let Wanted { deliveries, publishers, null, .. } = *wanted;
     let rules = TargetRules::dev();
     let unsent = Arc::new(Semaphore::new(UNSENT));
-    let transport = Counted { http: HttpTransport::new(rules.clone())?, unsent: Arc::clone(&unsent) };
+    let http = if null { None } else { Some(HttpTransport::new(rules.clone())?) };
+    let transport = Counted { http, unsent: Arc::clone(&unsent) };
     let engine = Engine::builder(store, transport).targets(rules).start().await?;
     for n in 0..endpoints {
         engine.applications().upsert(name(n), ApplicationSpec::new("Bench")).await?;
         engine.endpoints(name(n).as_str()).create(EndpointSpec::new(url(port, n))).await?;
     }
-    publish(&engine, &unsent, endpoints, (deliveries / 10).max(endpoints)).await?;
+    let load = Load { publishers, endpoints, unsent };
+    load.publish(&engine, (deliveries / 10).max(endpoints)).await?;
     let watch = Watch::start();
-    publish(&engine, &unsent, endpoints, deliveries).await?;
+    load.publish(&engine, deliveries).await?;
     let measured = watch.measured(deliveries);
     if engine.metrics().steps_refused() > 0 {
         return Err("a guard refused a step, which nothing here may cause".into());
@@ -82,32 +89,44 @@ async fn over(store: impl OpenStore, port: u16, endpoints: usize, deliveries: us
     Ok(measured)
 }
 
-async fn publish(engine: &Engine, unsent: &Arc<Semaphore>, endpoints: usize, events: usize) -> Result<(), Failed> {
-    let until = engine.metrics().deliveries_ended_well() + events as u64;
-    let next = Arc::new(AtomicUsize::new(0));
-    let publishers: Vec<_> = (0..PUBLISHERS)
-        .map(|publisher| {
-            let (engine, unsent, next) = (engine.clone(), Arc::clone(unsent), Arc::clone(&next));
-            tokio::spawn(async move {
-                let body = payload(&mut SplitMix::new(publisher as u64));
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= events {
-                        return Ok::<(), Failed>(());
+struct Load {
+    publishers: usize,
+    endpoints: usize,
+    unsent: Arc<Semaphore>,
+}
+
+impl Load {
+    async fn publish(&self, engine: &Engine, events: usize) -> Result<(), Failed> {
+        let Self { publishers, endpoints, unsent } = self;
+        let (publishers, endpoints) = (*publishers, *endpoints);
+        let until = engine.metrics().deliveries_ended_well() + events as u64;
+        let next = Arc::new(AtomicUsize::new(0));
+        let publishers: Vec<_> = (0..publishers)
+            .map(|publisher| {
+                let (engine, unsent, next) = (engine.clone(), Arc::clone(unsent), Arc::clone(&next));
+                tokio::spawn(async move {
+                    let body = payload(&mut SplitMix::new(publisher as u64));
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        if n >= events {
+                            return Ok::<(), Failed>(());
+                        }
+                        unsent.acquire().await?.forget();
+                        engine
+                            .publish(name(n % endpoints).as_str(), Event::new("bench.delivered", body.clone()))
+                            .await?;
                     }
-                    unsent.acquire().await?.forget();
-                    engine.publish(name(n % endpoints).as_str(), Event::new("bench.delivered", body.clone())).await?;
-                }
+                })
             })
-        })
-        .collect();
-    for publisher in publishers {
-        publisher.await??;
+            .collect();
+        for publisher in publishers {
+            publisher.await??;
+        }
+        while engine.metrics().deliveries_ended_well() < until {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
     }
-    while engine.metrics().deliveries_ended_well() < until {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    Ok(())
 }
 
 fn name(n: usize) -> String {

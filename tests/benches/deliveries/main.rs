@@ -4,7 +4,7 @@
 //!
 //! Client and receiver share the machine. The receiver is a process of its own, and each endpoint an address of its own on
 //! loopback (Linux answers on all of 127.0.0.0/8). Payloads are 1 KiB that cannot be compressed, all requests are signed.
-//! Engines run with 128 publishers that await the durable accept, at most 1,024 events not sent yet, one application an
+//! Engines run with publishers that await the durable accept, at most 1,024 events not sent yet, one application an
 //! endpoint, no ordering; a run ends when every outcome is committed. CPU is that of the client's process.
 
 mod accepts;
@@ -43,6 +43,12 @@ struct Wanted {
     /// What to measure; the bare loop always is.
     #[arg(long, value_delimiter = ',', default_value = "memory,fjall,sled")]
     stores: Vec<Side>,
+    /// Publishers that await the durable accept, each one event at a time.
+    #[arg(long, default_value_t = 256)]
+    publishers: usize,
+    /// Without a network: whatever the engine sends has arrived.
+    #[arg(long)]
+    null: bool,
     /// Leaves out accepts over HTTP.
     #[arg(long)]
     no_accepts: bool,
@@ -92,9 +98,7 @@ async fn all(wanted: &Wanted) -> Result<(), Failed> {
             for (side, measured) in &mut runs {
                 measured.push(match side {
                     Side::Bare => bare::run(port, endpoints, wanted.deliveries).await?,
-                    Side::Memory | Side::Fjall | Side::Sled => {
-                        delivering::run(*side, port, endpoints, wanted.deliveries).await?
-                    }
+                    Side::Memory | Side::Fjall | Side::Sled => delivering::run(*side, port, endpoints, wanted).await?,
                 });
             }
         }
