@@ -156,8 +156,8 @@ struct Api {
 impl Api {
     fn start(listener: TcpListener, router: Router) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) });
-        Self { stop, task: tokio::spawn(async { served.await }) }
+        let served = api::serve(listener, router, async { drop(stopped.await) });
+        Self { stop, task: tokio::spawn(served) }
     }
 
     /// Takes no more connections, and waits this long for the requests that are running.

@@ -67,6 +67,15 @@ impl Deliveries<'_> {
         self.scope.engine().why_waiting(&endpoint, delivery).await
     }
 
+    /// The one of its lane that goes first; itself, if nothing is before it.
+    ///
+    /// # Errors
+    /// As it was read.
+    pub async fn ahead(&self, delivery: &Delivery) -> Result<Option<Delivery>, ReadError> {
+        self.endpoint(delivery.id.endpoint)?;
+        Ok(self.scope.engine().store.get()?.reads().ahead(delivery).await?)
+    }
+
     /// Calls off what is not delivered yet. An attempt in flight is not stopped, and changes nothing any more. A lane
     /// that it held goes on.
     ///

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::{Path, Query as UrlQuery, State},
+    extract::{Path, State},
     http::StatusCode,
 };
 use postrider::{Application, ApplicationError, ApplicationId, ApplicationSpec, Order, Rate, Uid};
@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Api,
     auth::{InApplication, InOrganisation},
-    body::Body,
+    body::{Body, given},
     error::ApiError,
-    page::{List, Query},
+    page::List,
+    query::Params,
     settings::{Delivery, rate},
     times::written,
 };
@@ -50,19 +51,27 @@ pub(super) struct ApplicationOut {
     updated_at: String,
 }
 
-/// Whether one that exists will do.
+/// What is to be changed of an application; `null` clears.
 #[derive(Debug, Deserialize)]
-pub(super) struct Create {
-    #[serde(default)]
-    get_if_exists: bool,
+#[serde(rename_all = "camelCase")]
+pub(super) struct ApplicationPatch {
+    name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    uid: Option<Option<String>>,
+    #[serde(default, alias = "rateLimit", deserialize_with = "given")]
+    throttle_rate: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given")]
+    metadata: Option<Option<BTreeMap<String, String>>>,
+    #[serde(default, deserialize_with = "given")]
+    delivery: Option<Option<Delivery>>,
 }
 
 pub(super) async fn list(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
-    UrlQuery(query): UrlQuery<Query>,
+    params: Params,
 ) -> Result<Json<List<ApplicationOut>>, ApiError> {
-    let request = query.by_id::<ApplicationId>(Order::Ascending)?;
+    let request = params.by_id::<ApplicationId>(Order::Ascending)?;
     let listing = api.engine.organisation(organisation).applications().list(&request);
     Ok(Json(List::by_id(listing, |application| application.id, |application| shown(&application))))
 }
@@ -70,9 +79,11 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
-    UrlQuery(Create { get_if_exists }): UrlQuery<Create>,
+    params: Params,
     body: Body,
 ) -> Result<(StatusCode, Json<ApplicationOut>), ApiError> {
+    // Whether one that exists will do.
+    let get_if_exists = params.flag("get_if_exists", false)?;
     let spec = spec(body.read()?)?;
     let (applications, uid) = (api.engine.organisation(organisation).applications(), spec.uid.clone());
     match (applications.create(spec).await, uid) {
@@ -108,6 +119,36 @@ pub(super) async fn replace(
         }
         changed => Ok((StatusCode::OK, Json(shown(&*changed?)))),
     }
+}
+
+pub(super) async fn change(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    Path(app): Path<String>,
+    body: Body,
+) -> Result<Json<ApplicationOut>, ApiError> {
+    let ApplicationPatch { name, uid, throttle_rate, metadata, delivery } = body.read()?;
+    let throttle_rate = throttle_rate.map(rate).transpose()?;
+    let delivery = delivery.map(|given| given.map(Delivery::read).transpose()).transpose()?;
+    let change = |spec: &mut ApplicationSpec| {
+        if let Some(name) = &name {
+            spec.name.clone_from(name);
+        }
+        if let Some(uid) = &uid {
+            spec.uid = uid.as_deref().map(Uid::from);
+        }
+        if let Some(rate) = throttle_rate {
+            spec.rate = rate;
+        }
+        if let Some(metadata) = &metadata {
+            spec.metadata = metadata.clone().unwrap_or_default();
+        }
+        if let Some(delivery) = &delivery {
+            spec.delivery = delivery.clone().unwrap_or_default();
+        }
+    };
+    let changed = api.engine.organisation(organisation).applications().update(app.as_str(), change).await?;
+    Ok(Json(shown(&changed)))
 }
 
 pub(super) async fn delete(State(api): State<Api>, caller: InApplication) -> Result<StatusCode, ApiError> {

@@ -1,21 +1,23 @@
 //! Attempts: what was sent, what came back, and sending once more by hand.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use axum::{
     Json,
-    extract::{Path, Query as UrlQuery, State},
+    extract::{Path, State},
     http::StatusCode,
 };
-use postrider::{Outcome, Then, storage::AttemptRecord};
+use postrider::{
+    AttemptId, EndpointId, Event, EventId, IdOr, Organisation, Outcome, Page, PageRequest, Then, Timestamp,
+    storage::AttemptRecord,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{
-    Api,
-    auth::InApplication,
-    error::ApiError,
-    page::{List, Query},
-    times::written,
-};
+use super::{Api, auth::InApplication, error::ApiError, page::List, query::Params, times::written};
+
+/// Pages of a list that a filter may empty before an answer is given, with an iterator to go on.
+const PAGES_PASSED_OVER_MAX: usize = 20;
 
 /// An attempt as it is shown.
 #[derive(Debug, Serialize)]
@@ -38,21 +40,79 @@ pub(super) async fn of_message(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, msg)): Path<(String, String)>,
+    params: Params,
 ) -> Result<Json<List<AttemptOut>>, ApiError> {
-    let attempts = caller.view(&api).events(caller.application.id).attempts(msg.as_str()).await?;
-    let shown = attempts.into_iter().map(|record| shown(&api, &caller, record)).collect();
-    Ok(Json(List::whole(shown)))
+    let only = params.one("endpoint_id").map(IdOr::from);
+    listed_of_message(&api, &caller, &msg, only, &params).await
+}
+
+/// The older path for the attempts of a message at one endpoint.
+pub(super) async fn of_delivery(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, msg, ep)): Path<(String, String, String)>,
+    params: Params,
+) -> Result<Json<List<AttemptOut>>, ApiError> {
+    listed_of_message(&api, &caller, &msg, Some(IdOr::from(&ep)), &params).await
+}
+
+async fn listed_of_message(
+    api: &Api,
+    caller: &InApplication,
+    msg: &str,
+    endpoint: Option<IdOr<EndpointId>>,
+    params: &Params,
+) -> Result<Json<List<AttemptOut>>, ApiError> {
+    let view = caller.view(api);
+    let only = endpoint.map(|name| view.endpoints(caller.application.id).get(name)).transpose()?;
+    let mut filter = Filter::read(params)?;
+    let mut shown_here = Vec::new();
+    for record in view.events(caller.application.id).attempts(msg).await? {
+        let here = only.as_ref().is_none_or(|only| only.id == record.delivery.endpoint);
+        if here && filter.keeps(view, caller, &record).await? {
+            shown_here.push(shown(view, caller, record, filter.with_content));
+        }
+    }
+    Ok(Json(List::part_of(shown_here, params, |attempt| &attempt.id)?))
 }
 
 pub(super) async fn of_endpoint(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, ep)): Path<(String, String)>,
-    UrlQuery(query): UrlQuery<Query>,
+    params: Params,
 ) -> Result<Json<List<AttemptOut>>, ApiError> {
-    let deliveries = caller.view(&api).deliveries(caller.application.id);
-    let page = deliveries.attempts(ep.as_str(), &query.by_cursor()?).await?;
-    Ok(Json(List::by_cursor(page, |record| shown(&api, &caller, record))))
+    let (view, mut filter) = (caller.view(&api), Filter::read(&params)?);
+    let deliveries = view.deliveries(caller.application.id);
+    let PageRequest { mut after, limit } = params.by_cursor()?;
+    let mut items = Vec::new();
+    for _ in 0..PAGES_PASSED_OVER_MAX {
+        let Some(left) = std::num::NonZeroUsize::new(limit.get() - items.len()) else { break };
+        let page = deliveries.attempts(ep.as_str(), &PageRequest { after, limit: left }).await?;
+        for record in page.items {
+            if filter.keeps(view, &caller, &record).await? {
+                items.push(record);
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let page = Page { items, next: after };
+    Ok(Json(List::by_cursor(page, |record| shown(view, &caller, record, filter.with_content))))
+}
+
+pub(super) async fn read(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, msg, att)): Path<(String, String, String)>,
+) -> Result<Json<AttemptOut>, ApiError> {
+    let wanted: AttemptId = att.parse().map_err(|_| ApiError::not_found())?;
+    let view = caller.view(&api);
+    let attempts = view.events(caller.application.id).attempts(msg.as_str()).await?;
+    let found = attempts.into_iter().find(|record| record.attempt.id == wanted);
+    Ok(Json(shown(view, &caller, found.ok_or_else(ApiError::not_found)?, true)))
 }
 
 pub(super) async fn resend(
@@ -64,14 +124,82 @@ pub(super) async fn resend(
     Ok((StatusCode::ACCEPTED, Json(json!({}))))
 }
 
-fn shown(api: &Api, caller: &InApplication, record: AttemptRecord) -> AttemptOut {
-    let AttemptRecord { delivery, event, attempt, .. } = record;
-    let endpoint = caller.view(api).endpoints(caller.application.id).get(delivery.endpoint).ok();
-    let (status, status_text) = match attempt.then {
+/// Which attempts a query asks for.
+struct Filter {
+    /// 0 success, 2 fail; an attempt is never anything else.
+    status: Option<u16>,
+    /// 0 without an answer, else the hundreds of the status code.
+    class: Option<u16>,
+    before: Option<Timestamp>,
+    after: Option<Timestamp>,
+    channel: Option<Box<str>>,
+    event_types: Vec<Box<str>>,
+    with_content: bool,
+    /// Events that were asked about already; none for those that are gone.
+    known: HashMap<EventId, Option<Event>>,
+}
+
+impl Filter {
+    fn read(params: &Params) -> Result<Self, ApiError> {
+        Ok(Self {
+            status: params.number("status", &[0, 1, 2, 3])?,
+            class: params.number("status_code_class", &[0, 100, 200, 300, 400, 500])?,
+            before: params.time("before")?,
+            after: params.time("after")?,
+            channel: params.one("channel").map(Into::into),
+            event_types: params.many("event_types"),
+            with_content: params.flag("with_content", true)?,
+            known: HashMap::new(),
+        })
+    }
+
+    async fn keeps(
+        &mut self,
+        view: Organisation<'_>,
+        caller: &InApplication,
+        record: &AttemptRecord,
+    ) -> Result<bool, ApiError> {
+        let attempt = &record.attempt;
+        let is_wanted = self.status.is_none_or(|status| status == u16::from(status_of(attempt.then).0))
+            && self.class.is_none_or(|class| class == attempt.outcome.status_code() / 100 * 100)
+            && self.before.is_none_or(|before| attempt.started < before)
+            && self.after.is_none_or(|after| after < attempt.started);
+        if !is_wanted || (self.channel.is_none() && self.event_types.is_empty()) {
+            return Ok(is_wanted);
+        }
+        if let Entry::Vacant(unknown) = self.known.entry(record.event) {
+            unknown.insert(match view.events(caller.application.id).get(record.event).await {
+                Ok(stored) => Some(Event::clone(&stored.event)),
+                Err(postrider::ReadError::NotFound) => None,
+                Err(other) => return Err(other.into()),
+            });
+        }
+        let event = self.known.get(&record.event).and_then(Option::as_ref);
+        Ok(event.is_some_and(|event| {
+            let typed = self.event_types.is_empty() || self.event_types.contains(&event.event_type);
+            typed && self.channel.as_ref().is_none_or(|channel| event.channels.contains(channel))
+        }))
+    }
+}
+
+const fn status_of(then: Then) -> (u8, &'static str) {
+    match then {
         Then::Delivered => (0, "success"),
         Then::RetryAt(_) | Then::GivenUp(_) | Then::Nothing => (2, "fail"),
-    };
+    }
+}
+
+pub(super) fn shown(
+    view: Organisation<'_>,
+    caller: &InApplication,
+    record: AttemptRecord,
+    with_content: bool,
+) -> AttemptOut {
+    let AttemptRecord { delivery, event, attempt, .. } = record;
+    let endpoint = view.endpoints(caller.application.id).get(delivery.endpoint).ok();
+    let (status, status_text) = status_of(attempt.then);
     let response = match &attempt.outcome {
+        _ if !with_content => String::new(),
         Outcome::Failure(failure) if attempt.outcome.status_code() == 0 => failure.to_string(),
         Outcome::Failure(_) | Outcome::Success { .. } => String::from_utf8_lossy(&attempt.response).into_owned(),
     };

@@ -86,8 +86,8 @@ fn caller(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
     })
 }
 
-/// Tokens are good by the clock on the wall.
-fn now() -> Timestamp {
+/// The clock on the wall: tokens are good by it.
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(0) + since
 }

@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::{StatusCode, header},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
 
@@ -24,6 +24,13 @@ impl Body {
             }
         })
     }
+}
+
+/// Tells `null` from nothing: `null` clears. With `#[serde(default, deserialize_with = "given")]`.
+pub(super) fn given<'d, D: Deserializer<'d>, T: Deserialize<'d>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 impl<S: Send + Sync> FromRequest<S> for Body {

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, Query as UrlQuery, State},
+    extract::{Path, State},
     http::StatusCode,
 };
 use postrider::{
-    BreakerState, CustomHeader, DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec,
-    EndpointState, EndpointStatus, Order, Rate, Secret, Uid, Waiting,
+    BreakerState, DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointState,
+    EndpointStatus, Order, Rate, Secret, Uid, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use super::{
     Api,
     auth::InApplication,
-    body::Body,
+    body::{Body, given},
     error::{ApiError, told},
-    page::{List, Query},
+    page::List,
+    query::Params,
     settings::{Delivery, rate},
     times::written,
 };
@@ -70,6 +71,29 @@ pub(super) struct EndpointOut {
     updated_at: String,
 }
 
+/// What is to be changed of an endpoint; `null` clears.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EndpointPatch {
+    url: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    uid: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    description: Option<Option<String>>,
+    disabled: Option<bool>,
+    #[serde(default, alias = "filterTypes", deserialize_with = "given")]
+    event_types: Option<Option<Vec<Box<str>>>>,
+    #[serde(default, deserialize_with = "given")]
+    channels: Option<Option<Vec<Box<str>>>>,
+    #[serde(default, alias = "rateLimit", deserialize_with = "given")]
+    throttle_rate: Option<Option<u32>>,
+    secret: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    metadata: Option<Option<BTreeMap<String, String>>>,
+    #[serde(default, deserialize_with = "given")]
+    delivery: Option<Option<Delivery>>,
+}
+
 /// A new secret, and how long the old one signs beside it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,9 +105,9 @@ pub(super) struct RotateIn {
 pub(super) async fn list(
     State(api): State<Api>,
     caller: InApplication,
-    UrlQuery(query): UrlQuery<Query>,
+    params: Params,
 ) -> Result<Json<List<EndpointOut>>, ApiError> {
-    let request = query.by_id::<EndpointId>(Order::Descending)?;
+    let request = params.by_id::<EndpointId>(Order::Descending)?;
     let listing = caller.view(&api).endpoints(caller.application.id).list(&request)?;
     Ok(Json(List::by_id(listing, |endpoint| endpoint.id, |endpoint| shown(&endpoint))))
 }
@@ -130,6 +154,23 @@ pub(super) async fn replace(
         }
         changed => Ok((StatusCode::OK, Json(shown(&*changed?)))),
     }
+}
+
+pub(super) async fn change(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    body: Body,
+) -> Result<Json<EndpointOut>, ApiError> {
+    let patch: EndpointPatch = body.read()?;
+    let new = patch.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let change = patch.read()?;
+    let endpoints = caller.view(&api).endpoints(caller.application.id);
+    let mut changed = endpoints.edit(ep.as_str(), change).await?;
+    if let Some(new) = new {
+        changed = endpoints.rotate_secret(changed.id, Some(new), Duration::from_secs(GRACE_DEFAULT_SECONDS)).await?;
+    }
+    Ok(Json(shown(&changed)))
 }
 
 pub(super) async fn delete(
@@ -194,8 +235,8 @@ pub(super) async fn state(
 
 /// What is asked, over what cannot be asked anew. A pause is kept.
 fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, ApiError> {
-    if asked.event_types.as_ref().is_some_and(Vec::is_empty) {
-        return Err(ApiError::field("body", "eventTypes", "must name at least one, or be left out for all"));
+    if let Some(types) = &asked.event_types {
+        named(types)?;
     }
     let mut spec = EndpointSpec::new(asked.url);
     spec.uid = asked.uid.map(Uid::from).or_else(|| old.and_then(|old| old.spec.uid.clone()));
@@ -205,7 +246,7 @@ fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, Api
     spec.rate = rate(asked.throttle_rate)?;
     spec.metadata = asked.metadata;
     spec.headers = match (asked.headers, old) {
-        (Some(headers), _) => headers.into_iter().map(|(name, value)| CustomHeader { name, value }).collect(),
+        (Some(headers), _) => super::headers::all(headers)?,
         (None, Some(old)) => old.spec.headers.clone(),
         (None, None) => Vec::new(),
     };
@@ -215,13 +256,61 @@ fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, Api
         (None, None) => spec.delivery,
     };
     let before = old.map_or(EndpointStatus::Active, |old| old.status);
-    let status = match (asked.disabled, before) {
+    Ok(EndpointDraft { spec, status: status_of(asked.disabled, before) })
+}
+
+/// What `disabled` means for an endpoint that stands so. A pause is kept.
+const fn status_of(disabled: bool, before: EndpointStatus) -> EndpointStatus {
+    match (disabled, before) {
         (true, EndpointStatus::Active | EndpointStatus::Paused) => EndpointStatus::Disabled(DisableReason::ByPerson),
-        (true, disabled @ EndpointStatus::Disabled(_)) => disabled,
+        (true, EndpointStatus::Disabled(reason)) => EndpointStatus::Disabled(reason),
         (false, EndpointStatus::Paused) => EndpointStatus::Paused,
         (false, EndpointStatus::Active | EndpointStatus::Disabled(_)) => EndpointStatus::Active,
-    };
-    Ok(EndpointDraft { spec, status })
+    }
+}
+
+impl EndpointPatch {
+    /// The change that it asks for.
+    fn read(self) -> Result<impl Fn(&mut EndpointDraft), ApiError> {
+        let rate = self.throttle_rate.map(rate).transpose()?;
+        let delivery = self.delivery.map(|given| given.map(Delivery::read).transpose()).transpose()?;
+        if let Some(Some(types)) = &self.event_types {
+            named(types)?;
+        }
+        let Self { url, uid, description, disabled, event_types, channels, metadata, .. } = self;
+        Ok(move |draft: &mut EndpointDraft| {
+            let spec = &mut draft.spec;
+            set(&mut spec.url, url.as_ref());
+            set(&mut spec.description, description.clone().map(Option::unwrap_or_default).as_ref());
+            set(&mut spec.uid, uid.as_ref().map(|uid| uid.as_deref().map(Uid::from)).as_ref());
+            set(&mut spec.event_types, event_types.clone().map(Option::unwrap_or_default).as_ref());
+            set(&mut spec.channels, channels.clone().map(Option::unwrap_or_default).as_ref());
+            set(&mut spec.metadata, metadata.clone().map(Option::unwrap_or_default).as_ref());
+            set(&mut spec.rate, rate.as_ref());
+            set(&mut spec.delivery, delivery.clone().map(Option::unwrap_or_default).as_ref());
+            if let Some(disabled) = disabled {
+                draft.status = status_of(disabled, draft.status);
+            }
+        })
+    }
+}
+
+fn set<T: Clone>(field: &mut T, new: Option<&T>) {
+    if let Some(new) = new {
+        field.clone_from(new);
+    }
+}
+
+/// Svix refuses an empty filter, which is meant for none and would be taken for all.
+fn named(types: &[Box<str>]) -> Result<(), ApiError> {
+    let message = "must name at least one, or be left out for all";
+    if types.is_empty() { Err(ApiError::field("body", "eventTypes", message)) } else { Ok(()) }
+}
+
+impl EndpointOut {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 fn secret_of(field: &str, text: &str) -> Result<Secret, ApiError> {

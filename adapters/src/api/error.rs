@@ -7,7 +7,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use postrider::{ApplicationError, CommitError, DeliveryError, EndpointError, PublishError, ReadError};
+use postrider::{
+    ApplicationError, CommitError, DeadLetterError, DeliveryError, EndpointError, PublishError, ReadError,
+};
 use serde_json::{Value, json};
 use tracing::error;
 
@@ -179,6 +181,17 @@ impl From<PublishError> for ApiError {
             PublishError::UidTaken { .. } => Self::conflict("A message with that eventId already exists"),
             PublishError::Contended => Self::contended(),
             PublishError::Commit(error) => error.into(),
+            _ => Self::corrupt(),
+        }
+    }
+}
+
+impl From<DeadLetterError> for ApiError {
+    fn from(error: DeadLetterError) -> Self {
+        match error {
+            DeadLetterError::NotFound | DeadLetterError::NoSuchDeadLetter => Self::not_found(),
+            DeadLetterError::Commit(error) => error.into(),
+            DeadLetterError::Read(error) => ReadError::from(error).into(),
             _ => Self::corrupt(),
         }
     }

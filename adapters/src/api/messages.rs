@@ -2,21 +2,14 @@
 
 use axum::{
     Json,
-    extract::{Path, Query as UrlQuery, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
 use postrider::{Event, EventFilter, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{
-    Api,
-    auth::InApplication,
-    body::Body,
-    error::ApiError,
-    page::{List, Query},
-    times::written,
-};
+use super::{Api, auth::InApplication, body::Body, error::ApiError, page::List, query::Params, times::written};
 
 /// What is published. The payload is a part of the body as it came.
 #[derive(Debug, Deserialize)]
@@ -46,22 +39,15 @@ pub(super) struct MessageOut {
     timestamp: String,
 }
 
-/// Which messages, and whether with their payload.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Shown {
-    with_content: Option<bool>,
-    channel: Option<Box<str>>,
-    event_types: Option<String>,
-}
-
 pub(super) async fn create(
     State(api): State<Api>,
     caller: InApplication,
-    UrlQuery(which): UrlQuery<Shown>,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<MessageOut>), ApiError> {
     caller.as_organisation()?;
+    let with_content = params.flag("with_content", true)?;
     let asked: MessageIn<'_> = body.read()?;
     if !asked.payload.get().starts_with('{') {
         return Err(ApiError::field("body", "payload", "must be a JSON object"));
@@ -81,41 +67,42 @@ pub(super) async fn create(
     }
     let receipt = caller.view(&api).publish(caller.application.id, event.clone()).await?;
     let (id, timestamp) = (receipt.event.to_string(), written(receipt.accepted_at));
-    Ok((StatusCode::ACCEPTED, Json(shown(id, &event, timestamp, which.with_content))))
+    Ok((StatusCode::ACCEPTED, Json(shown(id, &event, timestamp, with_content))))
 }
 
 pub(super) async fn list(
     State(api): State<Api>,
     caller: InApplication,
-    UrlQuery(which): UrlQuery<Shown>,
-    UrlQuery(query): UrlQuery<Query>,
+    params: Params,
 ) -> Result<Json<List<MessageOut>>, ApiError> {
-    let types = which.event_types.as_deref().unwrap_or_default().split(',').filter(|name| !name.is_empty());
+    let with_content = params.flag("with_content", true)?;
     let filter = EventFilter {
-        event_types: types.map(Into::into).collect(),
-        channel: which.channel.clone(),
-        ..EventFilter::default()
+        event_types: params.many("event_types"),
+        channel: params.one("channel").map(Into::into),
+        before: params.time("before")?,
+        after: params.time("after")?,
     };
-    let page = caller.view(&api).events(caller.application.id).list(filter, &query.by_cursor()?).await?;
-    Ok(Json(List::by_cursor(page, |stored| stored_shown(&stored, which.with_content))))
+    let page = caller.view(&api).events(caller.application.id).list(filter, &params.by_cursor()?).await?;
+    Ok(Json(List::by_cursor(page, |stored| stored_shown(&stored, with_content))))
 }
 
 pub(super) async fn read(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, msg)): Path<(String, String)>,
-    UrlQuery(which): UrlQuery<Shown>,
+    params: Params,
 ) -> Result<Json<MessageOut>, ApiError> {
+    let with_content = params.flag("with_content", true)?;
     let stored = caller.view(&api).events(caller.application.id).get(msg.as_str()).await?;
-    Ok(Json(stored_shown(&stored, which.with_content)))
+    Ok(Json(stored_shown(&stored, with_content)))
 }
 
-fn stored_shown(stored: &StoredEvent, with_content: Option<bool>) -> MessageOut {
+pub(super) fn stored_shown(stored: &StoredEvent, with_content: bool) -> MessageOut {
     shown(stored.id.to_string(), &stored.event, written(stored.accepted_at), with_content)
 }
 
-fn shown(id: String, event: &Event, timestamp: String, with_content: Option<bool>) -> MessageOut {
-    let text = std::str::from_utf8(&event.payload).ok().filter(|_| with_content.unwrap_or(true));
+fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> MessageOut {
+    let text = std::str::from_utf8(&event.payload).ok().filter(|_| with_content);
     let payload = text.and_then(|text| RawValue::from_string(text.to_owned()).ok());
     MessageOut {
         id,

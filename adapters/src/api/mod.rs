@@ -7,14 +7,20 @@ mod applications;
 mod attempts;
 mod auth;
 mod body;
+mod dead_letters;
+mod deliveries;
 mod endpoints;
 mod error;
+mod headers;
+mod health;
 mod messages;
 mod page;
+mod query;
+mod serve;
 mod settings;
 mod times;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -23,13 +29,22 @@ use axum::{
     routing::{get, post},
 };
 use postrider::Engine;
-use tower_http::normalize_path::NormalizePath;
+use tower_http::{
+    cors::{Any, CorsLayer},
+    normalize_path::NormalizePath,
+    timeout::RequestBodyTimeoutLayer,
+};
 
 use self::error::ApiError;
+pub use self::serve::serve;
 use crate::token::TokenKey;
 
 /// Bytes of a request's body: a payload of 2 MiB, written with escapes, and what is around it.
 const BODY_BYTES_MAX: usize = 4 << 20;
+/// A body that stands still for so long is not waited for.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// How long a browser may remember that it may call: tokens, not origins, say who may.
+const CORS_SECONDS: Duration = Duration::from_secs(3600);
 
 /// What every handler may use. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,24 +57,45 @@ struct Api {
 pub fn router(engine: Engine, key: TokenKey) -> Router {
     let app = Router::new()
         .route("/app", get(applications::list).post(applications::create))
-        .route("/app/{app}", get(applications::read).put(applications::replace).delete(applications::delete))
+        .route(
+            "/app/{app}",
+            get(applications::read).put(applications::replace).patch(applications::change).delete(applications::delete),
+        )
         .route("/app/{app}/endpoint", get(endpoints::list).post(endpoints::create))
-        .route("/app/{app}/endpoint/{ep}", get(endpoints::read).put(endpoints::replace).delete(endpoints::delete))
+        .route(
+            "/app/{app}/endpoint/{ep}",
+            get(endpoints::read).put(endpoints::replace).patch(endpoints::change).delete(endpoints::delete),
+        )
+        .route("/app/{app}/endpoint/{ep}/headers", get(headers::read).put(headers::replace).patch(headers::change))
         .route("/app/{app}/endpoint/{ep}/secret", get(endpoints::secret))
         .route("/app/{app}/endpoint/{ep}/secret/rotate", post(endpoints::rotate))
         .route("/app/{app}/endpoint/{ep}/pause", post(endpoints::pause))
         .route("/app/{app}/endpoint/{ep}/resume", post(endpoints::resume))
         .route("/app/{app}/endpoint/{ep}/state", get(endpoints::state))
+        .route("/app/{app}/endpoint/{ep}/recover", post(dead_letters::recover))
         .route("/app/{app}/msg", get(messages::list).post(messages::create))
         .route("/app/{app}/msg/{msg}", get(messages::read))
+        .route("/app/{app}/msg/{msg}/endpoint", get(deliveries::destinations))
+        .route("/app/{app}/msg/{msg}/endpoint/{ep}", get(deliveries::read).delete(deliveries::cancel))
         .route("/app/{app}/msg/{msg}/endpoint/{ep}/resend", post(attempts::resend))
+        .route("/app/{app}/msg/{msg}/endpoint/{ep}/attempt", get(attempts::of_delivery))
+        .route("/app/{app}/msg/{msg}/attempt", get(attempts::of_message))
+        .route("/app/{app}/msg/{msg}/attempt/{att}", get(attempts::read))
         .route("/app/{app}/attempt/msg/{msg}", get(attempts::of_message))
         .route("/app/{app}/attempt/endpoint/{ep}", get(attempts::of_endpoint))
+        .route("/app/{app}/dead-letter", get(dead_letters::list))
+        .route("/app/{app}/dead-letter/redrive", post(dead_letters::redrive_matching))
+        .route("/app/{app}/dead-letter/purge", post(dead_letters::purge))
+        .route("/app/{app}/dead-letter/{id}", get(dead_letters::read).delete(dead_letters::delete))
+        .route("/app/{app}/dead-letter/{id}/redrive", post(dead_letters::redrive))
+        .route("/health", get(health::report))
         .route("/health/ping", get(async || StatusCode::NO_CONTENT))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
         .with_state(Api { engine, key: Arc::new(key) });
-    let served = Router::new().nest("/api/v1", app).fallback(async || ApiError::not_found());
+    let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any).max_age(CORS_SECONDS);
+    let served = Router::new().nest("/api/v1", app).fallback(async || ApiError::not_found()).layer(cors);
     // Around the whole router: a layer inside would run after the path was matched.
     Router::new().fallback_service(NormalizePath::trim_trailing_slash(served))
 }

@@ -7,20 +7,12 @@ use postrider::{
     ListRequest, Listing, Order, Part,
     storage::{Cursor, Page, PageRequest},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::error::ApiError;
+use super::{error::ApiError, query::Params};
 
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 250;
-
-/// The part of a list that a query asks for.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Query {
-    limit: Option<String>,
-    iterator: Option<String>,
-    order: Option<String>,
-}
 
 /// A part of a list.
 #[derive(Debug, Serialize)]
@@ -33,17 +25,17 @@ pub(super) struct List<T> {
     done: bool,
 }
 
-impl Query {
+impl Params {
     /// For lists by id.
     pub(super) fn by_id<I: FromStr>(&self, default: Order) -> Result<ListRequest<I>, ApiError> {
-        let order = match self.order.as_deref() {
+        let order = match self.one("order") {
             None => default,
             Some("ascending") => Order::Ascending,
             Some("descending") => Order::Descending,
             Some(_) => return Err(ApiError::field("query", "order", "must be ascending or descending")),
         };
-        let part = match self.iterator.as_deref() {
-            None | Some("") => Part::First,
+        let part = match self.one("iterator") {
+            None => Part::First,
             Some(text) => match text.strip_prefix('-') {
                 Some(id) => Part::Before(id.parse().map_err(|_| bad_iterator())?),
                 None => Part::After(text.parse().map_err(|_| bad_iterator())?),
@@ -54,15 +46,15 @@ impl Query {
 
     /// For lists out of the store.
     pub(super) fn by_cursor(&self) -> Result<PageRequest, ApiError> {
-        let after = match self.iterator.as_deref() {
-            None | Some("") => None,
+        let after = match self.one("iterator") {
+            None => None,
             Some(text) => Some(Cursor(URL_SAFE_NO_PAD.decode(text).map_err(|_| bad_iterator())?.into())),
         };
         Ok(PageRequest { after, limit: self.limit()? })
     }
 
     fn limit(&self) -> Result<NonZeroUsize, ApiError> {
-        let limit = self.limit.as_ref().map_or(Ok(LIMIT_DEFAULT), |text| text.parse());
+        let limit = self.one("limit").map_or(Ok(LIMIT_DEFAULT), |text| text.parse());
         let within = limit.ok().filter(|limit| *limit <= LIMIT_MAX).and_then(NonZeroUsize::new);
         within.ok_or_else(|| ApiError::field("query", "limit", format!("must be 1 to {LIMIT_MAX}")))
     }
@@ -88,8 +80,22 @@ impl<T> List<T> {
         Self { data: page.items.into_iter().map(out).collect(), iterator, prev_iterator: None, done }
     }
 
-    /// All there is.
-    pub(super) const fn whole(data: Vec<T>) -> Self {
-        Self { data, iterator: None, prev_iterator: None, done: true }
+    /// Of a list that was read whole, by the id of each item.
+    pub(super) fn part_of(all: Vec<T>, params: &Params, id: impl Fn(&T) -> &str) -> Result<Self, ApiError> {
+        let (limit, iterator) = (params.limit()?.get(), params.one("iterator"));
+        let (is_back, from) = match iterator.map(|text| text.strip_prefix('-').map_or((false, text), |id| (true, id))) {
+            None => (false, 0),
+            Some((is_back, name)) => {
+                let place = all.iter().position(|item| id(item) == name).ok_or_else(bad_iterator)?;
+                (is_back, if is_back { place } else { place + 1 })
+            }
+        };
+        let (start, end) =
+            if is_back { (from.saturating_sub(limit), from) } else { (from, (from + limit).min(all.len())) };
+        let done = if is_back { start == 0 } else { end == all.len() };
+        let data: Vec<_> = all.into_iter().take(end).skip(start).collect();
+        let iterator = data.last().map(|item| id(item).to_owned());
+        let prev_iterator = data.first().map(|item| format!("-{}", id(item)));
+        Ok(Self { data, iterator, prev_iterator, done })
     }
 }

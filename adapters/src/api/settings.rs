@@ -6,9 +6,9 @@ use postrider::{
     BreakerPolicy, BreakerSetting, DeliveryPolicy, DeliverySettings, OnExhausted, OrderingMode, Rate, RetryOn,
     RetryPolicy, SignatureStyle,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::error::ApiError;
+use super::{body::given, error::ApiError};
 
 /// The `delivery` object. Every part is optional; an unknown one is a mistake.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -20,14 +20,10 @@ pub(super) struct Delivery {
     retry_on: Option<Retried>,
     max_in_flight: Option<u32>,
     timeout_seconds: Option<f64>,
+    /// `null` switches it off.
     #[serde(default, deserialize_with = "given")]
     breaker: Option<Option<Breaker>>,
     signature: Option<Style>,
-}
-
-/// Tells `null`, which switches the breaker off, from nothing.
-fn given<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Option<Option<Breaker>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]

@@ -10,6 +10,12 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod dead_letters;
+mod deliveries;
+mod endpoints;
+mod filters;
+mod wire;
+
 type Failed = Box<dyn std::error::Error>;
 
 #[tokio::test]
@@ -131,7 +137,12 @@ struct World {
 
 impl World {
     async fn new() -> Result<Self, Failed> {
-        let receiver = ScriptedTransport::new([200; 0]);
+        Self::answering(&[]).await
+    }
+
+    /// The receiver answers so, and then always with 200.
+    async fn answering(answers: &[u16]) -> Result<Self, Failed> {
+        let receiver = ScriptedTransport::new(answers.iter().copied());
         let builder = Engine::builder(MemoryStore::new(), receiver.clone()).targets(TargetRules::dev());
         let key = TokenKey::for_development("a secret for tests, and for nothing else")?;
         let token = key.issue_organisation(OrganisationId::DEFAULT, now())?;
@@ -149,6 +160,40 @@ impl World {
 
     async fn send(&self, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {
         self.with(&self.token, method, path, body).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<StatusCode, Failed> {
+        Ok(self.send("DELETE", path, String::new()).await?.0)
+    }
+
+    /// An application `acme` with an endpoint `hook` that tries as often as `schedule` has delays, and once more.
+    async fn with_hook(answers: &[u16], delivery: Value) -> Result<Self, Failed> {
+        let world = Self::answering(answers).await?;
+        world.post("/app", json!({ "name": "Acme", "uid": "acme" })).await?;
+        let hook = json!({ "url": "http://127.0.0.1:9/hook", "uid": "hook", "delivery": delivery });
+        let made = world.post("/app/acme/endpoint", hook).await?;
+        assert_eq!(made.0, StatusCode::CREATED, "{}", made.1);
+        Ok(world)
+    }
+
+    async fn publish(&self, event_type: &str, event_id: &str) -> Result<Value, Failed> {
+        let body = json!({ "eventType": event_type, "eventId": event_id, "payload": { "of": event_id } });
+        let sent = self.post("/app/acme/msg", body).await?;
+        assert_eq!(sent.0, StatusCode::ACCEPTED, "{}", sent.1);
+        Ok(sent.1)
+    }
+
+    /// Asks until the answer is as it should be; a few seconds at most.
+    async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
+        let mut last = Value::Null;
+        for _ in 0..500 {
+            last = self.get(path).await?.1;
+            if is_so(&last) {
+                return Ok(last);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(format!("never came: {last}").into())
     }
 
     async fn with(&self, token: &str, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {

@@ -1,0 +1,155 @@
+//! How a message stands at each endpoint, why it waits, and calling it off.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use postrider::{Attempt, Delivery, DeliveryRecord, DeliveryState, Organisation, Then, Waiting};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    Api,
+    auth::InApplication,
+    endpoints::{self, EndpointOut},
+    error::ApiError,
+    page::List,
+    query::Params,
+    times::written,
+};
+
+/// An endpoint, and how a message stands there.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DestinationOut {
+    #[serde(flatten)]
+    endpoint: EndpointOut,
+    status: u8,
+    status_text: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt: Option<String>,
+}
+
+/// The endpoints of a message, without those that were deleted.
+pub(super) async fn destinations(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, msg)): Path<(String, String)>,
+    params: Params,
+) -> Result<Json<List<DestinationOut>>, ApiError> {
+    let view = caller.view(&api);
+    let deliveries = view.deliveries(caller.application.id);
+    let mut all = Vec::new();
+    for record in deliveries.of_event(msg.as_str()).await? {
+        let Ok(endpoint) = view.endpoints(caller.application.id).get(record.id.endpoint) else { continue };
+        let waiting = waiting(view, &caller, &record).await?;
+        let (status, status_text) = status_of(&record, waiting.as_ref());
+        let next_attempt = next_attempt(&record, waiting.as_ref());
+        all.push(DestinationOut { endpoint: endpoints::shown(&endpoint), status, status_text, next_attempt });
+    }
+    Ok(Json(List::part_of(all, &params, |destination| destination.endpoint.id())?))
+}
+
+pub(super) async fn read(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, msg, ep)): Path<(String, String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let view = caller.view(&api);
+    let record = view.deliveries(caller.application.id).get(msg.as_str(), ep.as_str()).await?;
+    Ok(Json(shown(view, &caller, &record).await?))
+}
+
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, msg, ep)): Path<(String, String, String)>,
+) -> Result<StatusCode, ApiError> {
+    caller.view(&api).deliveries(caller.application.id).cancel(msg.as_str(), ep.as_str()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn shown(
+    view: Organisation<'_>,
+    caller: &InApplication,
+    record: &DeliveryRecord,
+) -> Result<Value, ApiError> {
+    let waiting = waiting(view, caller, record).await?;
+    let (status, status_text) = status_of(record, waiting.as_ref());
+    let behind = match (&waiting, &record.state) {
+        (Some(Waiting::Behind(_)), DeliveryState::Pending(delivery)) => {
+            view.deliveries(caller.application.id).ahead(delivery).await?
+        }
+        _ => None,
+    };
+    let waiting_shown = waiting.as_ref().map(|waiting| {
+        let mut shown = endpoints::waiting_shown(waiting);
+        if let Some(head) = behind {
+            shown["behindMsgId"] = json!(head.event.to_string());
+        }
+        shown
+    });
+    Ok(json!({
+        "msgId": record.event.to_string(),
+        "endpointId": record.id.endpoint.to_string(),
+        "status": status,
+        "statusText": status_text,
+        "seq": record.id.seq.0,
+        "attempts": record.attempts.len(),
+        "lastAttempt": record.attempts.last().map(last_attempt),
+        "nextAttempt": next_attempt(record, waiting.as_ref()),
+        "waiting": waiting_shown,
+    }))
+}
+
+fn last_attempt(attempt: &Attempt) -> Value {
+    json!({
+        "id": attempt.id.to_string(),
+        "timestamp": written(attempt.started),
+        "responseStatusCode": attempt.outcome.status_code(),
+    })
+}
+
+/// What it waits for; none if it is finished.
+async fn waiting(
+    view: Organisation<'_>,
+    caller: &InApplication,
+    record: &DeliveryRecord,
+) -> Result<Option<Waiting>, ApiError> {
+    match &record.state {
+        DeliveryState::Pending(delivery) => {
+            Ok(Some(view.deliveries(caller.application.id).why_waiting(delivery).await?))
+        }
+        DeliveryState::Delivered | DeliveryState::GivenUp(_) | DeliveryState::Cancelled(_) => Ok(None),
+        DeliveryState::CutOff | DeliveryState::Manual => Ok(None),
+    }
+}
+
+/// As Svix numbers them.
+fn status_of(record: &DeliveryRecord, waiting: Option<&Waiting>) -> (u8, &'static str) {
+    match &record.state {
+        DeliveryState::Pending(_) if matches!(waiting, Some(Waiting::InFlight(_))) => (3, "sending"),
+        DeliveryState::Pending(_) => (1, "pending"),
+        DeliveryState::Delivered => (0, "success"),
+        DeliveryState::GivenUp(_) => (2, "fail"),
+        DeliveryState::Cancelled(_) | DeliveryState::CutOff => (4, "canceled"),
+        DeliveryState::Manual => match record.attempts.last().map(|attempt| attempt.then) {
+            Some(Then::Delivered) => (0, "success"),
+            Some(Then::RetryAt(_) | Then::GivenUp(_) | Then::Nothing) => (2, "fail"),
+            None => (1, "pending"),
+        },
+    }
+}
+
+/// When it is tried next, if that is known: its own time, or that of what holds it.
+fn next_attempt(record: &DeliveryRecord, waiting: Option<&Waiting>) -> Option<String> {
+    match &record.state {
+        DeliveryState::Pending(delivery) => {
+            let own = Delivery::due(delivery);
+            own.max(waiting.and_then(Waiting::until)).map(written)
+        }
+        DeliveryState::Delivered | DeliveryState::GivenUp(_) | DeliveryState::Cancelled(_) => None,
+        DeliveryState::CutOff | DeliveryState::Manual => None,
+    }
+}

@@ -1,0 +1,84 @@
+//! Custom headers of an endpoint. Values of sensitive ones are kept from readers, in whatever case their names are written.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use postrider::CustomHeader;
+use serde::{Deserialize, Serialize};
+
+use super::{Api, auth::InApplication, body::Body, error::ApiError};
+
+/// Headers as they are shown.
+#[derive(Debug, Serialize)]
+pub(super) struct HeadersOut {
+    headers: BTreeMap<Box<str>, Box<str>>,
+    /// Names of those that are not.
+    sensitive: Vec<Box<str>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct HeadersIn {
+    headers: BTreeMap<Box<str>, Box<str>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct HeadersPatch {
+    headers: BTreeMap<Box<str>, Option<Box<str>>>,
+}
+
+pub(super) async fn read(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+) -> Result<Json<HeadersOut>, ApiError> {
+    let endpoint = caller.view(&api).endpoints(caller.application.id).get(ep.as_str())?;
+    let (hidden, open): (Vec<_>, Vec<_>) = endpoint.spec.headers.iter().cloned().partition(CustomHeader::is_sensitive);
+    let headers = open.into_iter().map(|header| (header.name, header.value)).collect();
+    Ok(Json(HeadersOut { headers, sensitive: hidden.into_iter().map(|header| header.name).collect() }))
+}
+
+pub(super) async fn replace(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let HeadersIn { headers } = body.read()?;
+    let headers = all(headers)?;
+    let endpoints = caller.view(&api).endpoints(caller.application.id);
+    endpoints.update(ep.as_str(), |spec| spec.headers.clone_from(&headers)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `null` takes one away; a name in another case is the same name.
+pub(super) async fn change(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let HeadersPatch { headers } = body.read()?;
+    let endpoints = caller.view(&api).endpoints(caller.application.id);
+    let change = |spec: &mut postrider::EndpointSpec| {
+        spec.headers.retain(|known| !headers.keys().any(|name| name.eq_ignore_ascii_case(&known.name)));
+        let given = headers.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+        spec.headers.extend(given.map(|(name, value)| CustomHeader { name, value }));
+    };
+    endpoints.update(ep.as_str(), change).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The headers of a body. One name in two cases would be sent twice, or once with nobody knowing which.
+pub(super) fn all(headers: BTreeMap<Box<str>, Box<str>>) -> Result<Vec<CustomHeader>, ApiError> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in headers.keys() {
+        if !seen.insert(name.to_ascii_lowercase()) {
+            return Err(ApiError::field("body", "headers", format!("header {name:?} is given twice")));
+        }
+    }
+    Ok(headers.into_iter().map(|(name, value)| CustomHeader { name, value }).collect())
+}

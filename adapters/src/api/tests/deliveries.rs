@@ -1,0 +1,60 @@
+//! One delivery: how it stands, why it waits, called off; and the attempts of it.
+
+use super::*;
+
+#[tokio::test]
+async fn a_delivery_tells_what_it_waits_for_and_can_be_called_off() -> Result<(), Failed> {
+    let delivery = json!({ "ordering": "fifo", "retrySchedule": [600] });
+    let world = World::with_hook(&[500], delivery).await?;
+    let first = world.publish("a", "first").await?;
+    world.publish("a", "second").await?;
+    let path = "/app/acme/msg/first/endpoint/hook";
+    let shown = world.until(path, |shown| shown["attempts"] == json!(1)).await?;
+    assert_eq!((&shown["status"], &shown["statusText"]), (&json!(1), &json!("pending")), "{shown}");
+    assert_eq!(shown["waiting"]["reason"], json!("retryAt"), "{shown}");
+    assert_eq!(shown["nextAttempt"], shown["waiting"]["until"]);
+    assert_eq!(shown["lastAttempt"]["responseStatusCode"], json!(500));
+    let behind = world.get("/app/acme/msg/second/endpoint/hook").await?.1;
+    assert_eq!((&behind["waiting"]["reason"], &behind["waiting"]["behindMsgId"]), (&json!("behind"), &first["id"]));
+
+    assert_eq!(world.delete(path).await?, StatusCode::NO_CONTENT);
+    assert_eq!(world.delete(path).await?, StatusCode::CONFLICT, "there is nothing more to call off");
+    let second = world.until("/app/acme/msg/second/endpoint/hook", |shown| shown["status"] == json!(0)).await?;
+    assert_eq!(second["waiting"], Value::Null, "the lane went on");
+    assert_eq!(world.get(path).await?.1["statusText"], json!("canceled"));
+    Ok(())
+}
+
+/// Row 148: a message matching an active and an inactive endpoint showed a wrong status.
+#[tokio::test]
+async fn destinations_show_each_endpoint_as_it_stands() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let other = json!({ "url": "http://127.0.0.1:9/other", "uid": "other" });
+    world.post("/app/acme/endpoint", other).await?;
+    let picky = json!({ "url": "http://127.0.0.1:9/picky", "uid": "picky", "eventTypes": ["b"] });
+    world.post("/app/acme/endpoint", picky).await?;
+    world.send("POST", "/app/acme/endpoint/other/pause", String::new()).await?;
+    world.publish("a", "1").await?;
+    let path = "/app/acme/msg/1/endpoint";
+    let of = |list: &Value, uid: &str| {
+        let all = list["data"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|endpoint| endpoint["uid"] == json!(uid)).map(|endpoint| endpoint["status"].clone())
+    };
+    let list = world.until(path, |list| of(list, "hook") == Some(json!(0))).await?;
+    assert_eq!((of(&list, "other"), of(&list, "picky")), (Some(json!(1)), None), "{list}");
+    assert_eq!(list["done"], json!(true));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_attempt_is_found_by_its_id_and_by_the_older_paths() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    world.publish("a", "1").await?;
+    let list = world.until("/app/acme/attempt/msg/1", |list| list["data"][0]["status"] == json!(0)).await?;
+    let id = list["data"][0]["id"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(world.get(&format!("/app/acme/msg/1/attempt/{id}")).await?.1, list["data"][0]);
+    assert_eq!(world.get("/app/acme/msg/1/attempt").await?.1, list);
+    assert_eq!(world.get("/app/acme/msg/1/endpoint/hook/attempt").await?.1, list);
+    assert_eq!(world.get("/app/acme/msg/1/attempt/atmpt_1").await?.0, StatusCode::NOT_FOUND);
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! What every route has in common: methods, paths, health, other origins.
+
+use super::*;
+
+/// Row 143: a trailing slash in the server URL gave a bare 404 that told nothing.
+#[tokio::test]
+async fn a_path_may_end_in_a_slash_and_a_wrong_one_gets_json() -> Result<(), Failed> {
+    let world = World::new().await?;
+    assert_eq!(world.get("/app/").await?.0, StatusCode::OK);
+    for wrong in ["/nothing", "//app", "/APP"] {
+        let answer = world.get(wrong).await?;
+        assert_eq!((answer.0, &answer.1["code"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{wrong}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_which_ones_there_are() -> Result<(), Failed> {
+    let world = World::new().await?;
+    let request = Request::builder().method("PATCH").uri("/api/v1/app").body(Body::empty())?;
+    let response = world.router.clone().oneshot(request).await?;
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let allowed = response.headers()[header::ALLOW].to_str()?;
+    assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_needs_no_token_and_browsers_may_call_from_anywhere() -> Result<(), Failed> {
+    let world = World::new().await?;
+    for (method, path, status) in
+        [("GET", "health", 200), ("HEAD", "health", 200), ("GET", "health/ping", 204), ("HEAD", "health/ping", 204)]
+    {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1/{path}"))
+            .header(header::ORIGIN, "https://a.example");
+        let response = world.router.clone().oneshot(request.body(Body::empty())?).await?;
+        assert_eq!(response.status().as_u16(), status, "{method} {path}");
+        assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+    }
+    let asks = Request::builder().method("OPTIONS").uri("/api/v1/app").header(header::ORIGIN, "https://a.example");
+    let asks = asks.header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST").body(Body::empty())?;
+    assert_eq!(world.router.clone().oneshot(asks).await?.status(), StatusCode::OK);
+    let health = world.get("/health").await?.1;
+    assert_eq!(health["database"]["status"], json!("Ok"));
+    Ok(())
+}
+
+/// Row 137: a thing broke once it passed some size that nobody had written down.
+#[tokio::test]
+async fn what_is_too_large_is_refused_with_its_limit() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let large = "x".repeat(1 << 20);
+    let url = "http://127.0.0.1:9/";
+    for endpoint in [
+        json!({ "url": url, "description": large }),
+        json!({ "url": url, "metadata": { "k": large } }),
+        json!({ "url": url, "eventTypes": (0..10_000).map(|n| format!("t{n}")).collect::<Vec<_>>() }),
+    ] {
+        let answer = world.post("/app/acme/endpoint", endpoint).await?;
+        assert_eq!(answer.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.1);
+        assert!(answer.1.to_string().len() < 1_000, "what was sent does not come back whole");
+    }
+    let body = json!({ "eventType": "a", "payload": { "k": "x".repeat(3 << 20) } });
+    assert_eq!(world.post("/app/acme/msg", body).await?.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let body = json!({ "eventType": "a", "payload": { "k": "x".repeat(5 << 20) } });
+    assert_eq!(world.post("/app/acme/msg", body).await?.0, StatusCode::PAYLOAD_TOO_LARGE);
+    Ok(())
+}
