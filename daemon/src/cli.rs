@@ -20,6 +20,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the daemon until it gets SIGTERM or SIGINT; a second one ends it at once
     Serve(ConfigArgs),
+    /// Show the main job in a minute: a daemon that is killed and goes on, three receivers, dead letters
+    Demo,
     /// Make tokens for the API, and the secret that signs them
     #[command(subcommand)]
     Token(TokenCommand),
