@@ -125,9 +125,12 @@ settings! {
         /// Requests of one application that may wait to be stored. More are refused, to be sent again.
         waiting_requests: u64 = 1024, in 1..=1_000_000;
         /// Requests that are stored together, with one sync of the disk.
-        group_requests: u64 = 256, in 1..=65_536;
+        group_requests: u64 = 512, in 1..=65_536;
         /// Payload that is stored together, with one sync of the disk.
         group_bytes: u64 = MIB, in 1024..=64 * MIB;
+        /// While the disk of the data folder has fewer bytes free, events are refused, to be sent again: so that what
+        /// becomes of those accepted can still be stored. 0 never refuses.
+        free_bytes_min: u64 = 256 * MIB, in 0..=1 << 50;
     }
     /// Where webhooks may be sent.
     targets: Targets = "targets" {

@@ -4,6 +4,7 @@ use std::{
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
+    path::Path,
     time::Duration,
 };
 
@@ -76,8 +77,22 @@ async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
         engine.waiting_requests = size(limits.waiting_requests);
         engine.group_requests = size(limits.group_requests);
         engine.group_bytes = size(limits.group_bytes).get();
+        engine.free_bytes_min = limits.free_bytes_min;
     });
+    let builder = match config.general.storage {
+        Storage::Memory => builder,
+        Storage::Fjall | Storage::Sled => {
+            let folder = config.general.data.clone();
+            builder.free_bytes(move || free_bytes(&folder))
+        }
+    };
     builder.start().await.map_err(ServeError::Start)
+}
+
+/// What this process may still write there.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// A store chosen by the settings is a store like any other. Each kind has a folder of its own.

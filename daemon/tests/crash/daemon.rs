@@ -1,0 +1,129 @@
+//! The daemon in a process of its own, and a client of it that never gives up.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::Failed;
+
+/// Nothing here takes that long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running daemon. It ends with its owner.
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
+}
+
+impl Daemon {
+    /// On a free port, or where it was before.
+    pub(crate) async fn start(data: &Path, address: Option<SocketAddr>, flags: &[&str]) -> Result<Self, Failed> {
+        let listen = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_postrider"));
+        serve.args(["serve", "--dev", "--listen", &listen, "--data"]).arg(data).args(flags);
+        serve.env("POSTRIDER_LOG_LEVEL", "warn").stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = serve.spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("it has a standard output")?).lines();
+        let (mut address, mut token) = (None, None);
+        while token.is_none() {
+            let line = timeout(PATIENCE, lines.next_line()).await??.ok_or("the daemon ended at once")?;
+            if let Some(text) = line.strip_prefix("listening on http://") {
+                address = Some(text.parse()?);
+            } else if let Some(text) = line.strip_prefix("organisation token: ") {
+                token = Some(text.to_owned());
+            }
+        }
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { child, address: address.ok_or("it listens")?, token: token.ok_or("it has a token")? })
+    }
+
+    pub(crate) async fn kill(mut self) -> Result<(), Failed> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// Stopped as an operator would; says how long that took. It must exit with 0.
+    pub(crate) async fn stop(mut self) -> Result<Duration, Failed> {
+        let began = Instant::now();
+        let process = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).ok_or("it runs")?;
+        kill_process(process, Signal::TERM)?;
+        let status = timeout(PATIENCE, self.child.wait()).await??;
+        assert!(status.success(), "{status}");
+        Ok(began.elapsed())
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address, &self.token)
+    }
+}
+
+/// Asks the daemon.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    address: SocketAddr,
+    token: Arc<str>,
+}
+
+impl Client {
+    fn new(address: SocketAddr, token: &str) -> Self {
+        let _there_already = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build();
+        Self { http: http.expect("a client without options can be built"), address, token: token.into() }
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> reqwest::Result<(u16, Value)> {
+        let mut request = self.http.post(format!("http://{}/api/v1{path}", self.address)).bearer_auth(&self.token);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = request.header("content-type", "application/json").body(body.to_string()).send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, serde_json::from_slice(&answer.bytes().await?).unwrap_or_default()))
+    }
+
+    /// An application and one endpoint.
+    pub(crate) async fn register(&self, url: &str, delivery: Value) -> Result<(), Failed> {
+        let app = self.post("/app", &json!({ "name": "Acme", "uid": "acme" }), None).await?;
+        assert_eq!(app.0, 201, "{}", app.1);
+        let hook = json!({ "url": url, "uid": "hook", "delivery": delivery });
+        let hook = self.post("/app/acme/endpoint", &hook, None).await?;
+        assert_eq!(hook.0, 201, "{}", hook.1);
+        Ok(())
+    }
+
+    /// Publishes with this key until it is acknowledged, whatever happens to the daemon meanwhile.
+    pub(crate) async fn publish_surely(&self, body: &Value, key: &str) -> Result<(), Failed> {
+        let began = Instant::now();
+        loop {
+            match self.post("/app/acme/msg", body, Some(key)).await {
+                Ok((202, _)) => return Ok(()),
+                Ok((503, _)) | Err(_) if began.elapsed() < PATIENCE => tokio::task::yield_now().await,
+                Ok((status, answer)) => return Err(format!("{status}: {answer}").into()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// What is counted by many tasks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shared<T>(Arc<Mutex<T>>);
+
+impl<T> Shared<T> {
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> R {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,11 @@
+//! A real daemon that is killed, stopped, starved: whatever was acknowledged arrives, in order.
+//!
+//! `CRASH_ROUNDS` kills more often than five times.
+
+mod daemon;
+mod kill;
+mod receiver;
+mod space;
+mod stop;
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
