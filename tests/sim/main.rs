@@ -46,15 +46,45 @@ struct Wanted {
     /// Prints what happens.
     #[arg(long)]
     trace: bool,
-    /// What other test programs understand, and cargo may pass on to all of them.
+    /// What runners of tests say to all test programs.
+    #[command(flatten)]
+    runner: Runner,
+}
+
+/// What runners of tests say to all test programs: this one holds a single test, `simulation`.
+#[derive(Debug, clap::Args)]
+struct Runner {
+    #[arg(long, hide = true)]
+    list: bool,
+    #[arg(long, hide = true)]
+    ignored: bool,
+    #[arg(long, hide = true)]
+    exact: bool,
     #[arg(long, hide = true)]
     nocapture: bool,
+    #[arg(long, hide = true)]
+    format: Option<String>,
     #[arg(hide = true)]
-    filter: Option<String>,
+    filter: Vec<String>,
+}
+
+impl Runner {
+    /// Whether there is anything to run.
+    fn is_asked(&self) -> bool {
+        let is_meant =
+            self.filter.is_empty() || self.filter.iter().any(|filter| "simulation".contains(filter.as_str()));
+        if self.list && !self.ignored && is_meant {
+            println!("simulation: test");
+        }
+        !self.list && !self.ignored && is_meant
+    }
 }
 
 fn main() -> Result<(), Failed> {
     let wanted = Wanted::parse();
+    if !wanted.runner.is_asked() {
+        return Ok(());
+    }
     let (mut steps, mut seeds, mut all) = (0, 0, Told::default());
     for seed in wanted.seed.map_or(wanted.from..u64::MAX, |seed| seed..seed + 1) {
         let told = run(seed, wanted.trace)?;

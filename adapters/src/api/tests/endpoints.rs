@@ -82,3 +82,57 @@ async fn headers_are_checked_when_saved_and_hidden_from_readers_in_every_case() 
     }
     Ok(())
 }
+
+/// Rows 23, 24, 26: a secret pasted with `v1,` in front, one taken as text by one side and as base64 by the other, none that
+/// meant an empty key.
+#[tokio::test]
+async fn a_secret_is_understood_or_refused_with_words_and_never_empty() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let bare = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let create = async |secret: Value| -> Result<(StatusCode, Value), Failed> {
+        world.post("/app/acme/endpoint", json!({ "url": "http://127.0.0.1:9/other", "secret": secret })).await
+    };
+    for wrong in [
+        "",
+        "whsec_",
+        "v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n",
+        "whsec_short",
+    ] {
+        let refused = create(json!(wrong)).await?;
+        assert_eq!(
+            (refused.0.as_u16(), &refused.1["detail"][0]["loc"]),
+            (422, &json!(["body", "secret"])),
+            "{wrong:?}"
+        );
+        assert!(refused.1.to_string().contains("whsec_"), "it says what a secret looks like: {}", refused.1);
+        let rotated = world.post("/app/acme/endpoint/hook/secret/rotate", json!({ "key": wrong })).await?;
+        assert_eq!(rotated.0, StatusCode::UNPROCESSABLE_ENTITY, "{wrong:?}");
+    }
+    for given in [json!(bare), json!(format!("whsec_{bare}"))] {
+        let made = create(given).await?;
+        let path = format!("/app/acme/endpoint/{}/secret", made.1["id"].as_str().unwrap_or_default());
+        assert_eq!(world.get(&path).await?.1, json!({ "key": format!("whsec_{bare}") }));
+    }
+    let made = create(Value::Null).await?;
+    let path = format!("/app/acme/endpoint/{}/secret", made.1["id"].as_str().unwrap_or_default());
+    let secret = world.get(&path).await?.1["key"].as_str().unwrap_or_default().to_owned();
+    assert!(secret.len() >= 38 && secret.starts_with("whsec_"), "null means a fresh one");
+    Ok(())
+}
+
+/// Row 45: a blank in front of the stored URL made every delivery fail, and the form did not show it.
+#[tokio::test]
+async fn a_url_with_blanks_around_it_is_refused_when_it_is_made_and_when_it_is_changed() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    for blank in [" ", "\t", "\n", "\r\n", "\u{200b}", "\u{feff}", "\u{a0}"] {
+        for url in [format!("{blank}http://127.0.0.1:9/x"), format!("http://127.0.0.1:9/x{blank}")] {
+            let made = world.post("/app/acme/endpoint", json!({ "url": url })).await?;
+            assert_eq!((made.0.as_u16(), &made.1["detail"][0]["loc"]), (422, &json!(["body", "url"])), "{url:?}");
+            let changed = world.send("PATCH", "/app/acme/endpoint/hook", json!({ "url": url }).to_string()).await?;
+            assert_eq!(changed.0, StatusCode::UNPROCESSABLE_ENTITY, "{url:?}");
+        }
+    }
+    Ok(())
+}
