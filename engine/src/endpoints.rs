@@ -323,6 +323,6 @@ fn refused(refused: Refused) -> EndpointError {
         Refused::Corrupt => EndpointError::Corrupt,
         Refused::Revision | Refused::Routing | Refused::Generation => EndpointError::Contended,
         Refused::KeyUsed(..) | Refused::EventUidTaken(_) | Refused::Stands(_) => EndpointError::Contended,
-        Refused::NoDeadLetter | Refused::NoEvent => EndpointError::Contended,
+        Refused::NoDeadLetter | Refused::NoEvent | Refused::QueueFull(_) => EndpointError::Contended,
     }
 }

@@ -11,6 +11,9 @@ use postrider::{ApplicationError, CommitError, DeliveryError, EndpointError, Pub
 use serde_json::{Value, json};
 use tracing::error;
 
+/// A queue that is full drains slowly.
+const QUEUE_FULL_WAIT: Duration = Duration::from_secs(10);
+
 /// An answer that is not what was asked for.
 #[derive(Debug)]
 pub(super) struct ApiError {
@@ -177,6 +180,10 @@ impl From<PublishError> for ApiError {
                 Self::conflict("The idempotency key was used with another body. Choose another key.")
             }
             PublishError::UidTaken { .. } => Self::conflict("A message with that eventId already exists"),
+            error @ PublishError::QueueFull { .. } => Self {
+                retry_after: Some(QUEUE_FULL_WAIT),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", error.to_string())
+            },
             PublishError::Contended => Self::contended(),
             PublishError::Commit(error) => error.into(),
             _ => Self::corrupt(),

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BreakerPolicy, InvalidEndpoint, Rate, RetryOn, RetryPolicy, SignatureStyle};
+use crate::{BreakerPolicy, InvalidEndpoint, QueueLimit, Rate, RetryOn, RetryPolicy, SignatureStyle, WhenFull};
 
 const MAX_IN_FLIGHT_DEFAULT: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 const MAX_IN_FLIGHT_MAX: u32 = 1_000;
@@ -74,6 +74,10 @@ pub struct DeliverySettings {
     pub breaker: BreakerSetting,
     /// How requests are signed.
     pub signature: Option<SignatureStyle>,
+    /// Deliveries that may wait.
+    pub max_queued: Option<NonZeroU32>,
+    /// What becomes of an event when so many wait.
+    pub when_full: Option<WhenFull>,
 }
 
 impl DeliverySettings {
@@ -119,6 +123,8 @@ pub struct DeliveryPolicy {
     pub breaker: Option<BreakerPolicy>,
     /// How requests are signed.
     pub signature: SignatureStyle,
+    /// How many deliveries may wait, and what becomes of one more.
+    pub queue: QueueLimit,
 }
 
 impl DeliveryPolicy {
@@ -138,6 +144,10 @@ impl DeliveryPolicy {
                 BreakerSetting::On(breaker) => Some(breaker),
             },
             signature: settings.signature.unwrap_or(self.signature),
+            queue: QueueLimit {
+                deliveries: settings.max_queued.unwrap_or(self.queue.deliveries),
+                when_full: settings.when_full.unwrap_or(self.queue.when_full),
+            },
         }
     }
 }
@@ -153,6 +163,7 @@ impl Default for DeliveryPolicy {
             timeout: TIMEOUT_DEFAULT,
             breaker: Some(BreakerPolicy::default()),
             signature: SignatureStyle::Standard,
+            queue: QueueLimit::default(),
         }
     }
 }

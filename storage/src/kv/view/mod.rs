@@ -82,7 +82,7 @@ impl<'a> View<'a> {
     }
 
     /// The first rows with `from <= key < to`; none if that is no range.
-    fn scan(
+    pub(super) fn scan(
         self,
         partition: Partition,
         from: &[u8],

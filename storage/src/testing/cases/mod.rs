@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod cursors;
+pub mod full;
 pub mod keys;
 pub mod lanes;
 pub mod lists;
