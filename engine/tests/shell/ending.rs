@@ -176,7 +176,7 @@ async fn engine_time(store: &MemoryStore) -> Result<postrider::Timestamp, Failed
 
 /// Goes on from a time with tokio's clock.
 #[derive(Debug)]
-struct AlsoTokio(postrider::testing::ManualClock, Instant);
+pub(crate) struct AlsoTokio(pub(crate) postrider::testing::ManualClock, pub(crate) Instant);
 
 impl postrider::Clock for AlsoTokio {
     fn now(&self) -> postrider::Timestamp {

@@ -4,6 +4,7 @@
 mod bounds;
 mod delivering;
 mod ending;
+mod expiring;
 mod load;
 mod publishing;
 mod records;

@@ -113,6 +113,11 @@ impl DueRows {
         self.known_below = self.known_below.max(end);
     }
 
+    /// Whether every row is in memory, or in flight.
+    pub(super) fn is_whole(&self) -> bool {
+        self.known_below == DueKey::END
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
         self.rows.values()
     }

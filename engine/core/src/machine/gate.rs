@@ -176,13 +176,19 @@ impl Gate {
         self.disabling = false;
     }
 
-    /// What is to be stored along with an outcome, if it changed; `head` alone is no reason.
-    pub(super) fn soft_change(&mut self, head: Seq, head_matters: bool) -> Option<SoftState> {
+    /// What is to be stored along with an outcome, if it changed; `head` and `expires` alone are no reason.
+    pub(super) fn soft_change(
+        &mut self,
+        head: Seq,
+        expires: Option<Timestamp>,
+        they_matter: bool,
+    ) -> Option<SoftState> {
         let soft = SoftState {
             breaker: self.breaker.state(),
             throttled_until: self.throttled_until,
             failing_since: self.failing_since,
             head,
+            expires,
         };
         let same = |stored: &SoftState| {
             stored.breaker == soft.breaker
@@ -190,7 +196,7 @@ impl Gate {
                 && stored.failing_since == soft.failing_since
         };
         let unchanged = self.stored.as_ref().is_some_and(same);
-        (!unchanged || head_matters).then(|| {
+        (!unchanged || they_matter).then(|| {
             self.stored = Some(soft.clone());
             soft
         })

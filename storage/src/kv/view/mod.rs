@@ -1,5 +1,6 @@
 //! One snapshot, understood: what is read, and never more of it than is answered.
 
+mod aged;
 mod attempts;
 mod events;
 mod letters;
