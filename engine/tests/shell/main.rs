@@ -2,6 +2,7 @@
 //! receivers; stores in memory and on disk, and stores that fail on purpose.
 
 mod bounds;
+mod breaker;
 mod delivering;
 mod ending;
 mod expiring;

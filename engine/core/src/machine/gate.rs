@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::Waiting;
 use crate::{
     Breaker, DisableReason, Endpoint, EndpointStatus, Failure, Gate as BreakerGate, Outcome, RateLimit, Seq, SoftState,
-    Timestamp,
+    Timestamp, Trigger,
 };
 
 /// How long an endpoint waits after our own machine could not send.
@@ -71,8 +71,9 @@ impl Gate {
         &self.endpoint
     }
 
-    /// What holds the whole endpoint, but for the number in flight and the rate.
-    pub(super) fn holds(&self, now: Timestamp) -> Option<Waiting> {
+    /// What holds the whole endpoint, but for the number in flight and the rate. A try by hand may be the probe of a breaker
+    /// that is open.
+    pub(super) fn holds(&self, trigger: Trigger, now: Timestamp) -> Option<Waiting> {
         match self.endpoint.status {
             EndpointStatus::Active => {}
             EndpointStatus::Paused => return Some(Waiting::Paused),
@@ -85,10 +86,10 @@ impl Gate {
         if let Some(until) = waits.filter(|until| now < *until) {
             return Some(Waiting::ReceiverAskedToWait(until));
         }
-        match self.breaker.gate(now) {
-            BreakerGate::Pass => None,
-            BreakerGate::Wait(until) => Some(Waiting::BreakerOpen(Some(until))),
-            BreakerGate::Probing => Some(Waiting::BreakerOpen(None)),
+        match (self.breaker.gate(now), trigger) {
+            (BreakerGate::Pass, _) | (BreakerGate::Wait(_), Trigger::Manual) => None,
+            (BreakerGate::Wait(until), Trigger::Scheduled) => Some(Waiting::BreakerOpen(Some(until))),
+            (BreakerGate::Probing, _) => Some(Waiting::BreakerOpen(None)),
         }
     }
 
@@ -127,8 +128,11 @@ impl Gate {
         self.breaker.last_failed().filter(|_| self.is_probe_due(now))
     }
 
-    pub(super) fn begins(&mut self, seq: Seq, now: Timestamp) {
-        self.breaker.begin(seq, now);
+    pub(super) fn begins(&mut self, seq: Seq, trigger: Trigger, now: Timestamp) {
+        match trigger {
+            Trigger::Scheduled => self.breaker.begin(seq, now),
+            Trigger::Manual => self.breaker.begin_by_hand(seq, now),
+        }
     }
 
     /// Our own machine could not send: nothing is held against the endpoint, and all of it waits a little.

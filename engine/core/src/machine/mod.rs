@@ -17,6 +17,7 @@ mod limits;
 mod loads;
 mod queue;
 mod settle;
+mod startable;
 mod unordered;
 mod waiting;
 
@@ -32,10 +33,12 @@ use self::{
     flights::{End, Flights},
     gate::Gate,
     queue::{Heard, Item, Queue},
+    startable::Startable,
 };
 use crate::{
     Batch, Delivery, Dice, DisableReason, Durability, Endpoint, EndpointStatus, Failure, Found, GiveUpReason, Guard,
-    OrderingMode, Outcome, RecordId, Refused, Seq, SoftState, Step, Timestamp, Transition, Write, check_invariant,
+    OrderingMode, Outcome, RecordId, Refused, Seq, SoftState, Step, Timestamp, Transition, Trigger, Write,
+    check_invariant,
 };
 
 /// After so many ends the position of the first row is noted, so that a restart does not scan what is gone.
@@ -161,7 +164,7 @@ impl EndpointMachine {
         if delivery.is_held() {
             return Waiting::Held;
         }
-        if let Some(held) = self.holds_endpoint(now) {
+        if let Some(held) = self.holds_endpoint(delivery.trigger(), now) {
             return held;
         }
         match (self.queue.head_of(delivery), delivery.due()) {
@@ -194,8 +197,8 @@ impl EndpointMachine {
 
     /// What holds the whole endpoint. Asked before a permit, and again when it comes; the token is taken last, so that
     /// nothing else wastes one.
-    fn holds_endpoint(&self, now: Timestamp) -> Option<Waiting> {
-        if let Some(held) = self.gate.holds(now) {
+    fn holds_endpoint(&self, trigger: Trigger, now: Timestamp) -> Option<Waiting> {
+        if let Some(held) = self.gate.holds(trigger, now) {
             return Some(held);
         }
         if self.phase != Phase::Running || self.barrier {
@@ -279,33 +282,37 @@ impl EndpointMachine {
     }
 
     fn ask_permits(&mut self, now: Timestamp) {
-        self.held = self.holds_endpoint(now);
-        if self.held.is_some() {
+        self.held = self.holds_endpoint(Trigger::Scheduled, now);
+        if self.holds_endpoint(Trigger::Manual, now).is_some() {
             return;
         }
         // The breaker's probe is one, and a token is had one at a time; otherwise as many as could start.
-        let single = self.gate.is_probe_due(now) || self.gate.is_rated();
+        let single = self.held.is_some() || self.gate.is_probe_due(now) || self.gate.is_rated();
         let free = self.in_flight_max().saturating_sub(self.flights.in_flight());
         let most = if single { 1 } else { free };
         let wanted = most.saturating_sub(self.permits_asked);
         if wanted == 0 {
             return;
         }
-        let startable = self.queue.startable(now, most, |delivery| self.may_start(delivery, now));
+        let may_start = self.startable(now);
+        let startable = self.queue.startable(now, most, |delivery| may_start.has(delivery));
         for _ in self.permits_asked..startable {
             self.permits_asked += 1;
             self.commands.push_back(Command::AskPermit);
         }
     }
 
-    fn may_start(&self, delivery: &Delivery, now: Timestamp) -> bool {
-        may_start(&self.flights, self.limits.delivery_age_max, delivery, now)
+    /// Asked for when something may start.
+    fn startable(&self, now: Timestamp) -> Startable<'_> {
+        let only_by_hand = self.holds_endpoint(Trigger::Scheduled, now).is_some();
+        Startable { flights: &self.flights, age_max: self.limits.delivery_age_max, now, only_by_hand }
     }
 
     fn permitted(&mut self, now: Timestamp) {
         self.permits_asked = self.permits_asked.saturating_sub(1);
-        let may_start = |delivery: &Delivery| self.may_start(delivery, now);
-        let startable = self.holds_endpoint(now).is_none() && self.queue.startable(now, 1, may_start) > 0;
+        let may_start = self.startable(now);
+        let is_held = self.holds_endpoint(Trigger::Manual, now).is_some();
+        let startable = !is_held && self.queue.startable(now, 1, |delivery| may_start.has(delivery)) > 0;
         if !startable || !self.gate.take_token(now) {
             return self.commands.push_back(Command::ReturnPermit);
         }
@@ -313,14 +320,16 @@ impl EndpointMachine {
     }
 
     fn start_next(&mut self, now: Timestamp) {
+        let only_by_hand = self.holds_endpoint(Trigger::Scheduled, now).is_some();
         let (flights, age_max) = (&self.flights, self.limits.delivery_age_max);
-        let may_start = |delivery: &Delivery| may_start(flights, age_max, delivery, now);
-        let Some(item) = self.queue.take(now, self.gate.avoided(now), may_start) else {
+        let may_start = Startable { flights, age_max, now, only_by_hand };
+        let avoided = self.gate.avoided(now);
+        let Some(item) = self.queue.take(now, avoided, |delivery| may_start.has(delivery)) else {
             return self.commands.push_back(Command::ReturnPermit);
         };
         let Item { delivery, event } = item;
         check_invariant!(A2, !self.flights.is_busy(delivery.id.seq), "delivery {:?} is in flight already", delivery.id);
-        self.gate.begins(delivery.id.seq, now);
+        self.gate.begins(delivery.id.seq, delivery.trigger(), now);
         self.flights.begin(delivery.clone(), now);
         let endpoint = Arc::clone(self.gate.endpoint());
         self.commands.push_back(Command::Attempt(AttemptPlan { delivery, event, endpoint }));
@@ -494,11 +503,6 @@ impl EndpointMachine {
             self.commands.push_back(Command::Retire(next));
         }
     }
-}
-
-/// Whether nothing of a delivery is under way, and it is not too old.
-fn may_start(flights: &Flights, age_max: Duration, delivery: &Delivery, now: Timestamp) -> bool {
-    !flights.is_busy(delivery.id.seq) && now < delivery.since + age_max
 }
 
 #[cfg(test)]
