@@ -7,6 +7,7 @@ mod delivering;
 mod ending;
 mod expiring;
 mod load;
+mod many;
 mod publishing;
 mod records;
 mod sendable;
