@@ -80,11 +80,11 @@ impl Engine {
         let EngineBuilder { opener, transport, limits, defaults, targets, free_space, seed, .. } = builder;
         defaults.validate()?;
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
-        let store = opener.open().await?;
+        let store = StoreCell::new(opener.open().await?);
         let registry = Registry::default();
-        registry.replace(Registry::read(store.reads()).await?);
+        registry.replace(Registry::read(store.get()?.reads()).await?);
         let inner = Inner {
-            store: StoreCell::new(store),
+            store,
             transport,
             clock,
             registry,

@@ -9,6 +9,7 @@ mod expiring;
 mod load;
 mod many;
 mod publishing;
+mod reading;
 mod records;
 mod sendable;
 mod stalling;
