@@ -11,6 +11,8 @@ const MAX_IN_FLIGHT_MAX: u32 = 1_000;
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+const DISABLE_AFTER_DEFAULT: Duration = Duration::from_secs(5 * 24 * 3600);
+const DISABLE_AFTER_MIN: Duration = Duration::from_secs(3600);
 
 /// Which deliveries wait for which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub struct DeliverySettings {
     pub max_queued: Option<NonZeroU32>,
     /// What becomes of an event when so many wait.
     pub when_full: Option<WhenFull>,
+    /// How long it may only fail before it is disabled: at least an hour; [`Duration::MAX`] is for ever.
+    pub disable_after: Option<Duration>,
 }
 
 impl DeliverySettings {
@@ -94,6 +98,9 @@ impl DeliverySettings {
         }
         if self.timeout.is_some_and(|timeout| !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout)) {
             return Err(InvalidEndpoint::Timeout);
+        }
+        if self.disable_after.is_some_and(|after| after < DISABLE_AFTER_MIN) {
+            return Err(InvalidEndpoint::DisableAfter);
         }
         match self.breaker {
             BreakerSetting::Inherit | BreakerSetting::Off => Ok(()),
@@ -125,6 +132,8 @@ pub struct DeliveryPolicy {
     pub signature: SignatureStyle,
     /// How many deliveries may wait, and what becomes of one more.
     pub queue: QueueLimit,
+    /// How long it may only fail before it is disabled, whatever the number of failures.
+    pub disable_after: Duration,
 }
 
 impl DeliveryPolicy {
@@ -148,6 +157,7 @@ impl DeliveryPolicy {
                 deliveries: settings.max_queued.unwrap_or(self.queue.deliveries),
                 when_full: settings.when_full.unwrap_or(self.queue.when_full),
             },
+            disable_after: settings.disable_after.unwrap_or(self.disable_after),
         }
     }
 }
@@ -164,6 +174,7 @@ impl Default for DeliveryPolicy {
             breaker: Some(BreakerPolicy::default()),
             signature: SignatureStyle::Standard,
             queue: QueueLimit::default(),
+            disable_after: DISABLE_AFTER_DEFAULT,
         }
     }
 }

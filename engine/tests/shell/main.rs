@@ -4,6 +4,7 @@
 mod bounds;
 mod breaker;
 mod delivering;
+mod disabling;
 mod ending;
 mod expiring;
 mod load;
@@ -14,3 +15,4 @@ mod records;
 mod sendable;
 mod stalling;
 mod support;
+

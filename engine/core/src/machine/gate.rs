@@ -23,7 +23,6 @@ pub(super) struct Gate {
     throttled_until: Option<Timestamp>,
     not_sent_until: Option<Timestamp>,
     failing_since: Option<Timestamp>,
-    failing_max: Duration,
     /// A disabling is on its way to the store.
     disabling: bool,
     /// What the store knows; none if that is uncertain.
@@ -31,7 +30,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(endpoint: Arc<Endpoint>, failing_max: Duration, now: Timestamp) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, now: Timestamp) -> Self {
         Self {
             breaker: Breaker::new(endpoint.policy.breaker),
             rate: endpoint.policy.rate.map(|rate| RateLimit::new(rate, now)),
@@ -40,7 +39,6 @@ impl Gate {
             throttled_until: None,
             not_sent_until: None,
             failing_since: None,
-            failing_max,
             disabling: false,
             stored: None,
         }
@@ -64,7 +62,20 @@ impl Gate {
             self.breaker.replace_policy(endpoint.policy.breaker, now);
         }
         self.disabling = false;
+        let was_disabled = is_disabled(self.endpoint.status);
         self.endpoint = endpoint;
+        if was_disabled && !is_disabled(self.endpoint.status) {
+            self.judge_anew();
+        }
+    }
+
+    /// Somebody enabled it, who has mended it or wants to know: what was held against it would disable it again with the next
+    /// failure.
+    fn judge_anew(&mut self) {
+        self.breaker = Breaker::new(self.endpoint.policy.breaker);
+        self.throttled_until = None;
+        self.failing_since = None;
+        self.stored = None;
     }
 
     pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
@@ -167,7 +178,7 @@ impl Gate {
         let failing_since = *self.failing_since.get_or_insert(now);
         let reason = match failure {
             Failure::Status { code: 410, .. } => DisableReason::Gone,
-            _ if now.since(failing_since) >= self.failing_max => DisableReason::FailingTooLong,
+            _ if now.since(failing_since) >= self.endpoint.policy.disable_after => DisableReason::FailingTooLong,
             Failure::Status { .. } | Failure::TimedOut | Failure::Network(_) | Failure::Lost => return None,
             Failure::Blocked(_) | Failure::NotSent(_) => return None,
         };
@@ -213,5 +224,12 @@ impl Gate {
 
     pub(super) fn breaker_state(&self) -> crate::BreakerState {
         self.breaker.state()
+    }
+}
+
+const fn is_disabled(status: EndpointStatus) -> bool {
+    match status {
+        EndpointStatus::Active | EndpointStatus::Paused => false,
+        EndpointStatus::Disabled(_) => true,
     }
 }

@@ -95,7 +95,7 @@ impl EndpointMachine {
         queue.read_soft();
         let mut machine = Self {
             limits,
-            gate: Gate::new(endpoint, limits.failing_max, now),
+            gate: Gate::new(endpoint, now),
             queue,
             flights,
             permits_asked: 0,

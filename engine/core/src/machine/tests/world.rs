@@ -119,13 +119,13 @@ impl World {
                 _ => WindowLimits::default().delivery_age_max,
             },
             uncommitted_attempts: few(&mut dice, 12).get(),
-            failing_max: Duration::MAX,
             ..WindowLimits::default()
         };
         let retry = RetryPolicy::delays([1, 5, 30].map(Duration::from_secs));
         let mut spec = EndpointSpec::new("https://receiver.example/").ordering(ordering).retry(retry);
         spec.delivery.max_in_flight = NonZeroU32::new(1 + u32::try_from(dice.roll() % 5).unwrap_or_default());
         spec.delivery.breaker = crate::BreakerSetting::Off;
+        spec.delivery.disable_after = Some(Duration::MAX);
         let now = Timestamp::from_nanos(1_767_225_600_000_000_000);
         let mut endpoint = endpoint_of(spec, now);
         let expires = limits.delivery_age_max < WindowLimits::default().delivery_age_max;
