@@ -130,7 +130,7 @@ settings! {
         group_bytes: u64 = MIB, in 1024..=64 * MIB;
         /// While the disk of the data folder has fewer bytes free, events are refused, to be sent again: so that what
         /// becomes of those accepted can still be stored. 0 never refuses.
-        free_bytes_min: u64 = 256 * MIB, in 0..=1 << 50;
+        min_free_bytes: u64 = 256 * MIB, in 0..=1 << 50;
     }
     /// Where webhooks may be sent.
     targets: Targets = "targets" {

@@ -77,7 +77,7 @@ async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
         engine.waiting_requests = size(limits.waiting_requests);
         engine.group_requests = size(limits.group_requests);
         engine.group_bytes = size(limits.group_bytes).get();
-        engine.free_bytes_min = limits.free_bytes_min;
+        engine.free_bytes_min = limits.min_free_bytes;
     });
     let builder = match config.general.storage {
         Storage::Memory => builder,

@@ -142,6 +142,6 @@ fn refused(refused: Refused) -> ApplicationError {
             ApplicationError::Contended
         }
         Refused::KeyUsed(..) | Refused::EventUidTaken(_) | Refused::Stands(_) => ApplicationError::Contended,
-        Refused::NoDeadLetter | Refused::NoEvent => ApplicationError::Contended,
+        Refused::NoDeadLetter | Refused::NoEvent | Refused::QueueFull(_) => ApplicationError::Contended,
     }
 }

@@ -70,7 +70,7 @@ impl Inner {
         let store = self.store.get()?;
         match store.reads().window(endpoint.id, endpoint.generation, Ask::Soft, share).await? {
             Found::Soft(soft) => Ok(soft),
-            Found::Rows(_) => Ok(SoftState::default()),
+            Found::Rows(_) | Found::Aged(_) => Ok(SoftState::default()),
         }
     }
 
@@ -80,7 +80,7 @@ impl Inner {
         let due = Ask::Due(postrider_core::DueKey::START);
         match store.reads().window(endpoint.id, endpoint.generation, due, share).await? {
             Found::Rows(rows) => Ok(rows.rows.first().and_then(|(delivery, _)| delivery.due())),
-            Found::Soft(_) => Ok(None),
+            Found::Soft(_) | Found::Aged(_) => Ok(None),
         }
     }
 

@@ -39,7 +39,9 @@ impl Answer {
     pub(crate) const fn is_outcome(&self) -> bool {
         match self {
             Self::Machine(_, CommandId::Step(_) | CommandId::Manual(_)) => true,
-            Self::Machine(_, CommandId::Disable | CommandId::Soft) | Self::Caller(_) | Self::Retirement(..) => false,
+            Self::Machine(_, CommandId::Disable | CommandId::Soft | CommandId::Note)
+            | Self::Caller(_)
+            | Self::Retirement(..) => false,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Dead letters of one application: listed, put back into their queues, forgotten.
 
-use std::{collections::HashSet, num::NonZeroUsize};
+use std::{collections::HashSet, num::NonZeroUsize, sync::Arc};
 
 use postrider_core::{
-    ApplicationId, Batch, DeadLetter, Delivery, DeliveryId, EndpointId, EventId, IdOr, Refused, StoredEvent, Timestamp,
-    Write,
+    ApplicationId, Batch, DeadLetter, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Guard, IdOr, Refused,
+    StoredEvent, Timestamp, Write,
 };
 use postrider_storage::{DeadLetterQuery, Page, PageRequest};
 
@@ -67,8 +67,9 @@ impl DeadLetters<'_> {
     /// # Errors
     /// Each says what to do.
     pub async fn redrive(&self, letter: DeliveryId) -> Result<Delivery, DeadLetterError> {
-        let (owner, write) = (self.owner_of(letter)?, Write::Redrive(letter, self.scope.engine().clock.now()));
-        let committed = self.scope.engine().commit(owner, Batch::synced([write])).await?.map_err(refused)?;
+        let (engine, endpoint) = (self.scope.engine(), self.endpoint_of(letter)?);
+        let batch = redrive(&endpoint, letter, engine.clock.now());
+        let committed = engine.commit(endpoint.application, batch).await?.map_err(refused)?;
         queued(committed.effects).ok_or(DeadLetterError::Corrupt)
     }
 
@@ -77,7 +78,7 @@ impl DeadLetters<'_> {
     /// # Errors
     /// Each says what to do.
     pub async fn forget(&self, letter: DeliveryId) -> Result<(), DeadLetterError> {
-        let owner = self.owner_of(letter)?;
+        let owner = self.endpoint_of(letter)?.application;
         let batch = Batch::synced([Write::Forget(letter)]);
         self.scope.engine().commit(owner, batch).await?.map_err(refused)?;
         Ok(())
@@ -107,7 +108,8 @@ impl DeadLetters<'_> {
     /// Each says what to do.
     pub async fn redrive_many(&self, filter: &DeadLetterFilter) -> Result<usize, DeadLetterError> {
         let now = self.scope.engine().clock.now();
-        self.for_each(filter, |letter| Write::Redrive(letter, now)).await
+        let change = |letter| self.endpoint_of(letter).map(|endpoint| redrive(&endpoint, letter, now));
+        self.for_each(filter, change).await
     }
 
     /// Forgets all that match, a piece at a time; says how many. After an error some of them were, and it can be called
@@ -116,7 +118,7 @@ impl DeadLetters<'_> {
     /// # Errors
     /// Each says what to do.
     pub async fn purge(&self, filter: &DeadLetterFilter) -> Result<usize, DeadLetterError> {
-        self.for_each(filter, Write::Forget).await
+        self.for_each(filter, |letter| Ok(Batch::synced([Write::Forget(letter)]))).await
     }
 
     /// Puts back what was given up at an endpoint in this time; says how many. Again, it finds only what was given up
@@ -140,7 +142,7 @@ impl DeadLetters<'_> {
     async fn for_each(
         &self,
         filter: &DeadLetterFilter,
-        write: impl Fn(DeliveryId) -> Write,
+        change: impl Fn(DeliveryId) -> Result<Batch, DeadLetterError>,
     ) -> Result<usize, DeadLetterError> {
         let engine = self.scope.engine();
         let (owner, query) = self.query(filter).ok_or(DeadLetterError::NotFound)?;
@@ -158,8 +160,10 @@ impl DeadLetters<'_> {
         let mut changed = 0;
         for piece in letters.chunks(PIECE.get()) {
             engine.lifecycle.gate()?;
-            let submit = |letter: &DeliveryId| engine.commits.submit(owner, Batch::synced([write(*letter)]));
-            let pending = piece.iter().map(submit).collect::<Result<Vec<Pending>, CommitError>>();
+            // A letter whose endpoint is gone went with it.
+            let changes = piece.iter().filter_map(|letter| change(*letter).ok());
+            let submit = |change| engine.commits.submit(owner, change);
+            let pending = changes.map(submit).collect::<Result<Vec<Pending>, CommitError>>();
             for pending in pending? {
                 match pending.answer().await?.map_err(refused) {
                     Ok(_) => changed += 1,
@@ -202,10 +206,15 @@ impl DeadLetters<'_> {
         Some((owner, DeadLetterQuery { endpoints, before: filter.before, after: filter.after }))
     }
 
-    fn owner_of(&self, letter: DeliveryId) -> Result<ApplicationId, DeadLetterError> {
-        let endpoint = self.scope.endpoint(&IdOr::Id(letter.endpoint));
-        Ok(endpoint.ok_or(DeadLetterError::NoSuchDeadLetter)?.application)
+    fn endpoint_of(&self, letter: DeliveryId) -> Result<Arc<Endpoint>, DeadLetterError> {
+        self.scope.endpoint(&IdOr::Id(letter.endpoint)).ok_or(DeadLetterError::NoSuchDeadLetter)
     }
+}
+
+/// Back into the queue, if that has room.
+fn redrive(endpoint: &Endpoint, letter: DeliveryId, now: Timestamp) -> Batch {
+    let room = Guard::Room(letter, endpoint.generation, endpoint.policy.queue.deliveries);
+    Batch::synced([Write::Redrive(letter, now)]).guarded(room)
 }
 
 fn unread(error: ReadError) -> DeadLetterError {
@@ -218,6 +227,7 @@ fn unread(error: ReadError) -> DeadLetterError {
 fn refused(refused: Refused) -> DeadLetterError {
     match refused {
         Refused::Corrupt => DeadLetterError::Corrupt,
+        Refused::QueueFull(_) => DeadLetterError::QueueFull,
         Refused::NoDeadLetter | Refused::NoEvent | Refused::Generation => DeadLetterError::NoSuchDeadLetter,
         Refused::Stands(_) | Refused::Routing | Refused::Revision => DeadLetterError::NoSuchDeadLetter,
         Refused::KeyUsed(..) | Refused::EventUidTaken(_) => DeadLetterError::NoSuchDeadLetter,

@@ -187,6 +187,6 @@ fn refused(refused: Refused) -> DeliveryError {
         Refused::Corrupt => DeliveryError::Corrupt,
         Refused::Stands(_) | Refused::Generation | Refused::Revision | Refused::Routing => DeliveryError::Contended,
         Refused::KeyUsed(..) | Refused::EventUidTaken(_) | Refused::UidTaken => DeliveryError::Contended,
-        Refused::QueueNotEmpty | Refused::NoDeadLetter => DeliveryError::Contended,
+        Refused::QueueNotEmpty | Refused::QueueFull(_) | Refused::NoDeadLetter => DeliveryError::Contended,
     }
 }

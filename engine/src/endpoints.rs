@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postrider_core::{
     Application, Batch, BreakerState, DisableReason, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Generation,
-    Guard, IdOr, RecordId, Refused, Secret, SigningSecret, SplitMix, Timestamp, Uid, Waiting, Write,
+    Guard, IdOr, RecordId, Refused, Secret, SigningSecret, SoftState, SplitMix, Timestamp, Uid, Waiting, Write,
 };
 use postrider_storage::Backlog;
 
@@ -94,7 +94,7 @@ impl Endpoints<'_> {
             revision: 1,
             generation: Generation(0),
         };
-        self.put(&owner, endpoint, 0).await
+        self.put(&owner, endpoint, 0, None).await
     }
 
     /// The one called `uid`, made or changed to be as asked: safe to call at every start. Its status stays as it is.
@@ -298,7 +298,8 @@ impl Endpoints<'_> {
             change(&mut endpoint, &owner)?;
             endpoint.updated_at = engine.clock.now();
             endpoint.revision += 1;
-            match self.put(&owner, endpoint, found.revision).await {
+            let forgiven = forgiven(&found, &endpoint);
+            match self.put(&owner, endpoint, found.revision, forgiven).await {
                 Err(EndpointError::Contended) => engine.reread_endpoint(found.id).await,
                 known => return known,
             }
@@ -306,14 +307,31 @@ impl Endpoints<'_> {
         Err(EndpointError::Contended)
     }
 
-    async fn put(&self, owner: &Application, endpoint: Endpoint, seen: u64) -> Result<Arc<Endpoint>, EndpointError> {
+    async fn put(
+        &self,
+        owner: &Application,
+        endpoint: Endpoint,
+        seen: u64,
+        besides: Option<Write>,
+    ) -> Result<Arc<Endpoint>, EndpointError> {
         let stored = Arc::new(endpoint);
-        let batch = Batch::synced([Write::Endpoint(Box::new(Endpoint::clone(&stored)))])
+        let record = Write::Endpoint(Box::new(Endpoint::clone(&stored)));
+        let batch = Batch::synced([record].into_iter().chain(besides))
             .guarded(Guard::Revision(RecordId::Application(owner.id), owner.revision))
             .guarded(Guard::Revision(RecordId::Endpoint(stored.id), seen));
         self.scope.engine().commit(owner.id, batch).await?.map_err(refused)?;
         Ok(stored)
     }
+}
+
+/// Whoever is enabled is judged anew, with an actor or without one: what was held against it would disable it again with
+/// the next failure.
+fn forgiven(before: &Endpoint, after: &Endpoint) -> Option<Write> {
+    let is_disabled = |endpoint: &Endpoint| match endpoint.status {
+        EndpointStatus::Active | EndpointStatus::Paused => false,
+        EndpointStatus::Disabled(_) => true,
+    };
+    (is_disabled(before) && !is_disabled(after)).then(|| Write::Soft(after.id, SoftState::default()))
 }
 
 fn refused(refused: Refused) -> EndpointError {
@@ -323,6 +341,6 @@ fn refused(refused: Refused) -> EndpointError {
         Refused::Corrupt => EndpointError::Corrupt,
         Refused::Revision | Refused::Routing | Refused::Generation => EndpointError::Contended,
         Refused::KeyUsed(..) | Refused::EventUidTaken(_) | Refused::Stands(_) => EndpointError::Contended,
-        Refused::NoDeadLetter | Refused::NoEvent => EndpointError::Contended,
+        Refused::NoDeadLetter | Refused::NoEvent | Refused::QueueFull(_) => EndpointError::Contended,
     }
 }

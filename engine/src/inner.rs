@@ -23,6 +23,7 @@ use crate::{
     committer::Committer,
     directory::Directory,
     lifecycle::{Lifecycle, RETRY_AFTER},
+    payload_desk::PayloadDesk,
     permit::PermitDesk,
     purge,
     registry::Registry,
@@ -48,7 +49,10 @@ pub(crate) struct Inner {
     pub(crate) commits: CommitQueue,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metrics: Metrics,
+    /// For events that were just published, or read along with their rows.
     pub(crate) payloads: ByteBudget,
+    /// For those that are read for an attempt.
+    pub(crate) payload_desk: PayloadDesk,
     pub(crate) directory: Directory,
     pub(crate) permits: PermitDesk,
     pub(crate) wakes: Wakes,
@@ -76,11 +80,11 @@ impl Engine {
         let EngineBuilder { opener, transport, limits, defaults, targets, free_space, seed, .. } = builder;
         defaults.validate()?;
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
-        let store = opener.open().await?;
+        let store = StoreCell::new(opener.open().await?);
         let registry = Registry::default();
-        registry.replace(Registry::read(store.reads()).await?);
+        registry.replace(Registry::read(store.get()?.reads()).await?);
         let inner = Inner {
-            store: StoreCell::new(store),
+            store,
             transport,
             clock,
             registry,
@@ -93,7 +97,8 @@ impl Engine {
             }),
             lifecycle: Lifecycle::new(),
             metrics: Metrics::new(),
-            payloads: ByteBudget::new(limits.payload_bytes_in_memory),
+            payloads: ByteBudget::new(limits.payload_bytes_in_memory / 2),
+            payload_desk: PayloadDesk::new(limits.payload_bytes_in_memory / 2),
             directory: Directory::new(limits.shards.get()),
             permits: PermitDesk::new(limits.in_flight_requests.get()),
             wakes: Wakes::new(limits.active_endpoints),

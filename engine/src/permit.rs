@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use postrider_core::{ApplicationId, EndpointId, Permit, Permits};
+use postrider_core::{ApplicationId, EndpointId, Pace, Permit, Permits};
 
 use crate::{endpoint_actor::EndpointMsg, inner::Inner};
 
@@ -84,12 +84,17 @@ impl Inner {
 }
 
 impl HeldPermit {
+    /// Out of which part of the permits it comes.
+    pub(crate) fn pace(&self) -> Pace {
+        self.permit.as_ref().map_or(Pace::Slow, |permit| permit.pace)
+    }
+
     /// The request is over; how long the endpoint took decides among whom it waits the next time.
     pub(crate) fn finish(mut self, took: Duration) {
         let Some(permit) = self.permit.take() else { return };
         {
             let mut permits = self.inner.permits.lock();
-            permits.answered(permit.endpoint, took);
+            permits.answered(permit.application, permit.endpoint, took);
             permits.give_back(&permit);
         }
         self.inner.grant();

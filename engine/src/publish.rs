@@ -17,6 +17,8 @@ pub struct Receipt {
     pub event: EventId,
     /// To how many endpoints it goes; none if the key was used before.
     pub deliveries: usize,
+    /// At how many more the queue was full: its deliveries there are dead letters already.
+    pub queues_full: usize,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// Whether the idempotency key was used before, with the same event: nothing was stored now.
@@ -109,14 +111,19 @@ struct Submitted {
 fn receipt(verdict: Verdict, accepted_at: Timestamp, deliveries: usize) -> Result<Receipt, PublishError> {
     match verdict {
         Ok(committed) => match committed.accepted() {
-            Some((_, event)) => Ok(Receipt { event, deliveries, accepted_at, is_repeat: false }),
+            Some((_, event)) => {
+                let queues_full = committed.full().len();
+                let deliveries = deliveries - queues_full.min(deliveries);
+                Ok(Receipt { event, deliveries, queues_full, accepted_at, is_repeat: false })
+            }
             None => Err(PublishError::Corrupt),
         },
         Err(Refused::KeyUsed(event, SameBody::Yes)) => {
-            Ok(Receipt { event, deliveries: 0, accepted_at: event.time(), is_repeat: true })
+            Ok(Receipt { event, deliveries: 0, queues_full: 0, accepted_at: event.time(), is_repeat: true })
         }
         Err(Refused::KeyUsed(first, SameBody::No)) => Err(PublishError::KeyConflict { first }),
         Err(Refused::EventUidTaken(first)) => Err(PublishError::UidTaken { first }),
+        Err(Refused::QueueFull(endpoint)) => Err(PublishError::QueueFull { endpoint }),
         Err(Refused::Corrupt) => Err(PublishError::Corrupt),
         Err(Refused::Routing | Refused::Generation | Refused::Revision | Refused::Stands(_)) => {
             Err(PublishError::Contended)

@@ -1,4 +1,5 @@
-//! Ends an engine: no new work, what is in flight within its grace, every outcome stored, and the store let go of.
+//! Ends an engine: no new work, what is in flight within its grace, every outcome stored, and the store let go of. The grace
+//! is given once: to all that follows it together there is no more than the time of one commit.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::{
 
 /// Slots are looked through no more often than this.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// For the last commit and its sync, beyond the grace.
+/// For the last commit and its sync, and for all else that ends, beyond the grace.
 const LAST_COMMIT: Duration = Duration::from_secs(11);
 
 impl Inner {
@@ -27,16 +28,18 @@ impl Inner {
         }
         info!(?grace, "engine is shutting down");
         let deadline = Instant::now() + grace;
+        let end = deadline + LAST_COMMIT;
         self.quiesce(deadline).await;
         // What ended in the last moment is committed, too; then the committer syncs and ends.
         let cut = self.cut_off_attempts();
         self.commits.close();
         let tasks: Vec<JoinHandle<()>> = std::mem::take(&mut *self.tasks());
         for task in tasks {
-            let _ended = timeout_at(deadline.max(Instant::now()) + LAST_COMMIT, task).await;
+            let _ended = timeout_at(end, task).await;
         }
         for supervisor in self.directory.supervisors() {
-            supervisor.drain_children_and_wait(Some(LAST_COMMIT)).await;
+            let left = end.saturating_duration_since(Instant::now()).max(LOOK_EVERY);
+            supervisor.drain_children_and_wait(Some(left)).await;
             supervisor.stop(None);
         }
         // Last: whoever still read has ended.

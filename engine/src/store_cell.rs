@@ -5,6 +5,8 @@ use std::sync::Arc;
 use postrider_storage::{Store, StoreError, StoreErrorKind};
 use tokio::sync::watch;
 
+use crate::timed_store::TimedStore;
+
 /// The store, while it is open. Nobody keeps it longer than one call: a store on disk opens again only when every
 /// handle to it is gone.
 #[derive(Debug)]
@@ -12,7 +14,7 @@ pub(crate) struct StoreCell(watch::Sender<Option<Arc<dyn Store>>>);
 
 impl StoreCell {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self(watch::Sender::new(Some(store)))
+        Self(watch::Sender::new(Some(timed(store))))
     }
 
     /// For what can wait until the store is open again.
@@ -38,6 +40,11 @@ impl StoreCell {
     }
 
     pub(crate) fn set(&self, store: Option<Arc<dyn Store>>) {
-        self.0.send_replace(store);
+        self.0.send_replace(store.map(timed));
     }
+}
+
+/// Nobody waits for a read that does not end.
+fn timed(store: Arc<dyn Store>) -> Arc<dyn Store> {
+    Arc::new(TimedStore(store))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use postrider_core::{
     Acceptance, Batch, BreakerState, Delivery, DeliveryId, DisableReason, Effect, Endpoint, EndpointId, EndpointStatus,
-    EventId, Input, Moved, Seq, SoftState, Step, StoredEvent, Then, Transition, Write,
+    EventId, GiveUpReason, Input, Moved, Seq, SoftState, Step, StoredEvent, Then, Transition, Write,
 };
 use postrider_storage::Verdict;
 
@@ -17,8 +17,8 @@ impl Inner {
         for (write, effect) in batch.writes.iter().zip(&committed.effects) {
             match write {
                 Write::Accept(acceptance) => {
-                    if let Effect::Accepted(seq, id) = effect {
-                        self.accepted(acceptance, *seq, *id);
+                    if let Effect::Accepted(seq, id, full) = effect {
+                        self.accepted(acceptance, *seq, *id, full);
                     }
                 }
                 Write::Outcome(transition) => self.stepped(transition),
@@ -40,15 +40,21 @@ impl Inner {
     }
 
     /// The event rides along, within the budget for payloads: nothing is read back for what was just published.
-    fn accepted(self: &Arc<Self>, acceptance: &Acceptance, seq: Seq, id: EventId) {
-        self.metrics.accepted(acceptance.recipients.len());
+    fn accepted(self: &Arc<Self>, acceptance: &Acceptance, seq: Seq, id: EventId, full: &[EndpointId]) {
+        self.metrics.accepted(acceptance.recipients.len() - full.len().min(acceptance.recipients.len()));
         if acceptance.recipients.is_empty() {
             return;
         }
         let lease = self.payloads.lease(acceptance.event.payload.len());
         let event = lease.map(|lease| Arc::new(StoredEvent { lease, ..StoredEvent::of(id, acceptance) }));
+        // Both are in the order of the recipients.
+        let mut full = full.iter().peekable();
         for to in &acceptance.recipients {
             let delivery = acceptance.delivery(to, seq, id);
+            if full.next_if(|full| **full == to.endpoint).is_some() {
+                self.gave_up(&delivery, GiveUpReason::QueueFull, None);
+                continue;
+            }
             self.with_slot(to.endpoint, |slot| slot.nudge(delivery, event.clone()));
         }
     }
@@ -69,17 +75,16 @@ impl Inner {
         if after.is_none() && !before.next_attempt().is_manual() {
             self.metrics.queue_changed(-1);
         }
-        let Some(dead) = dead else { return };
-        self.metrics.gave_up(dead.reason);
-        if let Some(about) = self.about(before.id.endpoint) {
-            self.notify(Notice::DeadLettered {
-                about,
-                event: before.event,
-                delivery: before.id,
-                reason: dead.reason,
-                attempts: dead.last.attempts,
-                last_status: dead.last_status,
-            });
+        if let Some(dead) = dead {
+            self.gave_up(&dead.last, dead.reason, dead.last_status);
+        }
+    }
+
+    fn gave_up(&self, last: &Delivery, reason: GiveUpReason, last_status: Option<u16>) {
+        self.metrics.gave_up(reason);
+        if let Some(about) = self.about(last.id.endpoint) {
+            let Delivery { event, id: delivery, attempts, .. } = *last;
+            self.notify(Notice::DeadLettered { about, event, delivery, reason, attempts, last_status });
         }
     }
 

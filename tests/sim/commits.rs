@@ -3,7 +3,8 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use postrider_core::{
-    Acceptance, Batch, Committed, Delivery, Durability, Effect, Ended, Input, Leave, Moved, Step, StoredEvent, Write,
+    Acceptance, Batch, Committed, Delivery, Durability, Effect, Ended, EndpointId, Input, Leave, Moved, Step,
+    StoredEvent, Write,
 };
 use postrider_storage::Verdict;
 
@@ -99,8 +100,8 @@ impl World {
         for (write, effect) in batch.writes.iter().zip(&committed.effects) {
             match write {
                 Write::Accept(acceptance) => {
-                    if let Effect::Accepted(seq, id) = effect {
-                        self.accepted(acceptance, *seq, *id);
+                    if let Effect::Accepted(seq, id, full) = effect {
+                        self.accepted(acceptance, *seq, *id, full);
                     }
                 }
                 Write::Outcome(transition) => {
@@ -158,10 +159,16 @@ impl World {
     }
 
     /// The event rides along, within the budget for payloads.
-    fn accepted(&mut self, acceptance: &Acceptance, seq: postrider_core::Seq, id: postrider_core::EventId) {
+    fn accepted(
+        &mut self,
+        acceptance: &Acceptance,
+        seq: postrider_core::Seq,
+        id: postrider_core::EventId,
+        full: &[EndpointId],
+    ) {
         let lease = self.process.payloads.lease(acceptance.event.payload.len());
         let event = lease.map(|lease| Arc::new(StoredEvent { lease, ..StoredEvent::of(id, acceptance) }));
-        for to in &acceptance.recipients {
+        for to in acceptance.recipients.iter().filter(|to| !full.contains(&to.endpoint)) {
             let (delivery, event) = (acceptance.delivery(to, seq, id), event.clone());
             // A nudge that is lost, or comes twice, changes nothing: the wake row and the store have it all.
             let times = if self.faults {
@@ -177,7 +184,7 @@ impl World {
     }
 
     /// Its actor hears of the record as it is now; without an actor, the next one begins with it.
-    pub(crate) fn told_of(&mut self, endpoint: postrider_core::EndpointId) {
+    pub(crate) fn told_of(&mut self, endpoint: EndpointId) {
         let Some(record) = self.process.registry.endpoint(endpoint).cloned() else { return };
         self.with_known_slot(endpoint, |slot| match slot.is_occupied() {
             true => slot.post(Input::Reconfigured(record)),
@@ -206,7 +213,7 @@ impl World {
         }
     }
 
-    fn retire(&mut self, endpoint: postrider_core::EndpointId, leave: Leave) {
+    fn retire(&mut self, endpoint: EndpointId, leave: Leave) {
         if self.process.places.get_mut(&endpoint).is_some_and(|place| place.slot.leave(leave)) {
             self.note(format_args!("{endpoint} actor leaves"));
             self.drop_place(endpoint);

@@ -270,7 +270,7 @@ impl World {
     pub(crate) fn attempt_finished(&mut self, endpoint: EndpointId, finished: Finished) {
         let id = finished.command();
         if let Some(permit) = self.process.in_flight.remove(&(endpoint, id)) {
-            self.process.permits.answered(endpoint, finished.took);
+            self.process.permits.answered(permit.application, endpoint, finished.took);
             self.process.permits.give_back(&permit);
             self.grant();
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use postrider_core::{
     AttemptNumber, Batch, BreakerState, Committed, Delivery, DeliveryId, Durability, Effect, EndpointId, EventId,
-    Generation, GiveUpReason, IdempotencyKey, LaneId, Life, Place, Seq, Step, Then, Timestamp, Write,
+    Generation, GiveUpReason, IdempotencyKey, LaneId, Life, Place, Seq, Step, Then, Write,
 };
 
 /// How a life ended.
@@ -125,9 +125,13 @@ impl Ledger {
     fn apply(&mut self, write: &Write, effect: &Effect, undo: &mut Vec<Undo>, wrong: &mut Vec<String>) {
         match write {
             Write::Accept(acceptance) => {
-                let Effect::Accepted(seq, event) = effect else { return };
+                let Effect::Accepted(seq, event, full) = effect else { return };
                 for to in &acceptance.recipients {
-                    self.begins(&acceptance.delivery(to, *seq, *event), undo);
+                    let delivery = acceptance.delivery(to, *seq, *event);
+                    self.begins(&delivery, undo);
+                    if full.contains(&to.endpoint) {
+                        self.found_no_room(&delivery, undo);
+                    }
                 }
                 let Some(claim) = &acceptance.key else { return };
                 if let Some(first) = self.keys.insert(claim.key.clone(), *event) {
@@ -171,6 +175,13 @@ impl Ledger {
         let fresh =
             Stored { event, generation, lane, is_laned, life, end: None, attempts: 0, holds: false, has_letter: false };
         self.change(delivery.id, undo, fresh);
+    }
+
+    /// Its queue was full: it ended before it began.
+    fn found_no_room(&mut self, delivery: &Delivery, undo: &mut Vec<Undo>) {
+        let Some(stored) = self.now.get(&delivery.id).cloned() else { return };
+        let end = Some(End::GivenUp(GiveUpReason::QueueFull));
+        self.change(delivery.id, undo, Stored { end, has_letter: true, ..stored });
     }
 
     fn stepped(&mut self, transition: &postrider_core::Transition, undo: &mut Vec<Undo>, wrong: &mut Vec<String>) {
@@ -220,13 +231,5 @@ impl Ledger {
     /// A publisher was told that its event is stored.
     pub(crate) fn acknowledge(&mut self, event: EventId, endpoints: impl Iterator<Item = EndpointId>) {
         self.acknowledged.extend(endpoints.map(|endpoint| (endpoint, event)));
-    }
-
-    /// Whether the last breaker that was stored for it forbids an attempt now.
-    pub(crate) fn breaker_forbids(&self, endpoint: EndpointId, now: Timestamp) -> bool {
-        match self.breakers.get(&endpoint) {
-            Some(BreakerState::Open { until, .. }) => now < *until,
-            Some(BreakerState::Closed { .. } | BreakerState::HalfOpen { .. }) | None => false,
-        }
     }
 }

@@ -81,6 +81,9 @@ pub(crate) fn endpoint(dice: &mut SplitMix) -> EndpointSpec {
             ..BreakerPolicy::default()
         }),
     };
+    if chance(dice, 20) {
+        spec.delivery.max_queued = NonZeroU32::new(2 + u32::try_from(below(dice, 6)).unwrap_or_default());
+    }
     if chance(dice, 30) {
         spec.event_types = vec!["a".into()];
     }

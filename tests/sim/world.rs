@@ -300,6 +300,7 @@ impl World {
     pub(crate) fn found_in_words(found: &Found) -> String {
         match found {
             Found::Soft(soft) => format!("soft {:?}", soft.breaker),
+            Found::Aged(aged) => format!("{aged:?}"),
             Found::Rows(rows) => {
                 let seqs: Vec<_> = rows.rows.iter().map(|(delivery, _)| delivery.id.seq.0).collect();
                 format!("{seqs:?}{}", if rows.is_last { "" } else { " and more" })

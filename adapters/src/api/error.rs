@@ -179,6 +179,10 @@ impl From<PublishError> for ApiError {
                 Self::conflict("The idempotency key was used with another body. Choose another key.")
             }
             PublishError::UidTaken { .. } => Self::conflict("A message with that eventId already exists"),
+            error @ PublishError::QueueFull { .. } => Self {
+                retry_after: error.retry_after(),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", error.to_string())
+            },
             PublishError::Contended => Self::contended(),
             PublishError::Commit(error) => error.into(),
             _ => Self::corrupt(),
@@ -190,6 +194,7 @@ impl From<DeadLetterError> for ApiError {
     fn from(error: DeadLetterError) -> Self {
         match error {
             DeadLetterError::NotFound | DeadLetterError::NoSuchDeadLetter => Self::not_found(),
+            error @ DeadLetterError::QueueFull => Self::conflict(&error.to_string()),
             DeadLetterError::Commit(error) => error.into(),
             DeadLetterError::Read(error) => ReadError::from(error).into(),
             _ => Self::corrupt(),

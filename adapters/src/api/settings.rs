@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use postrider::{
     BreakerPolicy, BreakerSetting, DeliveryPolicy, DeliverySettings, OnExhausted, OrderingMode, Rate, RetryOn,
-    RetryPolicy, SignatureStyle,
+    RetryPolicy, SignatureStyle, core::WhenFull,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub(super) struct Delivery {
     retry_on: Option<Retried>,
     max_in_flight: Option<u32>,
     timeout_seconds: Option<f64>,
+    max_queued: Option<u32>,
+    when_full: Option<Full>,
     /// `null` switches it off.
     #[serde(default, deserialize_with = "given")]
     breaker: Option<Option<Breaker>>,
@@ -39,6 +41,14 @@ enum Ordering {
 enum Exhausted {
     Continue,
     Hold,
+}
+
+/// What becomes of an event for which there is no room.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Full {
+    DeadLetter,
+    Refuse,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -127,6 +137,12 @@ impl Delivery {
         });
         let at_once = |number| NonZeroU32::new(number).ok_or_else(|| wrong("maxInFlight must be at least 1"));
         settings.max_in_flight = self.max_in_flight.map(at_once).transpose()?;
+        let queued = |number| NonZeroU32::new(number).ok_or_else(|| wrong("maxQueued must be at least 1"));
+        settings.max_queued = self.max_queued.map(queued).transpose()?;
+        settings.when_full = self.when_full.map(|what| match what {
+            Full::DeadLetter => WhenFull::DeadLetter,
+            Full::Refuse => WhenFull::Refuse,
+        });
         settings.timeout = self.timeout_seconds.map(seconds).transpose()?;
         settings.breaker = match self.breaker {
             None => BreakerSetting::Inherit,
@@ -163,6 +179,11 @@ impl Delivery {
                 RetryOn::ServerErrors => Retried::ServerErrors,
             }),
             max_in_flight: Some(policy.max_in_flight.get()),
+            max_queued: Some(policy.queue.deliveries.get()),
+            when_full: Some(match policy.queue.when_full {
+                WhenFull::DeadLetter => Full::DeadLetter,
+                WhenFull::Refuse => Full::Refuse,
+            }),
             timeout_seconds: Some(policy.timeout.as_secs_f64()),
             breaker: Some(policy.breaker.as_ref().map(Breaker::shown)),
             signature: Some(match policy.signature {

@@ -22,7 +22,7 @@ async fn below_the_mark_of_free_space_events_are_refused_and_deliveries_go_on() 
     daemon.kill().await?;
 
     // No disk has that much.
-    let flags = ["--set", "limits.free_bytes_min=1000000000000000"];
+    let flags = ["--set", "limits.min_free_bytes=1000000000000000"];
     let daemon = Daemon::start(folder.path(), Some(address), &flags).await?;
     let client = daemon.client();
     let (status, answer) = client.post("/app/acme/msg", &event(1), Some("1")).await?;

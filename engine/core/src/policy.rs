@@ -4,13 +4,15 @@ use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BreakerPolicy, InvalidEndpoint, Rate, RetryOn, RetryPolicy, SignatureStyle};
+use crate::{BreakerPolicy, InvalidEndpoint, QueueLimit, Rate, RetryOn, RetryPolicy, SignatureStyle, WhenFull};
 
 const MAX_IN_FLIGHT_DEFAULT: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 const MAX_IN_FLIGHT_MAX: u32 = 1_000;
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+const DISABLE_AFTER_DEFAULT: Duration = Duration::from_secs(5 * 24 * 3600);
+const DISABLE_AFTER_MIN: Duration = Duration::from_secs(3600);
 
 /// Which deliveries wait for which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +76,12 @@ pub struct DeliverySettings {
     pub breaker: BreakerSetting,
     /// How requests are signed.
     pub signature: Option<SignatureStyle>,
+    /// Deliveries that may wait.
+    pub max_queued: Option<NonZeroU32>,
+    /// What becomes of an event when so many wait.
+    pub when_full: Option<WhenFull>,
+    /// How long it may only fail before it is disabled: at least an hour; [`Duration::MAX`] is for ever.
+    pub disable_after: Option<Duration>,
 }
 
 impl DeliverySettings {
@@ -90,6 +98,9 @@ impl DeliverySettings {
         }
         if self.timeout.is_some_and(|timeout| !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout)) {
             return Err(InvalidEndpoint::Timeout);
+        }
+        if self.disable_after.is_some_and(|after| after < DISABLE_AFTER_MIN) {
+            return Err(InvalidEndpoint::DisableAfter);
         }
         match self.breaker {
             BreakerSetting::Inherit | BreakerSetting::Off => Ok(()),
@@ -119,6 +130,10 @@ pub struct DeliveryPolicy {
     pub breaker: Option<BreakerPolicy>,
     /// How requests are signed.
     pub signature: SignatureStyle,
+    /// How many deliveries may wait, and what becomes of one more.
+    pub queue: QueueLimit,
+    /// How long it may only fail before it is disabled, whatever the number of failures.
+    pub disable_after: Duration,
 }
 
 impl DeliveryPolicy {
@@ -138,6 +153,11 @@ impl DeliveryPolicy {
                 BreakerSetting::On(breaker) => Some(breaker),
             },
             signature: settings.signature.unwrap_or(self.signature),
+            queue: QueueLimit {
+                deliveries: settings.max_queued.unwrap_or(self.queue.deliveries),
+                when_full: settings.when_full.unwrap_or(self.queue.when_full),
+            },
+            disable_after: settings.disable_after.unwrap_or(self.disable_after),
         }
     }
 }
@@ -153,6 +173,8 @@ impl Default for DeliveryPolicy {
             timeout: TIMEOUT_DEFAULT,
             breaker: Some(BreakerPolicy::default()),
             signature: SignatureStyle::Standard,
+            queue: QueueLimit::default(),
+            disable_after: DISABLE_AFTER_DEFAULT,
         }
     }
 }

@@ -18,6 +18,9 @@ pub enum Ask {
     Lanes(Option<LaneId>),
     /// The deliveries of this lane after this position, in order.
     Lane(LaneId, Seq),
+    /// Whatever is too old: lives that began by then, and manual tries asked for by then, after this row. Not those that
+    /// hold their lane.
+    Aged(Timestamp, AgedKey),
 }
 
 /// Where a delivery stands among those that wait for a time.
@@ -36,11 +39,24 @@ impl DueKey {
     pub const END: Self = Self { at: Timestamp::MAX, seq: Seq::MAX };
 }
 
+/// Where a search for what is too old stands: those that wait for a time come first, then those in lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AgedKey {
+    /// Before every other.
+    Start,
+    /// After those that are due then, at this position.
+    Due(DueKey),
+    /// After this position in this lane.
+    Lane(LaneId, Seq),
+}
+
 /// The store's answer to an [`Ask`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     /// To [`Ask::Soft`].
     Soft(SoftState),
+    /// To [`Ask::Aged`].
+    Aged(Aged),
     /// To the others.
     Rows(Rows),
 }
@@ -52,6 +68,19 @@ pub struct Rows {
     pub rows: Vec<(Delivery, Option<Arc<StoredEvent>>)>,
     /// Nothing else matched at that moment.
     pub is_last: bool,
+}
+
+/// What is too old, among the rows that were looked at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Aged {
+    /// They are.
+    pub rows: Vec<Delivery>,
+    /// When the oldest of the others began.
+    pub oldest: Option<Timestamp>,
+    /// How many rows were looked at, about: what it cost.
+    pub looked_at: usize,
+    /// Where to go on; none if that was all.
+    pub next: Option<AgedKey>,
 }
 
 /// How much of a queue is read at once.

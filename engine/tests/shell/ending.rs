@@ -146,6 +146,40 @@ async fn the_store_fails_during_shutdown_and_nobody_waits_for_it() -> Result<(),
     Ok(())
 }
 
+/// What hangs, and commits that take long, one after another: together no more than the grace and one commit.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_takes_its_grace_once() -> Result<(), Failed> {
+    let receiver =
+        ScriptedTransport::new([Reply::After(Duration::from_secs(2)), Reply::After(Duration::from_secs(14))]);
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &receiver, hook()).await?;
+    for _ in 0..4 {
+        engine.publish("acme", event("1")).await?;
+    }
+    receiver.wait_for(4).await;
+    store.knobs.commit_millis.store(9_500, std::sync::atomic::Ordering::SeqCst);
+    let began = Instant::now();
+    engine.shutdown(Duration::from_secs(15)).await;
+    assert!(began.elapsed() < Duration::from_secs(15 + 12), "{:?}", began.elapsed());
+    Ok(())
+}
+
+/// Each commit takes longer than an idle actor stays.
+#[tokio::test(start_paused = true)]
+async fn an_idle_actor_leaves_although_commits_are_slow() -> Result<(), Failed> {
+    let (receiver, store) = (always_ok(), Knobbed::new(MemoryStore::new()));
+    let builder = Engine::builder(store.clone(), receiver.clone());
+    let engine = builder.limits(|limits| limits.window.linger = Duration::from_secs(1)).start().await?;
+    engine.applications().upsert("acme", postrider::ApplicationSpec::new("Acme")).await?;
+    engine.endpoints("acme").upsert("hook", hook()).await?;
+    engine.publish("acme", event("1")).await?;
+    receiver.wait_for(1).await;
+    store.knobs.commit_millis.store(5_000, std::sync::atomic::Ordering::SeqCst);
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(engine.health().active_endpoints, 0);
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn retries_are_due_after_a_restart_when_they_would_have_been() -> Result<(), Failed> {
     let receiver = ScriptedTransport::new([Reply::Status(503)]);
@@ -176,7 +210,7 @@ async fn engine_time(store: &MemoryStore) -> Result<postrider::Timestamp, Failed
 
 /// Goes on from a time with tokio's clock.
 #[derive(Debug)]
-struct AlsoTokio(postrider::testing::ManualClock, Instant);
+pub(crate) struct AlsoTokio(pub(crate) postrider::testing::ManualClock, pub(crate) Instant);
 
 impl postrider::Clock for AlsoTokio {
     fn now(&self) -> postrider::Timestamp {

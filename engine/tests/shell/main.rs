@@ -1,11 +1,17 @@
 //! The shell obeys the machine: committer, slots, supervision, stall, wakes, shutdown. Real engine, paused time, scripted
 //! receivers; stores in memory and on disk, and stores that fail on purpose.
 
+mod bounds;
+mod breaker;
 mod crowd;
 mod delivering;
+mod disabling;
 mod ending;
+mod expiring;
 mod load;
+mod many;
 mod publishing;
+mod reading;
 mod records;
 mod sendable;
 mod stalling;

@@ -87,7 +87,7 @@ impl World {
     /// The deliveries of an acceptance, once it is committed.
     pub(super) async fn accept(&self, acceptance: Acceptance) -> Vec<Delivery> {
         let effects = self.write([Write::Accept(acceptance.clone())]).await;
-        let Effect::Accepted(seq, id) = effects[0] else { panic!("an acceptance is accepted: {effects:?}") };
+        let Effect::Accepted(seq, id, _) = effects[0] else { panic!("an acceptance is accepted: {effects:?}") };
         acceptance.recipients.iter().map(|to| acceptance.delivery(to, seq, id)).collect()
     }
 

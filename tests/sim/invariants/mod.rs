@@ -23,6 +23,7 @@ use crate::world::{What, World};
 /// Judges with a memory of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Judges {
+    b1: b1::Probes,
     l1: l1::FirstAttempts,
     r1: r1::Buckets,
     s1: s1::Seen,
@@ -45,9 +46,10 @@ impl World {
     }
 
     /// An attempt begins: what was decided then stands, however late its request goes out.
-    pub(crate) fn judge_beginning(&self, plan: &AttemptPlan) {
+    pub(crate) fn judge_beginning(&mut self, plan: &AttemptPlan) {
         let bounds = c1::bounds(&self.process, &self.limits, plan.delivery.id.endpoint);
-        self.all_hold([("B1", b1::begins(self, plan)), ("C1", bounds)]);
+        let probes = self.judges.b1.begins(&self.process, &self.ledger, plan);
+        self.all_hold([("B1", probes), ("C1", bounds)]);
     }
 
     /// Every now and then.

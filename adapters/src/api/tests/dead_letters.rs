@@ -95,3 +95,27 @@ async fn recover_sends_again_what_failed_in_its_time_once_each_and_in_order() ->
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_full_queue_makes_a_dead_letter_or_refuses_as_its_endpoint_says() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({ "maxQueued": 2 })).await?;
+    world.send("POST", "/app/acme/endpoint/hook/pause", String::new()).await?;
+    for n in 0..3 {
+        world.publish("a", &n.to_string()).await?;
+    }
+    let letter = letters(&world, 1).await?.remove(0);
+    assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("queueFull"), &json!(0)), "{letter}");
+    let id = letter["id"].as_str().unwrap_or_default().to_owned();
+    let refused = world.send("POST", &format!("/app/acme/dead-letter/{id}/redrive"), String::new()).await?;
+    assert_eq!(refused.0, StatusCode::CONFLICT, "there is still no room: {}", refused.1);
+
+    let strict = json!({ "delivery": { "maxQueued": 2, "whenFull": "refuse" } });
+    let changed = world.send("PATCH", "/app/acme/endpoint/hook", strict.to_string()).await?;
+    assert_eq!(changed.1["delivery"]["whenFull"], json!("refuse"), "{}", changed.1);
+    let body = json!({ "eventType": "a", "payload": {} });
+    let refused = world.post("/app/acme/msg", body).await?;
+    assert_eq!((refused.0, &refused.1["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("queue_full")), "{}", refused.1);
+    world.send("POST", "/app/acme/endpoint/hook/resume", String::new()).await?;
+    world.receiver.wait_for(2).await;
+    Ok(())
+}

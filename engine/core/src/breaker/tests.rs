@@ -108,6 +108,26 @@ fn an_attempt_that_begins_too_early_is_no_probe() {
     assert_eq!(breaker.gate(at(9)), Gate::Wait(at(10)));
 }
 
+/// Whoever mended a receiver and tried it by hand waited for the end of a cool-down.
+#[test]
+fn a_try_by_hand_is_the_probe_at_once_and_if_it_fails_nothing_has_changed() {
+    let mut breaker = tripped();
+    let opened = breaker.state();
+    breaker.begin_by_hand(Seq(9), at(2));
+    assert_eq!(breaker.gate(at(2)), Gate::Probing, "one at a time");
+    breaker.begin_by_hand(Seq(10), at(2));
+    breaker.fail(Seq(10), at(2));
+    assert_eq!(breaker.gate(at(2)), Gate::Probing, "it was no probe");
+    breaker.fail(Seq(9), at(3));
+    let BreakerState::Open { until, cool_down, last_failed: Seq(9) } = breaker.state() else { panic!("is open") };
+    assert!(
+        matches!(opened, BreakerState::Open { until: was, cool_down: wait, .. } if (was, wait) == (until, cool_down))
+    );
+    breaker.begin_by_hand(Seq(11), at(4));
+    breaker.succeed(Seq(11), at(5));
+    assert_eq!(breaker.state(), BreakerState::default());
+}
+
 #[test]
 fn its_cool_down_doubles_up_to_ten_minutes_and_begins_anew_after_a_recovery() {
     let mut breaker = tripped();
@@ -270,6 +290,7 @@ fn its_state_is_stored_in_a_few_bytes() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Begin,
+    BeginByHand,
     Succeed(usize),
     Fail(usize),
     Answer(usize),
@@ -284,6 +305,7 @@ fn step() -> impl Strategy<Value = Step> {
     let pick = 0..8_usize;
     prop_oneof![
         6 => Just(Step::Begin),
+        2 => Just(Step::BeginByHand),
         1 => pick.clone().prop_map(Step::Succeed),
         6 => pick.clone().prop_map(Step::Fail),
         1 => pick.clone().prop_map(Step::Answer),
@@ -302,6 +324,8 @@ struct Watched {
     running: BTreeSet<Seq>,
     probes: BTreeSet<Seq>,
     next: u64,
+    /// The probe in flight was asked for by a person, while attempts had to wait until then.
+    by_hand: Option<Timestamp>,
     /// The cool-down that a probe's failure must double.
     cool_down: Option<Duration>,
 }
@@ -310,6 +334,7 @@ impl Watched {
     fn take(&mut self, step: Step) {
         match step {
             Step::Begin => self.begin(),
+            Step::BeginByHand => self.begin_by_hand(),
             Step::Succeed(pick) => self.end(pick, Breaker::succeed),
             Step::Fail(pick) => self.end(pick, Breaker::fail),
             Step::Answer(pick) => self.end(pick, Breaker::answered),
@@ -320,6 +345,7 @@ impl Watched {
                 self.running.clear();
                 self.probes.clear();
                 self.restore();
+                self.by_hand = None;
             }
         }
         self.check();
@@ -338,6 +364,20 @@ impl Watched {
         self.running.insert(seq);
     }
 
+    fn begin_by_hand(&mut self) {
+        let until = match self.breaker.gate(self.now) {
+            Gate::Pass => return self.begin(),
+            Gate::Probing => return,
+            Gate::Wait(until) => until,
+        };
+        let seq = Seq(self.next);
+        self.next += 1;
+        self.probes.insert(seq);
+        self.by_hand = Some(until);
+        self.breaker.begin_by_hand(seq, self.now);
+        self.running.insert(seq);
+    }
+
     fn end(&mut self, pick: usize, how: fn(&mut Breaker, Seq, Timestamp)) {
         let Some(seq) = self.running.iter().nth(pick % self.running.len().max(1)).copied() else { return };
         let before = self.breaker.state();
@@ -345,6 +385,7 @@ impl Watched {
         self.running.remove(&seq);
         let was_probe = self.probes.remove(&seq);
         let opened = before != self.breaker.state();
+        let by_hand = self.by_hand.take_if(|_| was_probe);
         assert!(was_probe || !opened || matches!(before, BreakerState::Closed { .. }), "{seq:?} was late");
         assert!(!was_probe || opened, "the probe's end decides");
         if let BreakerState::Open { cool_down, until, .. } = self.breaker.state()
@@ -352,11 +393,13 @@ impl Watched {
         {
             let expected = match self.cool_down {
                 None => policy().cool_down,
+                Some(before) if by_hand.is_some() => before,
                 Some(before) if until > self.now => (before * 2).min(policy().cool_down_max),
                 Some(before) => before,
             };
             assert_eq!(cool_down, expected);
-            assert!(until == self.now + cool_down || until == self.now);
+            let expected = by_hand.map_or(vec![self.now + cool_down, self.now], |until| vec![until]);
+            assert!(expected.contains(&until), "{until:?}, not {expected:?}");
         }
     }
 
@@ -375,7 +418,8 @@ impl Watched {
                 assert!(until <= self.now + policy().cool_down_max);
                 Some(cool_down)
             }
-            BreakerState::HalfOpen { probe, cool_down } => {
+            BreakerState::HalfOpen { probe, cool_down, by_hand } => {
+                assert_eq!(by_hand, self.by_hand);
                 assert_eq!(self.probes.iter().copied().collect::<Vec<_>>(), [probe]);
                 assert_eq!(self.breaker.gate(self.now), Gate::Probing);
                 Some(cool_down)
@@ -393,6 +437,7 @@ proptest! {
             running: BTreeSet::new(),
             probes: BTreeSet::new(),
             next: 1,
+            by_hand: None,
             cool_down: None,
         };
         steps.into_iter().for_each(|step| watched.take(step));

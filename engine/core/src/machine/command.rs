@@ -37,8 +37,10 @@ pub enum CommandId {
     Manual(Seq),
     /// The endpoint was disabled.
     Disable,
-    /// A note of soft state alone.
+    /// A sync of everything before.
     Soft,
+    /// A note of soft state alone.
+    Note,
 }
 
 /// One attempt to make.

@@ -25,7 +25,8 @@ impl DueRows {
         Self { rows: BTreeMap::new(), scheduled: HashSet::new(), known_below: DueKey::START, evicted: None, limit }
     }
 
-    /// Takes one in, and says which one had to leave for it: the latest.
+    /// Takes one in, and says which one had to leave for it: the latest; not one by hand, as long as those are few, or a person
+    /// who wants it now would wait for all others.
     pub(super) fn insert(&mut self, item: Item) -> Option<Item> {
         let Some(at) = item.delivery.due() else { return Some(item) };
         let key = DueKey { at, seq: item.delivery.id.seq };
@@ -36,7 +37,10 @@ impl DueRows {
         if self.rows.len() <= self.limit {
             return None;
         }
-        let (key, evicted) = self.rows.pop_last()?;
+        let many_by_hand = self.rows.len() - self.scheduled.len() > self.limit / 2;
+        let latest = self.rows.iter().rev().find(|(_, item)| many_by_hand || !item.is_manual());
+        let key = latest.map(|(key, _)| *key)?;
+        let evicted = self.rows.remove(&key)?;
         self.forget(&evicted);
         self.known_below = self.known_below.min(key);
         self.evicted = Some(self.evicted.map_or(key, |first| first.min(key)));
@@ -111,6 +115,11 @@ impl DueRows {
     pub(super) fn read_to(&mut self, end: DueKey) {
         let end = self.evicted.take().map_or(end, |first| first.min(end));
         self.known_below = self.known_below.max(end);
+    }
+
+    /// Whether every row is in memory, or in flight.
+    pub(super) fn is_whole(&self) -> bool {
+        self.known_below == DueKey::END
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {

@@ -81,6 +81,11 @@ impl Flights {
         self.flights.values().filter(|flight| flight.end.is_none()).map(|flight| flight.delivery.id.seq)
     }
 
+    /// When the oldest life in flight began.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.flights.values().map(|flight| flight.delivery.since).min()
+    }
+
     /// The first position in flight.
     pub(super) fn first(&self) -> Option<Seq> {
         self.flights.values().map(|flight| flight.delivery.id.seq).min()

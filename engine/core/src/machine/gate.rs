@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::Waiting;
 use crate::{
     Breaker, DisableReason, Endpoint, EndpointStatus, Failure, Gate as BreakerGate, Outcome, RateLimit, Seq, SoftState,
-    Timestamp,
+    Timestamp, Trigger,
 };
 
 /// How long an endpoint waits after our own machine could not send.
@@ -23,7 +23,6 @@ pub(super) struct Gate {
     throttled_until: Option<Timestamp>,
     not_sent_until: Option<Timestamp>,
     failing_since: Option<Timestamp>,
-    failing_max: Duration,
     /// A disabling is on its way to the store.
     disabling: bool,
     /// What the store knows; none if that is uncertain.
@@ -31,7 +30,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(endpoint: Arc<Endpoint>, failing_max: Duration, now: Timestamp) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, now: Timestamp) -> Self {
         Self {
             breaker: Breaker::new(endpoint.policy.breaker),
             rate: endpoint.policy.rate.map(|rate| RateLimit::new(rate, now)),
@@ -40,7 +39,6 @@ impl Gate {
             throttled_until: None,
             not_sent_until: None,
             failing_since: None,
-            failing_max,
             disabling: false,
             stored: None,
         }
@@ -64,15 +62,29 @@ impl Gate {
             self.breaker.replace_policy(endpoint.policy.breaker, now);
         }
         self.disabling = false;
+        let was_disabled = is_disabled(self.endpoint.status);
         self.endpoint = endpoint;
+        if was_disabled && !is_disabled(self.endpoint.status) {
+            self.judge_anew();
+        }
+    }
+
+    /// Somebody enabled it, who has mended it or wants to know: what was held against it would disable it again with the next
+    /// failure.
+    fn judge_anew(&mut self) {
+        self.breaker = Breaker::new(self.endpoint.policy.breaker);
+        self.throttled_until = None;
+        self.failing_since = None;
+        self.stored = None;
     }
 
     pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
 
-    /// What holds the whole endpoint, but for the number in flight and the rate.
-    pub(super) fn holds(&self, now: Timestamp) -> Option<Waiting> {
+    /// What holds the whole endpoint, but for the number in flight and the rate. A try by hand may be the probe of a breaker
+    /// that is open.
+    pub(super) fn holds(&self, trigger: Trigger, now: Timestamp) -> Option<Waiting> {
         match self.endpoint.status {
             EndpointStatus::Active => {}
             EndpointStatus::Paused => return Some(Waiting::Paused),
@@ -85,10 +97,10 @@ impl Gate {
         if let Some(until) = waits.filter(|until| now < *until) {
             return Some(Waiting::ReceiverAskedToWait(until));
         }
-        match self.breaker.gate(now) {
-            BreakerGate::Pass => None,
-            BreakerGate::Wait(until) => Some(Waiting::BreakerOpen(Some(until))),
-            BreakerGate::Probing => Some(Waiting::BreakerOpen(None)),
+        match (self.breaker.gate(now), trigger) {
+            (BreakerGate::Pass, _) | (BreakerGate::Wait(_), Trigger::Manual) => None,
+            (BreakerGate::Wait(until), Trigger::Scheduled) => Some(Waiting::BreakerOpen(Some(until))),
+            (BreakerGate::Probing, _) => Some(Waiting::BreakerOpen(None)),
         }
     }
 
@@ -127,8 +139,11 @@ impl Gate {
         self.breaker.last_failed().filter(|_| self.is_probe_due(now))
     }
 
-    pub(super) fn begins(&mut self, seq: Seq, now: Timestamp) {
-        self.breaker.begin(seq, now);
+    pub(super) fn begins(&mut self, seq: Seq, trigger: Trigger, now: Timestamp) {
+        match trigger {
+            Trigger::Scheduled => self.breaker.begin(seq, now),
+            Trigger::Manual => self.breaker.begin_by_hand(seq, now),
+        }
     }
 
     /// Our own machine could not send: nothing is held against the endpoint, and all of it waits a little.
@@ -163,7 +178,7 @@ impl Gate {
         let failing_since = *self.failing_since.get_or_insert(now);
         let reason = match failure {
             Failure::Status { code: 410, .. } => DisableReason::Gone,
-            _ if now.since(failing_since) >= self.failing_max => DisableReason::FailingTooLong,
+            _ if now.since(failing_since) >= self.endpoint.policy.disable_after => DisableReason::FailingTooLong,
             Failure::Status { .. } | Failure::TimedOut | Failure::Network(_) | Failure::Lost => return None,
             Failure::Blocked(_) | Failure::NotSent(_) => return None,
         };
@@ -176,13 +191,19 @@ impl Gate {
         self.disabling = false;
     }
 
-    /// What is to be stored along with an outcome, if it changed; `head` alone is no reason.
-    pub(super) fn soft_change(&mut self, head: Seq, head_matters: bool) -> Option<SoftState> {
+    /// What is to be stored along with an outcome, if it changed; `head` and `expires` alone are no reason.
+    pub(super) fn soft_change(
+        &mut self,
+        head: Seq,
+        expires: Option<Timestamp>,
+        they_matter: bool,
+    ) -> Option<SoftState> {
         let soft = SoftState {
             breaker: self.breaker.state(),
             throttled_until: self.throttled_until,
             failing_since: self.failing_since,
             head,
+            expires,
         };
         let same = |stored: &SoftState| {
             stored.breaker == soft.breaker
@@ -190,7 +211,7 @@ impl Gate {
                 && stored.failing_since == soft.failing_since
         };
         let unchanged = self.stored.as_ref().is_some_and(same);
-        (!unchanged || head_matters).then(|| {
+        (!unchanged || they_matter).then(|| {
             self.stored = Some(soft.clone());
             soft
         })
@@ -203,5 +224,12 @@ impl Gate {
 
     pub(super) fn breaker_state(&self) -> crate::BreakerState {
         self.breaker.state()
+    }
+}
+
+const fn is_disabled(status: EndpointStatus) -> bool {
+    match status {
+        EndpointStatus::Active | EndpointStatus::Paused => false,
+        EndpointStatus::Disabled(_) => true,
     }
 }

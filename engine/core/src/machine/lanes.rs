@@ -285,6 +285,45 @@ impl Lanes {
         self.put_head(lane, item, false)
     }
 
+    /// One that could start, or waits for its time, is being ended without an attempt: until that is durable, nothing
+    /// takes its place.
+    pub(super) fn ends(&mut self, lane: LaneId, seq: Seq) {
+        let Some(known) = self.lanes.get_mut(&lane) else { return };
+        match &known.head {
+            Head::Ready(item) if item.delivery.id.seq == seq => {
+                self.startable.remove(&(seq, lane));
+                self.deliveries -= 1;
+            }
+            Head::Waiting(head) if *head == seq => {}
+            Head::Ready(_) | Head::Waiting(_) | Head::Reading(..) | Head::InFlight(_) | Head::Held(_) => return,
+        }
+        known.head = Head::InFlight(seq);
+    }
+
+    /// One behind the head, or outside memory, was given up and holds the lane once its turn comes.
+    pub(super) fn holds_later(&mut self, item: Item) {
+        let Some(known) = self.lanes.get_mut(&item.delivery.lane) else { return self.sleeps_outside() };
+        let seq = item.delivery.id.seq;
+        match known.behind.iter_mut().find(|behind| behind.delivery.id.seq == seq) {
+            Some(behind) => *behind = item,
+            None => known.more |= seq > known.last,
+        }
+    }
+
+    /// Whether every row is in memory, or in flight.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_certain() && self.reading == 0 && self.lanes.values().all(|lane| !lane.more)
+    }
+
+    /// Those in memory that may start, now or later, or wait behind another.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
+        let ready = self.lanes.values().filter_map(|lane| match &lane.head {
+            Head::Ready(item) => Some(item),
+            Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_) => None,
+        });
+        ready.chain(self.lanes.values().flat_map(|lane| &lane.behind)).filter(|item| !item.delivery.is_held())
+    }
+
     /// Whether a delivery waits behind the head of this lane, or may.
     pub(super) fn has_successor(&self, lane: LaneId) -> bool {
         self.lanes.get(&lane).is_some_and(|known| known.more || !known.behind.is_empty())

@@ -23,8 +23,6 @@ pub struct WindowLimits {
     pub linger: Duration,
     /// How old a life may get before it is given up.
     pub delivery_age_max: Duration,
-    /// How long an endpoint may only fail before it is disabled.
-    pub failing_max: Duration,
 }
 
 impl Default for WindowLimits {
@@ -40,7 +38,6 @@ impl Default for WindowLimits {
             uncommitted_attempts: 256,
             linger: Duration::from_secs(10),
             delivery_age_max: Duration::from_secs(7 * DAY),
-            failing_max: Duration::from_secs(5 * DAY),
         }
     }
 }

@@ -5,8 +5,10 @@
 //! token could be taken, in this sequence; what its attempt amounts to ([`settle`]) is committed before anything that
 //! depends on it happens.
 
+mod aging;
 mod command;
 mod due;
+mod expiry;
 mod flights;
 mod gate;
 mod input;
@@ -15,6 +17,7 @@ mod limits;
 mod loads;
 mod queue;
 mod settle;
+mod startable;
 mod unordered;
 mod waiting;
 
@@ -26,13 +29,16 @@ pub use limits::{Restored, WindowLimits};
 pub use waiting::{EndpointReport, Waiting};
 
 use self::{
+    aging::Aging,
     flights::{End, Flights},
     gate::Gate,
     queue::{Heard, Item, Queue},
+    startable::Startable,
 };
 use crate::{
     Batch, Delivery, Dice, DisableReason, Durability, Endpoint, EndpointStatus, Failure, Found, GiveUpReason, Guard,
-    OrderingMode, Outcome, RecordId, Refused, Seq, SoftState, Step, Timestamp, Transition, Write, check_invariant,
+    OrderingMode, Outcome, RecordId, Refused, Seq, SoftState, Step, Timestamp, Transition, Trigger, Write,
+    check_invariant,
 };
 
 /// After so many ends the position of the first row is noted, so that a restart does not scan what is gone.
@@ -52,8 +58,12 @@ pub struct EndpointMachine {
     /// In lanes: something may start that lies behind an end which is not synced yet; a sync is on its way.
     barrier: bool,
     poisoned: Option<Seq>,
-    /// When the oldest life in memory gets too old, or earlier.
+    /// When the oldest life that could start gets too old, or earlier.
     next_expiry: Timestamp,
+    /// When anything does.
+    aging: Aging,
+    /// A note of that is on its way.
+    noting: bool,
     ends_since_note: u32,
     held: Option<Waiting>,
     deadline: Option<Timestamp>,
@@ -85,7 +95,7 @@ impl EndpointMachine {
         queue.read_soft();
         let mut machine = Self {
             limits,
-            gate: Gate::new(endpoint, limits.failing_max, now),
+            gate: Gate::new(endpoint, now),
             queue,
             flights,
             permits_asked: 0,
@@ -93,6 +103,8 @@ impl EndpointMachine {
             barrier: false,
             poisoned: inheritance.poisoned,
             next_expiry: Timestamp::MAX,
+            aging: Aging::new(limits.delivery_age_max, now),
+            noting: false,
             ends_since_note: 0,
             held: None,
             deadline: None,
@@ -108,8 +120,9 @@ impl EndpointMachine {
     /// Takes note of `input`; then [`poll_command`](Self::poll_command) until it says `None`.
     pub fn handle(&mut self, input: Input, now: Timestamp, dice: &mut dyn Dice) {
         match input {
-            Input::Nudged(nudge) => self.nudged(nudge),
+            Input::Nudged(nudge) => self.nudged(nudge, now),
             Input::Loaded(id, Found::Soft(soft)) => self.soft_loaded(id, soft, now),
+            Input::Loaded(id, Found::Aged(found)) => self.aged_found(id, found, now),
             Input::Loaded(id, Found::Rows(rows)) => {
                 let flights = &self.flights;
                 self.queue.loaded(id, rows, |item| flights.contains(&item.delivery));
@@ -128,6 +141,7 @@ impl EndpointMachine {
         if self.phase != Phase::Restoring {
             self.queue.fill(self.held.is_none_or(|held| held.is_brief()));
         }
+        self.search_aged(now);
         self.read_wanted();
         self.rest(now);
     }
@@ -150,7 +164,7 @@ impl EndpointMachine {
         if delivery.is_held() {
             return Waiting::Held;
         }
-        if let Some(held) = self.holds_endpoint(now) {
+        if let Some(held) = self.holds_endpoint(delivery.trigger(), now) {
             return held;
         }
         match (self.queue.head_of(delivery), delivery.due()) {
@@ -183,8 +197,8 @@ impl EndpointMachine {
 
     /// What holds the whole endpoint. Asked before a permit, and again when it comes; the token is taken last, so that
     /// nothing else wastes one.
-    fn holds_endpoint(&self, now: Timestamp) -> Option<Waiting> {
-        if let Some(held) = self.gate.holds(now) {
+    fn holds_endpoint(&self, trigger: Trigger, now: Timestamp) -> Option<Waiting> {
+        if let Some(held) = self.gate.holds(trigger, now) {
             return Some(held);
         }
         if self.phase != Phase::Running || self.barrier {
@@ -197,6 +211,11 @@ impl EndpointMachine {
         self.gate.rate_holds(now)
     }
 
+    /// No row of lane 0 lies before this position, as far as is known.
+    fn head(&self) -> Seq {
+        self.flights.first().map_or(self.queue.head(), |first| first.min(self.queue.head()))
+    }
+
     fn in_flight_max(&self) -> usize {
         let policy = &self.gate.endpoint().policy;
         match policy.ordering {
@@ -205,14 +224,18 @@ impl EndpointMachine {
         }
     }
 
-    fn nudged(&mut self, nudge: Nudge) {
+    fn nudged(&mut self, nudge: Nudge, now: Timestamp) {
         self.idle_since = None;
         let current = self.gate.endpoint().generation;
         if nudge.newest.as_ref().is_some_and(|(delivery, _)| delivery.generation != current) {
             return;
         }
-        if let Some((delivery, _)) = &nudge.newest {
-            self.next_expiry = self.next_expiry.min(delivery.since + self.limits.delivery_age_max);
+        match &nudge.newest {
+            Some((delivery, _)) => {
+                self.next_expiry = self.next_expiry.min(delivery.since + self.limits.delivery_age_max);
+                self.aging.note(delivery.since);
+            }
+            None => self.aging.note_unheard(now),
         }
         if self.queue.nudged(nudge) == Heard::AfterAGap {
             self.put_barrier();
@@ -224,6 +247,7 @@ impl EndpointMachine {
         if endpoint.generation != self.gate.endpoint().generation {
             // Its queue was empty, or is cut off: whatever is in memory of it is gone.
             self.queue.renew(&endpoint);
+            self.aging = Aging::new(self.limits.delivery_age_max, now);
         }
         self.gate.reconfigure(endpoint, now);
     }
@@ -232,6 +256,7 @@ impl EndpointMachine {
         let running: Vec<_> = self.flights.running().collect();
         self.queue.soft_read(id);
         self.queue.begin_at(soft.head);
+        self.aging.restore(soft.expires);
         self.gate.restore(soft, &running, now);
         if self.phase == Phase::Restoring {
             self.phase = Phase::Running;
@@ -246,38 +271,48 @@ impl EndpointMachine {
             Moved::Cancelled(delivery) => self.queue.removed(&delivery),
             Moved::Revived(delivery) => {
                 self.next_expiry = self.next_expiry.min(delivery.since + self.limits.delivery_age_max);
+                self.aging.note(delivery.since);
                 self.queue.revived(delivery);
             }
-            Moved::Resent(delivery) => self.queue.resent(delivery),
+            Moved::Resent(delivery) => {
+                self.aging.note(delivery.since);
+                self.queue.resent(delivery);
+            }
         }
     }
 
     fn ask_permits(&mut self, now: Timestamp) {
-        self.held = self.holds_endpoint(now);
-        if self.held.is_some() {
+        self.held = self.holds_endpoint(Trigger::Scheduled, now);
+        if self.holds_endpoint(Trigger::Manual, now).is_some() {
             return;
         }
         // The breaker's probe is one, and a token is had one at a time; otherwise as many as could start.
-        let single = self.gate.is_probe_due(now) || self.gate.is_rated();
+        let single = self.held.is_some() || self.gate.is_probe_due(now) || self.gate.is_rated();
         let free = self.in_flight_max().saturating_sub(self.flights.in_flight());
         let most = if single { 1 } else { free };
         let wanted = most.saturating_sub(self.permits_asked);
         if wanted == 0 {
             return;
         }
-        let flights = &self.flights;
-        let startable = self.queue.startable(now, most, |seq| flights.is_busy(seq));
+        let may_start = self.startable(now);
+        let startable = self.queue.startable(now, most, |delivery| may_start.has(delivery));
         for _ in self.permits_asked..startable {
             self.permits_asked += 1;
             self.commands.push_back(Command::AskPermit);
         }
     }
 
+    /// Asked for when something may start.
+    fn startable(&self, now: Timestamp) -> Startable<'_> {
+        let only_by_hand = self.holds_endpoint(Trigger::Scheduled, now).is_some();
+        Startable { flights: &self.flights, age_max: self.limits.delivery_age_max, now, only_by_hand }
+    }
+
     fn permitted(&mut self, now: Timestamp) {
         self.permits_asked = self.permits_asked.saturating_sub(1);
-        let flights = &self.flights;
-        let startable =
-            self.holds_endpoint(now).is_none() && self.queue.startable(now, 1, |seq| flights.is_busy(seq)) > 0;
+        let may_start = self.startable(now);
+        let is_held = self.holds_endpoint(Trigger::Manual, now).is_some();
+        let startable = !is_held && self.queue.startable(now, 1, |delivery| may_start.has(delivery)) > 0;
         if !startable || !self.gate.take_token(now) {
             return self.commands.push_back(Command::ReturnPermit);
         }
@@ -285,13 +320,16 @@ impl EndpointMachine {
     }
 
     fn start_next(&mut self, now: Timestamp) {
-        let flights = &self.flights;
-        let Some(item) = self.queue.take(now, self.gate.avoided(now), |seq| flights.is_busy(seq)) else {
+        let only_by_hand = self.holds_endpoint(Trigger::Scheduled, now).is_some();
+        let (flights, age_max) = (&self.flights, self.limits.delivery_age_max);
+        let may_start = Startable { flights, age_max, now, only_by_hand };
+        let avoided = self.gate.avoided(now);
+        let Some(item) = self.queue.take(now, avoided, |delivery| may_start.has(delivery)) else {
             return self.commands.push_back(Command::ReturnPermit);
         };
         let Item { delivery, event } = item;
         check_invariant!(A2, !self.flights.is_busy(delivery.id.seq), "delivery {:?} is in flight already", delivery.id);
-        self.gate.begins(delivery.id.seq, now);
+        self.gate.begins(delivery.id.seq, delivery.trigger(), now);
         self.flights.begin(delivery.clone(), now);
         let endpoint = Arc::clone(self.gate.endpoint());
         self.commands.push_back(Command::Attempt(AttemptPlan { delivery, event, endpoint }));
@@ -315,7 +353,7 @@ impl EndpointMachine {
         let disable = self.gate.learn(before.id.seq, &finished.outcome, now);
         let expires = before.since + self.limits.delivery_age_max;
         let transition = settle::settle(self.gate.endpoint(), &before, finished, expires, now, dice);
-        self.commit(transition);
+        self.commit(transition, now);
         if let Some(reason) = disable {
             self.disable(reason, now);
         }
@@ -323,11 +361,11 @@ impl EndpointMachine {
 
     fn give_up(&mut self, before: &Delivery, reason: GiveUpReason, now: Timestamp) {
         let transition = settle::give_up(self.gate.endpoint(), before, reason, now);
-        self.commit(transition);
+        self.commit(transition, now);
     }
 
     /// Commits a step of a delivery that is in flight.
-    fn commit(&mut self, transition: Transition) {
+    fn commit(&mut self, transition: Transition, now: Timestamp) {
         let before = &transition.before;
         let id = flights::name(before);
         // Another one waits behind this end: a power cut must not bring it back after its successor went out.
@@ -344,8 +382,8 @@ impl EndpointMachine {
         let mut writes = Vec::with_capacity(2);
         self.ends_since_note += 1;
         let note = self.ends_since_note >= ENDS_PER_NOTE && !self.queue.is_laned();
-        let head = self.flights.first().map_or(self.queue.head(), |first| first.min(self.queue.head()));
-        if let Some(soft) = self.gate.soft_change(head, note) {
+        let (head, expires) = (self.head(), self.aging.stored(now));
+        if let Some(soft) = self.gate.soft_change(head, expires, note) {
             self.ends_since_note = 0;
             writes.push(Write::Soft(before.id.endpoint, soft));
         }
@@ -379,6 +417,12 @@ impl EndpointMachine {
         self.idle_since = None;
         match id {
             CommandId::Soft => self.barrier = false,
+            CommandId::Note => {
+                self.noting = false;
+                if committed.is_err() {
+                    self.gate.soft_uncertain();
+                }
+            }
             CommandId::Disable => {
                 if committed.is_err() {
                     self.gate.disabling_refused();
@@ -411,30 +455,6 @@ impl EndpointMachine {
         self.queue.stepped(&flight.delivery, after);
     }
 
-    /// Gives up, without an attempt, what is too old or keeps crashing its actor.
-    fn end_doomed(&mut self, now: Timestamp) {
-        if self.phase == Phase::Restoring || (now < self.next_expiry && self.poisoned.is_none()) {
-            return;
-        }
-        let (age_max, poisoned) = (self.limits.delivery_age_max, self.poisoned);
-        let expired = |delivery: &Delivery| delivery.since + age_max <= now;
-        let doomed = |delivery: &Delivery| poisoned == Some(delivery.id.seq) || expired(delivery);
-        for Item { delivery, .. } in self.queue.take_doomed(now, doomed) {
-            let reason = if expired(&delivery) { GiveUpReason::Expired } else { GiveUpReason::Poisoned };
-            if poisoned == Some(delivery.id.seq) {
-                self.poisoned = None;
-            }
-            self.flights.begin(delivery.clone(), now);
-            self.give_up(&delivery, reason, now);
-        }
-        self.recall_expiry();
-    }
-
-    fn recall_expiry(&mut self) {
-        let oldest = self.queue.oldest();
-        self.next_expiry = oldest.map_or(Timestamp::MAX, |since| since + self.limits.delivery_age_max);
-    }
-
     fn read_wanted(&mut self) {
         let loads = self.queue.wanted().map(|(id, ask, share)| Command::Load(id, ask, share));
         self.commands.extend(loads);
@@ -442,18 +462,25 @@ impl EndpointMachine {
 
     /// Sets the deadline, and asks to be let go if there is nothing to do for a while.
     fn rest(&mut self, now: Timestamp) {
+        let busy = !self.flights.is_empty()
+            || !self.queue.is_settled()
+            || self.permits_asked > 0
+            || self.barrier
+            || self.noting
+            || self.aging.is_searching()
+            || self.phase != Phase::Running;
+        if !busy {
+            // What ended meanwhile is nothing to come back for.
+            self.recall_expiry();
+            self.recall_age();
+        }
         let held = self.held;
         let next = match held {
             Some(held) => held.until(),
             None => self.queue.next_due_after(now),
         };
         let expiry = Some(self.next_expiry).filter(|at| *at != Timestamp::MAX);
-        let next = [next, expiry].into_iter().flatten().filter(|at| now < *at).min();
-        let busy = !self.flights.is_empty()
-            || !self.queue.is_settled()
-            || self.permits_asked > 0
-            || self.barrier
-            || self.phase != Phase::Running;
+        let next = [next, expiry, self.aging.next()].into_iter().flatten().filter(|at| now < *at).min();
         if busy {
             self.idle_since = None;
             self.deadline = next;

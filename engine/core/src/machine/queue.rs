@@ -1,5 +1,7 @@
 //! What is in memory of an endpoint's queue, and what has to be read: the only place that knows cursors.
 
+mod aged;
+
 use std::sync::Arc;
 
 use super::{
@@ -43,6 +45,8 @@ pub(super) struct Queue {
     limits: WindowLimits,
     event_bytes: usize,
     wanted: Vec<(LoadId, Ask, WindowShare)>,
+    /// The search for what is too old whose answer is being looked at.
+    aged: Option<Load>,
 }
 
 #[derive(Debug)]
@@ -68,6 +72,7 @@ impl Queue {
             limits,
             event_bytes: limits.event_bytes,
             wanted: Vec::new(),
+            aged: None,
         }
     }
 
@@ -134,13 +139,14 @@ impl Queue {
         let Some(load) = self.loads.answered(id) else { return };
         let Rows { rows, is_last } = found;
         let last = rows.last().map(|(delivery, _)| delivery.clone());
-        // Of a lane all must stand as it was read: without a row that changed, another one would seem to be the head.
-        let whole = rows.iter().all(|(delivery, _)| self.loads.shows(&load, delivery));
-        let rows = rows.into_iter().map(|(delivery, event)| Item { delivery, event });
+        let rows: Vec<_> = rows.into_iter().map(|(delivery, event)| Item { delivery, event }).collect();
+        // Of a lane all must stand as it was read: without a row that changed, or is being ended, another one would seem
+        // to be the head.
+        let whole = rows.iter().all(|item| self.loads.shows(&load, &item.delivery) && !in_flight(item));
         let fresh: Vec<Item> =
-            rows.filter(|item| self.loads.shows(&load, &item.delivery) && !in_flight(item)).collect();
+            rows.into_iter().filter(|item| self.loads.shows(&load, &item.delivery) && !in_flight(item)).collect();
         match load.ask {
-            Ask::Soft => {}
+            Ask::Soft | Ask::Aged(..) => {}
             Ask::Ready(_) => self.ready_read(&load, fresh, last.map(|last| last.id.seq), is_last),
             Ask::Due(_) => self.due_read(fresh, last, is_last),
             Ask::Lanes(_) => self.lanes_read(fresh, last.map(|last| last.lane), is_last),
@@ -257,9 +263,15 @@ impl Queue {
     /// A delivery changed in the store by a step of ours, and waits, holds its lane, or has ended.
     pub(super) fn stepped(&mut self, before: &Delivery, after: Option<Item>) {
         self.loads.changed(before);
-        match after {
-            Some(item) => self.put_back(item),
-            None => self.ended(before),
+        match (after, &mut self.order) {
+            // It need not be the head: whoever is too old is ended wherever it waits.
+            (Some(item), Order::Lanes(lanes))
+                if item.delivery.is_held() && lanes.head(before.lane) != Some(before.id.seq) =>
+            {
+                lanes.holds_later(item);
+            }
+            (Some(item), _) => self.put_back(item),
+            (None, _) => self.ended(before),
         }
     }
 
@@ -280,10 +292,16 @@ impl Queue {
 
     /// The row of a delivery is gone.
     fn ended(&mut self, delivery: &Delivery) {
-        if let (Order::Lanes(lanes), Place::Lane { .. }) = (&mut self.order, delivery.place) {
-            let next = lanes.head_ended(delivery.lane, delivery.id.seq);
-            self.lane_needs(delivery.lane, next);
+        let (Order::Lanes(lanes), Place::Lane { .. }) = (&mut self.order, delivery.place) else { return };
+        let (lane, seq) = (delivery.lane, delivery.id.seq);
+        if !lanes.knows(lane) {
+            return lanes.look_again();
         }
+        if lanes.head(lane) != Some(seq) {
+            return lanes.remove_behind(lane, seq);
+        }
+        let next = lanes.head_ended(lane, seq);
+        self.lane_needs(lane, next);
     }
 
     /// Somebody else ended a delivery: a person called it off, or a manual try succeeded.
@@ -293,9 +311,7 @@ impl Queue {
         self.due.remove_scheduled(seq);
         match &mut self.order {
             Order::Unordered(ready) => drop(ready.remove(seq)),
-            Order::Lanes(lanes) if !lanes.knows(delivery.lane) => lanes.look_again(),
-            Order::Lanes(lanes) if lanes.head(delivery.lane) == Some(seq) => self.ended(delivery),
-            Order::Lanes(lanes) => lanes.remove_behind(delivery.lane, seq),
+            Order::Lanes(_) => self.ended(delivery),
         }
     }
 
@@ -319,8 +335,13 @@ impl Queue {
     }
 
     /// The next delivery to start, if one may; another than `avoided`, where there is one.
-    pub(super) fn take(&mut self, now: Timestamp, avoided: Option<Seq>, busy: impl Fn(Seq) -> bool) -> Option<Item> {
-        let free = |item: &Item| !busy(item.delivery.id.seq);
+    pub(super) fn take(
+        &mut self,
+        now: Timestamp,
+        avoided: Option<Seq>,
+        may_start: impl Fn(&Delivery) -> bool,
+    ) -> Option<Item> {
+        let free = |item: &Item| may_start(&item.delivery);
         let other = |item: &Item| free(item) && Some(item.delivery.id.seq) != avoided;
         let item = self.take_if(now, other);
         if avoided.is_some() { item.or_else(|| self.take_if(now, free)) } else { item }
@@ -340,8 +361,8 @@ impl Queue {
     }
 
     /// How many could start, counted up to `at_most`.
-    pub(super) fn startable(&self, now: Timestamp, at_most: usize, busy: impl Fn(Seq) -> bool) -> usize {
-        let free = |item: &Item| !busy(item.delivery.id.seq);
+    pub(super) fn startable(&self, now: Timestamp, at_most: usize, may_start: impl Fn(&Delivery) -> bool) -> usize {
+        let free = |item: &Item| may_start(&item.delivery);
         let due = self.due.count_due(now, at_most, free);
         let ready = match &self.order {
             Order::Unordered(ready) => ready.count(at_most - due, free),

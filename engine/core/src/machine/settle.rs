@@ -44,8 +44,11 @@ pub(super) fn settle(
     Transition { before: before.clone(), after, step: Step::Attempted(attempt), dead }
 }
 
-/// The transition of a delivery that is given up without an attempt.
+/// The transition of a delivery that is given up without an attempt. A manual try leaves no letter: it was no life.
 pub(super) fn give_up(endpoint: &Endpoint, before: &Delivery, reason: GiveUpReason, now: Timestamp) -> Transition {
+    if before.next_attempt().is_manual() {
+        return Transition { before: before.clone(), after: None, step: Step::GaveUp, dead: None };
+    }
     let (after, dead) = given_up(endpoint, before, reason, now);
     Transition { before: before.clone(), after, step: Step::GaveUp, dead: Some(dead) }
 }
@@ -68,8 +71,9 @@ fn after_failure(
     let policy = &endpoint.policy;
     let class = failure.retry_class(policy.retry_on);
     match policy.retry.retry_at(before.attempts + 1, class, failure.retry_after(), now, dice) {
+        Some(_) if expires <= now => Verdict::GiveUp(GiveUpReason::Expired),
         // Never due after its end, so that whoever is too old is found among those that are due.
-        Some(due) => Verdict::RetryAt(due.min(expires.max(now))),
+        Some(due) => Verdict::RetryAt(due.min(expires)),
         None => match class {
             RetryClass::Never => Verdict::GiveUp(GiveUpReason::Refused),
             RetryClass::Schedule | RetryClass::Brief | RetryClass::NotCounted => {

@@ -100,6 +100,15 @@ impl Unordered {
         self.rows.first_key_value().map_or(self.read_to.next(), |(seq, _)| *seq)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.rows.values()
+    }
+
+    /// Whether every row is in memory, or in flight.
+    pub(super) fn is_whole(&self, tail: Option<Seq>) -> bool {
+        self.began && !self.more && tail.is_none_or(|tail| tail <= self.read_to)
+    }
+
     pub(super) fn first(&self) -> Option<&Item> {
         self.rows.first_key_value().map(|(_, item)| item)
     }

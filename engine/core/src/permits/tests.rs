@@ -28,7 +28,7 @@ fn endpoints_of_one_application_take_turns() {
 #[test]
 fn slow_endpoints_have_at_most_half_of_the_permits() {
     let mut turns = Permits::new(4);
-    turns.answered(endpoint(1), SLOW_ANSWER * 2);
+    turns.answered(application(1), endpoint(1), SLOW_ANSWER * 2);
     for _ in 0..4 {
         turns.ask(application(1), endpoint(1));
     }
@@ -49,6 +49,27 @@ fn what_is_withdrawn_is_not_granted_and_nothing_leaks() {
     assert_eq!((permit.endpoint, turns.poll_grant()), (endpoint(2), None));
     turns.give_back(&permit);
     assert_eq!((turns.free(), turns.waiting()), (2, 0));
+}
+
+/// Two thousand endpoints began to hang in one moment, and had every permit until the first of them timed out.
+#[test]
+fn what_never_answered_has_one_and_shares_in_half_for_the_rest() {
+    let mut turns = Permits::new(10);
+    for _ in 0..20 {
+        turns.ask(application(1), endpoint(1));
+        turns.ask(application(1), endpoint(2));
+    }
+    let granted: Vec<_> = std::iter::from_fn(|| turns.poll_grant()).collect();
+    assert_eq!(granted.len(), 2 + 5);
+    turns.ask(application(2), endpoint(3));
+    assert_eq!(grant(&mut turns).endpoint, endpoint(3), "there is room for whoever comes");
+    turns.answered(application(1), endpoint(1), SLOW_ANSWER / 2);
+    let more: Vec<_> = std::iter::from_fn(|| turns.poll_grant()).map(|permit| permit.endpoint).collect();
+    assert_eq!(more, [endpoint(1), endpoint(1)], "once it has answered, it has what it wants");
+    granted.iter().for_each(|permit| turns.give_back(permit));
+    turns.withdraw_all(application(1), endpoint(1));
+    turns.withdraw_all(application(1), endpoint(2));
+    assert_eq!((turns.waiting(), turns.unproven.len()), (0, 1), "nothing is left behind: {turns:?}");
 }
 
 fn grant(turns: &mut Permits) -> Permit {

@@ -61,6 +61,16 @@ fn absurd_rates_are_clamped() {
     check(Rate { period: Duration::from_secs(3600), burst }, Duration::from_secs(7200), 2);
 }
 
+/// A rate of 7 was 1,000,000,007 attempts in a billion seconds.
+#[test]
+fn no_rate_is_faster_than_asked_and_each_is_told_as_it_was_asked() {
+    for per_second in (1..=31_623).chain([40_000, 50_000, 1_000_000]) {
+        let rate = rate(per_second, 1);
+        assert!(rate.period.as_nanos() * u128::from(per_second) >= 1_000_000_000, "{per_second}: {rate:?}");
+        assert_eq!(rate.attempts_per_second(), per_second);
+    }
+}
+
 proptest! {
     // R1, and case 95.
     #[test]
@@ -81,9 +91,9 @@ proptest! {
                 }
             }
         }
-        // The period is whole nanoseconds, rounded down: an attempt in a billion more.
-        let period = u64::from(1_000_000_000 / per_second);
-        let most = |time: Duration| u64::try_from(time.as_nanos()).expect("is short") / period;
+        let most = |time: Duration| {
+            u64::try_from(time.as_nanos() * u128::from(per_second) / 1_000_000_000).expect("is short")
+        };
         for (count, at) in taken.iter().enumerate() {
             prop_assert!((count as u64) < most(at.since(NOW)), "since the start, without a burst");
             for (earlier, from) in taken[..=count].iter().enumerate() {

@@ -1,13 +1,16 @@
-//! Takes an event: its position, its id, its row, and one ready row for each recipient.
+//! Takes an event: its position, its id, its row, and one ready row for each recipient whose queue has room for it.
 
 use std::time::Duration;
 
-use postrider_core::{Acceptance, Effect, EventId, KEY_REMEMBERED, KeyClaim, Refused, SameBody, Timestamp, Uid};
+use postrider_core::{
+    Acceptance, DeadLetter, Delivery, Effect, EventId, GiveUpReason, KEY_REMEMBERED, KeyClaim, Refused, SameBody,
+    Timestamp, Uid, WhenFull,
+};
 
 use super::{Stop, Transaction};
 use crate::kv::{
     keys::{Key, week},
-    rows::{self, KeyRow, LastEvent},
+    rows::{self, EndRow, KeyRow, LastEvent},
 };
 
 impl Transaction<'_> {
@@ -34,10 +37,29 @@ impl Transaction<'_> {
             self.rows.put(&Key::EventUid(*application, uid, week(id.time())), &id);
         }
         self.rows.put_with(&Key::Event(*application, id), |value| rows::encode_event(acceptance, id, seq, value));
+        let mut full = Vec::new();
         for to in recipients {
-            self.put_delivery(&acceptance.delivery(to, seq, id));
+            let delivery = acceptance.delivery(to, seq, id);
+            let is_full = self.counts.is_full(to.endpoint, to.generation, to.queue.deliveries);
+            match to.queue.when_full {
+                WhenFull::DeadLetter if is_full => {
+                    self.put_dead(delivery, *accepted_at);
+                    full.push(to.endpoint);
+                }
+                WhenFull::Refuse if is_full => return Err(Refused::QueueFull(to.endpoint).into()),
+                WhenFull::DeadLetter | WhenFull::Refuse => self.put_delivery(&delivery),
+            }
         }
-        Ok(Effect::Accepted(seq, id))
+        Ok(Effect::Accepted(seq, id, full))
+    }
+
+    /// A delivery that never waits. It holds no lane: a queue that is full would grow by it.
+    fn put_dead(&mut self, last: Delivery, at: Timestamp) {
+        let reason = GiveUpReason::QueueFull;
+        self.rows.put(&Key::End(last.id, last.life, last.event), &EndRow::GaveUp { reason, at });
+        let key = Key::DeadLetter(last.id);
+        let dead = DeadLetter { last, reason, dead_at: at, first_attempt_at: None, last_status: None };
+        self.rows.put(&key, &dead);
     }
 
     /// A key counts from its acceptance for [`KEY_REMEMBERED`], whatever partition it lies in; one that was accepted

@@ -1,7 +1,8 @@
 //! Judges what a batch takes for granted.
 
 use postrider_core::{
-    Application, AttemptId, Batch, Delivery, Endpoint, EndpointId, Guard, RecordId, Refused, Step, Write,
+    Application, AttemptId, Batch, DeadLetter, Delivery, DeliveryId, Endpoint, EndpointId, Guard, RecordId, Refused,
+    Step, Write,
 };
 
 use super::{Stop, Transaction};
@@ -20,6 +21,10 @@ impl Transaction<'_> {
                 let stored = self.queue(*endpoint)?.map(|queue| queue.generation);
                 (stored == Some(*generation), Refused::Generation)
             }
+            Guard::Room(letter, generation, limit) => {
+                let is_full = self.counts.is_full(letter.endpoint, *generation, *limit);
+                (!is_full || self.holds_its_place(*letter)?, Refused::QueueFull(letter.endpoint))
+            }
             Guard::Stands(delivery) => return self.stands(delivery, batch),
             Guard::Revision(record, seen) => (self.revision(*record)? == *seen, Refused::Revision),
         };
@@ -29,6 +34,11 @@ impl Transaction<'_> {
     /// What guards ask of an endpoint; none if there is no such endpoint.
     pub(super) fn queue(&mut self, of: EndpointId) -> Result<Option<QueueRow>, StoreError> {
         self.rows.get(&Key::Queue(of))
+    }
+
+    /// Whether a dead letter holds its lane: its next life takes no place that it does not have.
+    fn holds_its_place(&mut self, letter: DeliveryId) -> Result<bool, StoreError> {
+        Ok(self.rows.get::<DeadLetter>(&Key::DeadLetter(letter))?.is_some_and(|letter| letter.last.is_held()))
     }
 
     fn stands(&mut self, delivery: &Delivery, batch: &Batch) -> Result<(), Stop> {

@@ -21,13 +21,11 @@ impl Transaction<'_> {
         let queue = self.queue(id.endpoint)?.filter(|queue| letter.last.generation >= queue.kept_from);
         let queue = queue.ok_or(Refused::Generation)?;
         let next = match self.holding(&letter)? {
-            Some(held) => Delivery {
-                place: Place::Lane { due: None, held: false },
-                attempts: 0,
-                life: held.life.next(),
-                since: at,
-                ..held
-            },
+            Some(held) => {
+                self.delete_delivery(&held)?;
+                let (place, life) = (Place::Lane { due: None, held: false }, held.life.next());
+                Delivery { place, attempts: 0, life, since: at, ..held }
+            }
             None => self.at_the_end(&letter.last, &queue, at)?,
         };
         self.rows.delete(&Key::DeadLetter(id));

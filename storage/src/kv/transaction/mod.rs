@@ -13,6 +13,7 @@ use postrider_core::{Batch, Committed, Effect, Refused, Seq, Write};
 
 use super::{
     Partition,
+    counts::Counts,
     keys::{Key, meta},
     rows::LastEvent,
     staged::{Staged, StagedRows},
@@ -36,6 +37,7 @@ pub(super) struct GivenOut {
 /// A group that is being applied.
 pub(super) struct Transaction<'a> {
     rows: Staged<'a>,
+    counts: &'a mut Counts,
     given_out: GivenOut,
     before: GivenOut,
     /// Every partition that may hold events.
@@ -69,13 +71,19 @@ impl From<StoreError> for Stop {
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn new(rows: Staged<'a>, given_out: GivenOut, partitions: &'a mut BTreeSet<Partition>) -> Self {
-        Self { rows, given_out, before: given_out, partitions }
+    pub(super) fn new(
+        rows: Staged<'a>,
+        counts: &'a mut Counts,
+        given_out: GivenOut,
+        partitions: &'a mut BTreeSet<Partition>,
+    ) -> Self {
+        Self { rows, counts, given_out, before: given_out, partitions }
     }
 
     /// All of a batch, or nothing and why. Later batches see what earlier ones wrote.
     pub(super) fn apply(&mut self, batch: &Batch) -> Result<Verdict, StoreError> {
         let (mark, given_out) = (self.rows.mark(), self.given_out);
+        self.counts.begin();
         let refused = match self.try_apply(batch) {
             Ok(committed) => return Ok(Ok(committed)),
             Err(Stop::Refused(refused)) => refused,
@@ -84,6 +92,7 @@ impl<'a> Transaction<'a> {
             Err(Stop::Failed(error)) => return Err(error),
         };
         self.rows.roll_back(mark);
+        self.counts.roll_back();
         self.given_out = given_out;
         Ok(Err(refused))
     }

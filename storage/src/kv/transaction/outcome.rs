@@ -18,7 +18,7 @@ use crate::{
 impl Transaction<'_> {
     pub(super) fn outcome(&mut self, transition: &Transition) -> Result<Effect, Stop> {
         let Transition { before, after, step, dead } = transition;
-        self.delete_delivery(before);
+        self.delete_delivery(before)?;
         after.iter().for_each(|after| self.put_delivery(after));
         if let Some(dead) = dead {
             self.rows.put(&Key::DeadLetter(before.id), dead);
@@ -55,6 +55,7 @@ impl Transaction<'_> {
 
     /// Writes a delivery where it waits, and what finds it there.
     pub(super) fn put_delivery(&mut self, delivery: &Delivery) {
+        self.counts.added(delivery);
         self.rows.put_with(&Key::of(delivery), |value| rows::encode_delivery(delivery, value));
         if let Some(index) = Key::due_index(delivery) {
             self.rows.put_with(&index, |value| rows::encode_due_index(delivery, value));
@@ -62,11 +63,16 @@ impl Transaction<'_> {
     }
 
     /// Takes a delivery away from where it waits.
-    pub(super) fn delete_delivery(&mut self, delivery: &Delivery) {
+    pub(super) fn delete_delivery(&mut self, delivery: &Delivery) -> Result<(), StoreError> {
+        // A guard has just looked, so that this is known.
+        if self.rows.value(&Key::of(delivery))?.is_some() {
+            self.counts.removed(delivery);
+        }
         self.rows.delete(&Key::of(delivery));
         if let Some(index) = Key::due_index(delivery) {
             self.rows.delete(&index);
         }
+        Ok(())
     }
 
     fn put_attempt(&mut self, of: &Delivery, attempt: &Attempt) {
@@ -92,7 +98,9 @@ impl Transaction<'_> {
             return Ok(None);
         };
         let scheduled = self.scheduled(tried, &life)?;
-        scheduled.iter().for_each(|scheduled| self.delete_delivery(scheduled));
+        if let Some(scheduled) = &scheduled {
+            self.delete_delivery(scheduled)?;
+        }
         Ok(scheduled)
     }
 

@@ -90,6 +90,7 @@ impl Transaction<'_> {
         self.forget_uid(id)?;
         self.rows.delete(&Key::Endpoint(id));
         self.rows.delete(&Key::Queue(id));
+        self.counts.forget(id);
         self.cut_off(id, Cut::Whole)?;
         Ok(Effect::Routed(self.raise_routing(queue.application)?))
     }

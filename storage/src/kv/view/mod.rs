@@ -1,5 +1,6 @@
 //! One snapshot, understood: what is read, and never more of it than is answered.
 
+mod aged;
 mod attempts;
 mod events;
 mod letters;
@@ -82,7 +83,7 @@ impl<'a> View<'a> {
     }
 
     /// The first rows with `from <= key < to`; none if that is no range.
-    fn scan(
+    pub(super) fn scan(
         self,
         partition: Partition,
         from: &[u8],

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use bytes::Bytes;
 use postrider_core::{
-    Ask, Delivery, DueKey, EndpointId, EventId, Found, Generation, LaneId, Rows, Seq, SoftState, StoredEvent,
+    Aged, Ask, Delivery, DueKey, EndpointId, EventId, Found, Generation, LaneId, Rows, Seq, SoftState, StoredEvent,
     WindowShare,
 };
 
@@ -34,6 +34,7 @@ impl View<'_> {
             Ask::Lane(lane, after) => self.lane(of, generation, lane, after, share.rows)?,
             Ask::Lanes(after) => self.lanes(of, generation, after, share.rows)?,
             Ask::Due(after) => self.due(of, generation, after, share.rows)?,
+            Ask::Aged(before, after) => return Ok(Found::Aged(self.aged(of, generation, before, after, share.rows)?)),
         };
         Ok(Found::Rows(Rows { rows: self.with_events(&queue, deliveries, share.event_bytes)?, is_last }))
     }
@@ -147,6 +148,7 @@ type WithEvent = (Delivery, Option<Arc<StoredEvent>>);
 fn nothing(ask: Ask) -> Found {
     match ask {
         Ask::Soft => Found::Soft(SoftState::default()),
+        Ask::Aged(..) => Found::Aged(Aged::default()),
         Ask::Ready(_) | Ask::Due(_) | Ask::Lanes(_) | Ask::Lane(..) => {
             Found::Rows(Rows { rows: Vec::new(), is_last: true })
         }
@@ -159,6 +161,6 @@ fn ready(of: EndpointId, generation: Generation, found: &[(Bytes, Bytes)]) -> Re
 }
 
 /// When a delivery is due, and where it stands.
-fn moment(delivery: &Delivery) -> DueKey {
+pub(super) fn moment(delivery: &Delivery) -> DueKey {
     DueKey { at: delivery.due().unwrap_or(DueKey::START.at), seq: delivery.id.seq }
 }

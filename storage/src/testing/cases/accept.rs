@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postrider_core::{
     Acceptance, Batch, DeliveryId, Durability, Effect, Event, Guard, LaneId, OnExhausted, OrderingKey, OrderingMode,
-    Place, Recipient, RecipientLane, Refused, Seq, Write,
+    Place, QueueLimit, Recipient, RecipientLane, Refused, Seq, Write,
 };
 
 use crate::{
@@ -65,7 +65,7 @@ pub async fn positions_and_ids_only_grow(medium: &dyn OpenStore) {
         for committed in world.commit([batch(), batch()]).await {
             let effects = committed.expect("nothing stands against it").effects;
             all.extend(effects.into_iter().map(|effect| match effect {
-                Effect::Accepted(seq, id) => (seq, id),
+                Effect::Accepted(seq, id, _) => (seq, id),
                 other => panic!("it is accepted: {other:?}"),
             }));
         }
@@ -103,7 +103,7 @@ pub async fn each_recipient_waits_where_its_ordering_says(medium: &dyn OpenStore
     let others = [endpoint(&world.application, 2, per_key), endpoint(&world.application, 3, fifo)];
     world.write(others.iter().map(|other| world.put(other))).await;
     let key = LaneId::of(&OrderingKey("key".into()));
-    let to = |endpoint, lane| Recipient { endpoint, generation, lane };
+    let to = |endpoint, lane| Recipient { endpoint, generation, lane, queue: QueueLimit::default() };
     let recipients = vec![
         to(world.endpoint.id, RecipientLane::Unordered),
         to(others[0].id, RecipientLane::In(key)),
@@ -126,7 +126,7 @@ pub async fn an_event_without_recipients_is_kept(medium: &dyn OpenStore) {
     let world = World::open(medium, CONCURRENT).await;
     let unwanted = Acceptance { recipients: Vec::new(), ..world.acceptance(plain()) };
     let effects = world.write([Write::Accept(unwanted)]).await;
-    let Effect::Accepted(_, id) = effects[0] else { panic!("it is accepted: {effects:?}") };
+    let Effect::Accepted(_, id, _) = effects[0] else { panic!("it is accepted: {effects:?}") };
     assert!(world.reads().event(world.application.id, id).await.expect("reads work").is_some());
     assert_eq!(world.reads().deliveries(world.application.id, id).await.expect("reads work"), []);
 }

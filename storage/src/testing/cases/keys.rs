@@ -124,6 +124,6 @@ fn keyed(world: &World, key: &str, body: &'static str, at: Timestamp) -> Write {
 }
 
 fn accepted(effects: &[Effect]) -> EventId {
-    let Some(Effect::Accepted(_, id)) = effects.first() else { panic!("it is accepted: {effects:?}") };
+    let Some(Effect::Accepted(_, id, _)) = effects.first() else { panic!("it is accepted: {effects:?}") };
     *id
 }

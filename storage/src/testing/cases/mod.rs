@@ -1,7 +1,9 @@
 //! What every backend must do, one sentence a case, by topic. Each gets an opener for a medium of its own.
 
 pub mod accept;
+pub mod aged;
 pub mod cursors;
+pub mod full;
 pub mod keys;
 pub mod lanes;
 pub mod lists;

@@ -130,12 +130,13 @@ pub async fn soft_state_is_what_was_last_written(medium: &dyn OpenStore) {
         let found = world.reads().window(world.endpoint.id, world.endpoint.generation, Ask::Soft, share).await;
         match found.expect("reads work") {
             Found::Soft(soft) => soft,
-            Found::Rows(rows) => panic!("soft state was asked for: {rows:?}"),
+            other @ (Found::Rows(_) | Found::Aged(_)) => panic!("soft state was asked for: {other:?}"),
         }
     };
     assert_eq!(read(&world).await, SoftState::default());
     let breaker = BreakerState::Open { until: NOW + HOUR, cool_down: HOUR, last_failed: Seq(1) };
-    let soft = SoftState { breaker, throttled_until: Some(NOW), failing_since: Some(NOW), head: Seq(7) };
+    let soft =
+        SoftState { breaker, throttled_until: Some(NOW), failing_since: Some(NOW), head: Seq(7), expires: Some(NOW) };
     let delivery = world.publish("a").await;
     let mut batch = outcome(failed(&delivery, NOW + HOUR));
     batch.writes.push(Write::Soft(world.endpoint.id, soft.clone()));

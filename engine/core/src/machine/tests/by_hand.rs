@@ -34,6 +34,18 @@ fn what_is_evicted_during_a_read_is_read_again() {
     assert!(after.is_some_and(|after| after < DueKey { at: later(5), seq: Seq(5) }), "{after:?}");
 }
 
+/// A person's try was the latest of many that waited, and had to leave memory for them.
+#[test]
+fn a_try_by_hand_stays_among_many_retries() {
+    let mut driver = Driver::new(OrderingMode::Concurrent);
+    let mut due = DueRows::new(2);
+    due.insert(Item { delivery: driver.delivery(9, Place::Manual { at: later(9), number: ONE }), event: None });
+    for second in 1..=2 {
+        due.insert(Item { delivery: driver.delivery(second, Place::Due(later(second))), event: None });
+    }
+    assert!(due.remove(DueKey { at: later(9), seq: Seq(9) }).is_some());
+}
+
 /// Two manual tries of one delivery: the end of the first was taken for a change of the second, which was never made.
 #[test]
 fn the_end_of_one_manual_try_hides_no_other() {
@@ -75,6 +87,8 @@ fn a_head_that_is_revived_during_a_read_of_its_lane_stays_the_head() {
     assert_eq!(driver.started.len(), 1, "L1: nothing of the lane starts on a picture that is not whole");
     driver.asked(|ask| matches!(ask, Ask::Lane(_, Seq(1))));
 }
+
+const ONE: AttemptNumber = AttemptNumber::manual(1);
 
 struct Driver {
     machine: EndpointMachine,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Ask, Attempt, Batch, Delivery, DueKey, Durability, Ended, Found, Guard, LaneId, OrderingMode, Place, Refused, Rows,
-    Seq, SoftState, Step, Timestamp, WindowShare, Write,
+    Aged, AgedKey, Ask, Attempt, Batch, Delivery, DueKey, Durability, Ended, Found, Guard, LaneId, OrderingMode, Place,
+    Refused, Rows, Seq, SoftState, Step, Timestamp, WindowShare, Write,
 };
 
 /// What is stored at one moment.
@@ -122,6 +122,7 @@ impl State {
         let limit = share.rows.get();
         let rows: Vec<&Delivery> = match ask {
             Ask::Soft => return Found::Soft(self.soft.clone()),
+            Ask::Aged(before, after) => return Found::Aged(self.aged(before, after, limit)),
             Ask::Ready(after) => {
                 let ready = self.rows.values().filter(|row| row.place == Place::Ready && row.id.seq > after);
                 ready.collect()
@@ -147,5 +148,30 @@ impl State {
         let is_last = rows.len() <= limit;
         let rows = rows.into_iter().take(limit).map(|row| (row.clone(), None)).collect();
         Found::Rows(Rows { rows, is_last })
+    }
+
+    fn aged(&self, before: Timestamp, after: AgedKey, limit: usize) -> Aged {
+        let key = |row: &Delivery| match row.place {
+            Place::Due(at) | Place::Manual { at, .. } => AgedKey::Due(DueKey { at, seq: row.id.seq }),
+            Place::Ready | Place::Lane { .. } => AgedKey::Lane(row.lane, row.id.seq),
+        };
+        let mut rows: Vec<_> = self.rows.values().chain(self.manual.values()).filter(|row| key(row) > after).collect();
+        rows.sort_by_key(|row| key(row));
+        let mut found = Aged::default();
+        for row in rows {
+            if found.looked_at >= limit {
+                return found;
+            }
+            found.looked_at += 1;
+            found.next = Some(key(row));
+            if row.is_held() {
+            } else if row.since <= before {
+                found.rows.push(row.clone());
+            } else {
+                found.oldest = Some(found.oldest.map_or(row.since, |oldest| oldest.min(row.since)));
+            }
+        }
+        found.next = None;
+        found
     }
 }

@@ -14,9 +14,10 @@ use std::{
 use super::model::{Model, State};
 use crate::{
     ActorNo, Ask, Batch, Command, CommandId, Delivery, DeliveryId, Dice, Durability, Endpoint, EndpointMachine,
-    EndpointSpec, Event, EventId, Failure, Finished, Found, Generation, Input, LaneId, Leave, Life, LoadId, Moved,
-    OnExhausted, OrderingKey, OrderingMode, Outcome, Place, Restored, RetryPolicy, Seq, Slot, SlotCommand, SplitMix,
-    StoredEvent, Timestamp, Trigger, Unreadable, WindowLimits, WindowShare, machine::tests::by_hand::endpoint_of,
+    EndpointSpec, EndpointStatus, Event, EventId, Failure, Finished, Found, Generation, Input, LaneId, Leave, Life,
+    LoadId, Moved, OnExhausted, OrderingKey, OrderingMode, Outcome, Place, Restored, RetryPolicy, Seq, Slot,
+    SlotCommand, SplitMix, StoredEvent, Timestamp, Trigger, Unreadable, WindowLimits, WindowShare,
+    machine::tests::by_hand::endpoint_of,
 };
 
 #[test]
@@ -28,6 +29,9 @@ fn what_is_promised_holds_in_a_world_where_every_answer_comes_late() {
         assert!(outcome.is_ok(), "repeat with MACHINE_SEED={seed} cargo test -p postrider-core world");
     }
 }
+
+/// How long what is too old may still be there: crashes, rests and answers that come late.
+const LATE_MAX: Duration = Duration::from_secs(40);
 
 #[derive(Debug)]
 enum What {
@@ -87,6 +91,8 @@ struct World {
     faults: bool,
     to_publish: u32,
     sent: u64,
+    /// Deliveries live for less time than the world.
+    expires: bool,
     traces: bool,
 }
 
@@ -108,18 +114,29 @@ impl World {
             waiting_deliveries: few(&mut dice, 4),
             lanes: few(&mut dice, 4),
             linger: Duration::from_millis(200 + dice.roll() % 3_000),
-            failing_max: Duration::MAX,
+            delivery_age_max: match dice.roll() % 3 {
+                0 => Duration::from_millis(15_000 + dice.roll() % 40_000),
+                _ => WindowLimits::default().delivery_age_max,
+            },
+            uncommitted_attempts: few(&mut dice, 12).get(),
             ..WindowLimits::default()
         };
         let retry = RetryPolicy::delays([1, 5, 30].map(Duration::from_secs));
         let mut spec = EndpointSpec::new("https://receiver.example/").ordering(ordering).retry(retry);
         spec.delivery.max_in_flight = NonZeroU32::new(1 + u32::try_from(dice.roll() % 5).unwrap_or_default());
         spec.delivery.breaker = crate::BreakerSetting::Off;
+        spec.delivery.disable_after = Some(Duration::MAX);
         let now = Timestamp::from_nanos(1_767_225_600_000_000_000);
+        let mut endpoint = endpoint_of(spec, now);
+        let expires = limits.delivery_age_max < WindowLimits::default().delivery_age_max;
+        if expires && dice.roll().is_multiple_of(2) {
+            Arc::make_mut(&mut endpoint).status = EndpointStatus::Paused;
+        }
         Self {
             seed,
             now,
-            endpoint: endpoint_of(spec, now),
+            expires,
+            endpoint,
             limits,
             slot: Slot::new(ActorNo(0)),
             actor: None,
@@ -163,12 +180,22 @@ impl World {
         let report = self.actor.as_ref().map(|(_, machine)| machine.report());
         let (seed, wakes, ordering) = (self.seed, &self.store.now.wakes, self.endpoint.policy.ordering);
         assert!(self.is_delivered(), "D1, seed {seed}: {ordering:?} {left:?}\n{report:?}\nwakes {wakes:?}");
-        assert!(self.sent > 0, "seed {}", self.seed);
+        assert!(self.sent > 0 || self.endpoint.status == EndpointStatus::Paused, "seed {}", self.seed);
     }
 
     fn is_delivered(&self) -> bool {
         let State { rows, manual, .. } = &self.store.now;
-        manual.is_empty() && rows.values().all(|row| row.is_held() || self.is_behind_held(row))
+        let waits = |row: &Delivery| self.is_behind_held(row) && !self.expires;
+        manual.is_empty() && rows.values().all(|row| row.is_held() || waits(row))
+    }
+
+    /// Nothing waits much longer than it may, wherever it is: what is in flight ends first, and an actor that crashed rests.
+    fn check_ages(&self) {
+        let State { rows, manual, .. } = &self.store.now;
+        for row in rows.values().chain(manual.values()).filter(|row| !row.is_held()) {
+            let (age, seed) = (self.now.since(row.since), self.seed);
+            assert!(age < self.limits.delivery_age_max + LATE_MAX, "seed {seed}: {row:?} is {age:?} old");
+        }
     }
 
     fn is_behind_held(&self, row: &Delivery) -> bool {
@@ -177,6 +204,7 @@ impl World {
     }
 
     fn step(&mut self, what: What) {
+        self.check_ages();
         if self.traces {
             println!("{:?} {what:?}", self.now.since(Timestamp::from_nanos(1_767_225_600_000_000_000)));
         }
@@ -363,7 +391,8 @@ impl World {
                     if !taken {
                         durability = Durability::Synced;
                         let number = crate::AttemptNumber::manual(1);
-                        let manual = Delivery { place: Place::Manual { at: self.now, number }, ..row };
+                        let place = Place::Manual { at: self.now, number };
+                        let manual = Delivery { place, since: self.now, ..row };
                         self.store.now.manual.insert(key, manual.clone());
                         visible.push_back(Visible::Moved(Moved::Resent(manual)));
                     }
@@ -472,6 +501,7 @@ impl World {
 
     fn attempt(&mut self, plan: crate::AttemptPlan) {
         let (seq, seed) = (plan.delivery.id.seq, self.seed);
+        assert!(self.now < plan.delivery.since + self.limits.delivery_age_max, "seed {seed}: {seq:?} is too old");
         self.sent += 1;
         self.slot.runs(plan.clone());
         let trigger = plan.delivery.trigger();

@@ -3,8 +3,8 @@
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Attempt, AttemptId, DeadLetter, Delivery, DeliveryPolicy,
     Dice, Effect, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Event, Failure, Generation, GiveUpReason,
-    IdempotencyKey, KeyClaim, OnExhausted, OrderingMode, OrganisationId, Outcome, Place, Resend, Seq, SplitMix, Step,
-    Then, Timestamp, Transition, plan_recipients,
+    IdempotencyKey, KeyClaim, OnExhausted, OrderingMode, OrganisationId, Outcome, Place, QueueLimit, Resend, Seq,
+    SplitMix, Step, Then, Timestamp, Transition, WhenFull, plan_recipients,
 };
 
 use super::*;
@@ -56,9 +56,10 @@ async fn run(seed: u64) -> Result<(), Failed> {
         let verdicts = in_groups.commit(group.clone().into(), Durability::Synced).await?;
         let mut each = Vec::new();
         for batch in group {
-            // What it remembers is forgotten: every guard is answered from the rows.
+            // What it remembers is forgotten: every guard is answered, and every queue counted, from the rows.
             if let Some(writer) = &mut *one_by_one.inner.writer.lock().expect("no commit panicked") {
                 writer.cache = Cache::default();
+                writer.counts = Counts::default();
             }
             each.extend(one_by_one.commit(Arc::new([batch]), Durability::Synced).await?);
         }
@@ -68,6 +69,14 @@ async fn run(seed: u64) -> Result<(), Failed> {
         world.published.clear();
     }
     Ok(())
+}
+
+/// So many may wait at each endpoint.
+const LIMIT: std::num::NonZeroU32 = std::num::NonZeroU32::MIN.saturating_add(4);
+
+/// Whether a batch has a step of this delivery.
+fn steps(batch: &Batch, delivery: &Delivery) -> bool {
+    batch.writes.iter().any(|write| matches!(write, Write::Outcome(step) if step.before.id == delivery.id))
 }
 
 /// Random batches, about a few endpoints and whatever became of earlier batches.
@@ -125,7 +134,7 @@ impl Random {
                 self.published.push(acceptance.clone());
                 batch.writes.push(Write::Accept(acceptance));
             }
-            (7..=12, Some(delivery)) => {
+            (7..=12, Some(delivery)) if !steps(batch, &delivery) => {
                 let transition = self.transition(&delivery);
                 self.deliveries.extend(transition.after.clone());
                 batch.guards.push(Guard::Stands(delivery));
@@ -159,7 +168,9 @@ impl Random {
             _ => None,
         };
         let endpoints: Vec<_> = self.endpoints.iter().cloned().map(Arc::new).collect();
-        let recipients = plan_recipients(&event, &endpoints);
+        let mut recipients = plan_recipients(&event, &endpoints);
+        let when_full = [WhenFull::DeadLetter, WhenFull::Refuse][usize::from(self.below(4) == 0)];
+        recipients.iter_mut().for_each(|to| to.queue = QueueLimit { deliveries: LIMIT, when_full });
         let (application, entropy) = (self.ids.application, self.dice.roll());
         let accepted_at = self.ids.now + std::time::Duration::from_secs(3600 * self.below(400));
         Acceptance { application, accepted_at, entropy, event: Arc::new(event), key, recipients }
@@ -199,7 +210,7 @@ impl Random {
     fn learn(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
-                Effect::Accepted(seq, id) => {
+                Effect::Accepted(seq, id, _) => {
                     // Any acceptance of the group will do: rows differ, and a wrong guess is a guard that fails.
                     let guess = self.published.first().cloned();
                     let deliveries = guess.iter().flat_map(|acceptance| {

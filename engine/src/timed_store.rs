@@ -1,0 +1,122 @@
+//! A store whose reads end: each is answered in time, or is an error that says to ask again.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use async_trait::async_trait;
+use postrider_core::{
+    ApplicationId, Ask, Batch, DeadLetter, Delivery, DeliveryId, Durability, Endpoint, EndpointId, EventId, Found,
+    Generation, StoredEvent, Timestamp, Uid, WindowShare,
+};
+use postrider_storage::{
+    AttemptRecord, Backlog, DeadLetterQuery, DeliveryRecord, EventQuery, Page, PageRequest, Reads, Routed, Store,
+    StoreError, Verdict,
+};
+
+use crate::store_call::answer_of;
+
+type Answer<T> = Result<T, StoreError>;
+
+/// A store whose reads end, and whose panics are errors. Whoever reads need not bound it. Commits are bounded by the
+/// committer, which must know that one is still under way.
+#[derive(Debug)]
+pub(crate) struct TimedStore(pub(crate) Arc<dyn Store>);
+
+#[async_trait]
+impl Store for TimedStore {
+    async fn commit(&self, group: Arc<[Batch]>, durability: Durability) -> Answer<Vec<Verdict>> {
+        self.0.commit(group, durability).await
+    }
+
+    fn reads(&self) -> &dyn Reads {
+        self
+    }
+}
+
+#[async_trait]
+impl Reads for TimedStore {
+    async fn window(&self, of: EndpointId, generation: Generation, ask: Ask, share: WindowShare) -> Answer<Found> {
+        answer_of("read the queue", async { self.0.reads().window(of, generation, ask, share).await }).await
+    }
+
+    async fn wakes(
+        &self,
+        after: Option<(Timestamp, EndpointId)>,
+        until: Timestamp,
+        limit: NonZeroUsize,
+    ) -> Answer<Vec<(Timestamp, EndpointId)>> {
+        answer_of("read who is to be woken", async { self.0.reads().wakes(after, until, limit).await }).await
+    }
+
+    async fn cut_off(&self, limit: NonZeroUsize) -> Answer<Vec<EndpointId>> {
+        answer_of("read what is to be purged", async { self.0.reads().cut_off(limit).await }).await
+    }
+
+    async fn applications(&self, page: &PageRequest) -> Answer<Page<Routed>> {
+        answer_of("read the applications", async { self.0.reads().applications(page).await }).await
+    }
+
+    async fn endpoints(&self, page: &PageRequest) -> Answer<Page<Endpoint>> {
+        answer_of("read the endpoints", async { self.0.reads().endpoints(page).await }).await
+    }
+
+    async fn application(&self, application: ApplicationId) -> Answer<Option<Routed>> {
+        answer_of("read the application", async { self.0.reads().application(application).await }).await
+    }
+
+    async fn endpoint(&self, endpoint: EndpointId) -> Answer<Option<Endpoint>> {
+        answer_of("read the endpoint", async { self.0.reads().endpoint(endpoint).await }).await
+    }
+
+    async fn event(&self, owner: ApplicationId, event: EventId) -> Answer<Option<StoredEvent>> {
+        answer_of("read the event", async { self.0.reads().event(owner, event).await }).await
+    }
+
+    async fn event_named(&self, owner: ApplicationId, uid: &Uid) -> Answer<Option<EventId>> {
+        answer_of("find the event", async { self.0.reads().event_named(owner, uid).await }).await
+    }
+
+    async fn events(&self, query: &EventQuery, page: &PageRequest) -> Answer<Page<StoredEvent>> {
+        answer_of("read the events", async { self.0.reads().events(query, page).await }).await
+    }
+
+    async fn deliveries(&self, owner: ApplicationId, event: EventId) -> Answer<Vec<DeliveryRecord>> {
+        answer_of("read the deliveries", async { self.0.reads().deliveries(owner, event).await }).await
+    }
+
+    async fn delivery(
+        &self,
+        owner: ApplicationId,
+        event: EventId,
+        endpoint: EndpointId,
+    ) -> Answer<Option<DeliveryRecord>> {
+        answer_of("read the delivery", async { self.0.reads().delivery(owner, event, endpoint).await }).await
+    }
+
+    async fn queue(&self, of: EndpointId, generation: Generation, page: &PageRequest) -> Answer<Page<Delivery>> {
+        answer_of("read the queue", async { self.0.reads().queue(of, generation, page).await }).await
+    }
+
+    async fn ahead(&self, delivery: &Delivery) -> Answer<Option<Delivery>> {
+        answer_of("read the lane", async { self.0.reads().ahead(delivery).await }).await
+    }
+
+    async fn backlog(&self, of: EndpointId, generation: Generation, at_most: NonZeroUsize) -> Answer<Backlog> {
+        answer_of("count the queue", async { self.0.reads().backlog(of, generation, at_most).await }).await
+    }
+
+    async fn attempts_of_event(&self, owner: ApplicationId, event: EventId) -> Answer<Vec<AttemptRecord>> {
+        answer_of("read the attempts", async { self.0.reads().attempts_of_event(owner, event).await }).await
+    }
+
+    async fn attempts_of_endpoint(&self, of: EndpointId, page: &PageRequest) -> Answer<Page<AttemptRecord>> {
+        answer_of("read the attempts", async { self.0.reads().attempts_of_endpoint(of, page).await }).await
+    }
+
+    async fn dead_letters(&self, query: &DeadLetterQuery, page: &PageRequest) -> Answer<Page<DeadLetter>> {
+        answer_of("read the dead letters", async { self.0.reads().dead_letters(query, page).await }).await
+    }
+
+    async fn dead_letter(&self, delivery: DeliveryId) -> Answer<Option<DeadLetter>> {
+        answer_of("read the dead letter", async { self.0.reads().dead_letter(delivery).await }).await
+    }
+}

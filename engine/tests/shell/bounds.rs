@@ -1,0 +1,61 @@
+//! Every queue has a limit: a full endpoint costs its neighbours nothing.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use postrider::{
+    DeadLetterError, GiveUpReason, Notice, OrderingMode, PublishError, WhenFull,
+    storage::{MemoryStore, PageRequest},
+};
+
+use crate::support::{Failed, PATIENCE, always_ok, event, hook, notice, start};
+
+const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_full_endpoint_gets_a_dead_letter_and_its_neighbour_the_event() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let engine = start(MemoryStore::new(), &receiver, hook().max_queued(TWO, WhenFull::DeadLetter)).await?;
+    engine.endpoints("acme").pause("hook").await?;
+    let mut other = hook();
+    other.url = "https://receiver.example/other".into();
+    engine.endpoints("acme").upsert("other", other).await?;
+    let mut notices = engine.notices();
+    for _ in 0..2 {
+        assert_eq!(engine.publish("acme", event("{}")).await?.queues_full, 0);
+    }
+    let receipt = engine.publish("acme", event("{}")).await?;
+    assert_eq!((receipt.deliveries, receipt.queues_full), (1, 1));
+    let (of, reason) = notice(&mut notices, |notice| match notice {
+        Notice::DeadLettered { event, reason, .. } => Some((event, reason)),
+        _ => None,
+    })
+    .await?;
+    assert_eq!((of, reason), (receipt.event, GiveUpReason::QueueFull));
+    tokio::time::timeout(PATIENCE, receiver.wait_for(3)).await?;
+    let letters = engine.dead_letters("acme").list(&Default::default(), &PageRequest::default()).await?.items;
+    assert_eq!(letters.len(), 1);
+    let refused = engine.dead_letters("acme").redrive(letters[0].last.id).await;
+    assert!(matches!(refused, Err(DeadLetterError::QueueFull)), "{refused:?}");
+    engine.endpoints("acme").resume("hook").await?;
+    tokio::time::timeout(PATIENCE, receiver.wait_for(5)).await?;
+    while engine.metrics().deliveries_ended_well() < 5 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    engine.dead_letters("acme").redrive(letters[0].last.id).await?;
+    tokio::time::timeout(PATIENCE, receiver.wait_for(6)).await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_may_ask_for_events_to_be_refused_when_it_is_full() -> Result<(), Failed> {
+    let spec = hook().ordering(OrderingMode::Concurrent).max_queued(TWO, WhenFull::Refuse);
+    let engine = start(MemoryStore::new(), &always_ok(), spec).await?;
+    let paused = engine.endpoints("acme").pause("hook").await?;
+    let publish = || engine.publish("acme", event("{}"));
+    let (one, two, three) = tokio::join!(publish(), publish(), publish());
+    let refused: Vec<_> = [one, two, three].into_iter().filter_map(Result::err).collect();
+    let [PublishError::QueueFull { endpoint }] = refused[..] else { panic!("one of three is refused: {refused:?}") };
+    assert_eq!(endpoint, paused.id);
+    assert_eq!(engine.metrics().events_accepted(), 2);
+    Ok(())
+}

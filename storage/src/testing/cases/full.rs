@@ -1,0 +1,131 @@
+//! A queue takes so many deliveries: one more is a dead letter from the beginning, or is refused.
+
+use std::num::NonZeroU32;
+
+use postrider_core::{
+    Acceptance, Batch, Delivery, DeliveryId, Effect, Event, GiveUpReason, Guard, OnExhausted, OrderingMode, QueueLimit,
+    Refused, Seq, WhenFull, Write,
+};
+
+use crate::{
+    DeliveryState, OpenStore,
+    testing::world::{DAY, HOUR, NOW, World, failed, given_up, holding, succeeded},
+};
+
+const CONCURRENT: OrderingMode = OrderingMode::Concurrent;
+const HOLD: OrderingMode = OrderingMode::PerKey(OnExhausted::Hold);
+
+/// The event is accepted, its delivery is a dead letter, and neither waits nor counts.
+pub async fn over_its_limit_a_delivery_is_a_dead_letter(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let first = publish(&world, 2, WhenFull::DeadLetter).await;
+    let second = publish(&world, 2, WhenFull::DeadLetter).await;
+    let third = publish(&world, 2, WhenFull::DeadLetter).await;
+    assert_eq!([first.1, second.1, third.1], [false, false, true]);
+    assert_eq!(world.ready().await, [first.0.clone(), second.0]);
+    let letter = world.letter(third.0.id).await.expect("it is a dead letter");
+    assert_eq!((letter.reason, letter.dead_at, &letter.last), (GiveUpReason::QueueFull, NOW, &third.0));
+    assert_eq!(world.state(third.0.event).await, DeliveryState::GivenUp(Some(letter)));
+    world.step(succeeded(&first.0)).await;
+    assert!(!publish(&world, 2, WhenFull::DeadLetter).await.1, "there is room again");
+    assert!(publish(&world, 2, WhenFull::DeadLetter).await.1);
+}
+
+/// Two publishers in one group: the second one sees what the first one took.
+pub async fn two_publishers_in_one_group_do_not_both_pass(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let accept = |limit| Batch::synced([Write::Accept(acceptance(&world, limit, WhenFull::Refuse))]);
+    let verdicts = world.commit([accept(1), accept(1), accept(2)]).await;
+    assert_eq!(verdicts[1], Err(Refused::QueueFull(world.endpoint.id)));
+    assert!(verdicts[0].is_ok() && verdicts[2].is_ok(), "what was refused takes no place: {verdicts:?}");
+    assert_eq!(world.ready().await.len(), 2);
+}
+
+/// What counts is what waits, wherever: retries, the heads of lanes that wait or hold; not manual tries.
+pub async fn what_waits_counts_whatever_it_waits_for(medium: &dyn OpenStore) {
+    for ordering in [CONCURRENT, HOLD] {
+        let mut world = World::open(medium, ordering).await;
+        let [retried, held, tried] = [world.publish("a").await, world.publish("b").await, world.publish("c").await];
+        world.step(failed(&retried, NOW + HOUR)).await;
+        world.resent(tried.event, NOW).await;
+        let held_row = (ordering == HOLD).then(|| holding(&held));
+        world.step(given_up(&held, held_row)).await;
+        let waiting = if ordering == HOLD { 3 } else { 2 };
+        for _ in 0..2 {
+            assert!(has_room(&world, waiting + 1).await, "{ordering:?}");
+            assert!(!has_room(&world, waiting).await, "{ordering:?}");
+            world = world.reopen(medium).await;
+        }
+        world.redrive(held.id).await;
+        assert!(has_room(&world, 4).await && !has_room(&world, 3).await, "{ordering:?}, with the next life");
+        world.write([Write::DropEndpoint(world.endpoint.id)]).await;
+        world.write([Write::Purge(world.endpoint.id, std::num::NonZeroUsize::MAX)]).await;
+    }
+}
+
+/// A queue with more rows than are counted in one commit is counted on with each that adds to it.
+pub async fn a_long_queue_is_counted_piece_by_piece(medium: &dyn OpenStore) {
+    const ROWS: u32 = 20_000;
+    let world = World::open(medium, HOLD).await;
+    for _ in 0..ROWS / 1_000 {
+        let accept = |_| Batch::synced([Write::Accept(acceptance(&world, u32::MAX, WhenFull::Refuse))]);
+        world.commit((0..1_000).map(accept)).await;
+    }
+    let world = world.reopen(medium).await;
+    let mut taken = 0;
+    while has_room(&world, ROWS).await {
+        taken += 1;
+        assert!(taken < 10, "it is counted at last");
+    }
+    assert!(has_room(&world, ROWS + 1).await, "and not beyond what there is");
+}
+
+/// The limit binds whoever redrives, too, and leaves the letter where it is.
+pub async fn a_full_queue_takes_nothing_back(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let dead = world.give_up(&world.publish("a").await).await;
+    world.publish("b").await;
+    let redrive = Batch::synced([Write::Redrive(dead.id, NOW + DAY)]).guarded(room(&world, dead.id, 1));
+    assert_eq!(world.verdict(redrive).await, Err(Refused::QueueFull(world.endpoint.id)));
+    assert!(world.letter(dead.id).await.is_some());
+    let redrive = Batch::synced([Write::Redrive(dead.id, NOW + DAY)]).guarded(room(&world, dead.id, 2));
+    assert!(world.verdict(redrive).await.is_ok());
+    assert!(!has_room(&world, 2).await);
+}
+
+/// What holds its lane has its place in a full queue, or nothing could ever end there.
+pub async fn a_held_head_is_redriven_in_a_full_queue(medium: &dyn OpenStore) {
+    let world = World::open(medium, HOLD).await;
+    let head = world.publish("a").await;
+    world.publish("a").await;
+    world.step(given_up(&head, Some(holding(&head)))).await;
+    assert!(!has_room(&world, 2).await);
+    let redrive = Batch::synced([Write::Redrive(head.id, NOW + DAY)]).guarded(room(&world, head.id, 2));
+    assert!(world.verdict(redrive).await.is_ok());
+    assert!(has_room(&world, 3).await && !has_room(&world, 2).await, "as many wait as before");
+}
+
+fn acceptance(world: &World, deliveries: u32, when_full: WhenFull) -> Acceptance {
+    let mut acceptance = world.acceptance(Event::new("case.published", "{}").ordering_key("one"));
+    let deliveries = NonZeroU32::new(deliveries).expect("a case asks for at least one");
+    acceptance.recipients.iter_mut().for_each(|to| to.queue = QueueLimit { deliveries, when_full });
+    acceptance
+}
+
+/// The delivery, and whether its queue was full.
+async fn publish(world: &World, deliveries: u32, when_full: WhenFull) -> (Delivery, bool) {
+    let acceptance = acceptance(world, deliveries, when_full);
+    let effects = world.write([Write::Accept(acceptance.clone())]).await;
+    let Effect::Accepted(seq, id, full) = &effects[0] else { panic!("an acceptance is accepted: {effects:?}") };
+    (acceptance.delivery(&acceptance.recipients[0], *seq, *id), full.contains(&world.endpoint.id))
+}
+
+fn room(world: &World, letter: DeliveryId, deliveries: u32) -> Guard {
+    let deliveries = NonZeroU32::new(deliveries).expect("a case asks for at least one");
+    Guard::Room(letter, world.endpoint.generation, deliveries)
+}
+
+async fn has_room(world: &World, deliveries: u32) -> bool {
+    let nothing = DeliveryId { endpoint: world.endpoint.id, seq: Seq(0) };
+    world.verdict(Batch::synced([]).guarded(room(world, nothing, deliveries))).await.is_ok()
+}
