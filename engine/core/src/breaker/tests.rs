@@ -227,6 +227,20 @@ fn a_restart_forgives_nothing() {
     assert_eq!(restored.gate(at(15)), Gate::Wait(at(35)), "with its grown cool-down");
 }
 
+/// An actor sent the probe and ended; the one after it read from the store that the breaker was open, its time over, and sent
+/// another one beside it.
+#[test]
+fn a_probe_that_was_sent_before_a_restart_is_still_the_probe() {
+    let mut restored = Breaker::restore(Some(policy()), tripped().state(), &[Seq(9)], at(15));
+    restored.inherit_probe(Seq(9), at(15));
+    assert_eq!(restored.gate(at(15)), Gate::Probing);
+    restored.fail(Seq(9), at(16));
+    assert_eq!(restored.gate(at(16)), Gate::Wait(at(36)), "its failure counts");
+    let mut closed = Breaker::new(Some(policy()));
+    closed.inherit_probe(Seq(9), at(15));
+    assert_eq!(closed.gate(at(15)), Gate::Pass, "it closed meanwhile");
+}
+
 // Case 162: the clock was wrong by hours when the breaker opened, and was set right over a restart.
 #[test]
 fn a_clock_that_was_set_back_holds_it_open_no_longer_than_its_maximum() {

@@ -52,4 +52,6 @@ pub struct AttemptPlan {
     pub event: Option<Arc<StoredEvent>>,
     /// To whom, and how.
     pub endpoint: Arc<Endpoint>,
+    /// It is the breaker's probe: whoever inherits it must not send another one beside it.
+    pub is_probe: bool,
 }

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::Waiting;
 use crate::{
-    Breaker, DisableReason, Endpoint, EndpointStatus, Failure, Gate as BreakerGate, Outcome, RateLimit, Seq, SoftState,
-    Timestamp, Trigger,
+    Breaker, BreakerState, DisableReason, Endpoint, EndpointStatus, Failure, Gate as BreakerGate, Outcome, RateLimit,
+    Seq, SoftState, Timestamp, Trigger,
 };
 
 /// How long an endpoint waits after our own machine could not send.
@@ -45,8 +45,13 @@ impl Gate {
     }
 
     /// What a restart must not forgive. Times are clamped: the clock may have been wrong when they were written.
-    pub(super) fn restore(&mut self, soft: SoftState, running: &[Seq], now: Timestamp) {
+    /// `running` are attempts that an earlier actor sent and that have not ended, `probe` is the one among them that it sent
+    /// as the breaker's probe.
+    pub(super) fn restore(&mut self, soft: SoftState, running: &[Seq], probe: Option<Seq>, now: Timestamp) {
         self.breaker = Breaker::restore(self.endpoint.policy.breaker, soft.breaker, running, now);
+        if let Some(probe) = probe.filter(|probe| running.contains(probe)) {
+            self.breaker.inherit_probe(probe, now);
+        }
         self.throttled_until = soft.throttled_until.map(|until| until.min(now + THROTTLE_MAX));
         self.failing_since = soft.failing_since.map(|since| since.min(now));
         self.stored = Some(soft);
@@ -127,6 +132,11 @@ impl Gate {
     /// When the bucket is full again: a new one begins empty, so leaving earlier would take from the endpoint.
     pub(super) fn full_at(&self) -> Option<Timestamp> {
         self.rate.as_ref().map(RateLimit::full_at)
+    }
+
+    /// Whether this one, in flight, is the breaker's probe.
+    pub(super) fn is_probe(&self, seq: Seq) -> bool {
+        matches!(self.breaker.state(), BreakerState::HalfOpen { probe, .. } if probe == seq)
     }
 
     /// Whether the next attempt is the breaker's probe.
@@ -222,7 +232,7 @@ impl Gate {
         self.stored = None;
     }
 
-    pub(super) fn breaker_state(&self) -> crate::BreakerState {
+    pub(super) fn breaker_state(&self) -> BreakerState {
         self.breaker.state()
     }
 }

@@ -64,6 +64,8 @@ pub struct EndpointMachine {
     aging: Aging,
     /// A note of that is on its way.
     noting: bool,
+    /// What an earlier actor sent as the probe of its breaker, until the state of that is read.
+    probe: Option<Seq>,
     ends_since_note: u32,
     held: Option<Waiting>,
     deadline: Option<Timestamp>,
@@ -86,6 +88,7 @@ impl EndpointMachine {
         let Restored { endpoint, inheritance } = restored;
         let mut queue = Queue::new(&endpoint, limits, inheritance.tail);
         let mut flights = Flights::default();
+        let probe = inheritance.running.iter().find(|plan| plan.is_probe).map(|plan| plan.delivery.id.seq);
         for plan in inheritance.running {
             if plan.delivery.generation == endpoint.generation {
                 queue.runs_already(&plan.delivery);
@@ -105,6 +108,7 @@ impl EndpointMachine {
             next_expiry: Timestamp::MAX,
             aging: Aging::new(limits.delivery_age_max, now),
             noting: false,
+            probe,
             ends_since_note: 0,
             held: None,
             deadline: None,
@@ -257,7 +261,7 @@ impl EndpointMachine {
         self.queue.soft_read(id);
         self.queue.begin_at(soft.head);
         self.aging.restore(soft.expires);
-        self.gate.restore(soft, &running, now);
+        self.gate.restore(soft, &running, self.probe.take(), now);
         if self.phase == Phase::Restoring {
             self.phase = Phase::Running;
         }
@@ -332,7 +336,8 @@ impl EndpointMachine {
         self.gate.begins(delivery.id.seq, delivery.trigger(), now);
         self.flights.begin(delivery.clone(), now);
         let endpoint = Arc::clone(self.gate.endpoint());
-        self.commands.push_back(Command::Attempt(AttemptPlan { delivery, event, endpoint }));
+        let is_probe = self.gate.is_probe(delivery.id.seq);
+        self.commands.push_back(Command::Attempt(AttemptPlan { delivery, event, endpoint, is_probe }));
     }
 
     fn attempt_finished(&mut self, finished: Finished, now: Timestamp, dice: &mut dyn Dice) {
