@@ -155,7 +155,7 @@ settings! {
     }
     /// Numbers for monitoring.
     metrics: Metrics = "metrics" {
-        /// Address and port where /metrics listens, without tokens. Nothing listens unless it is set.
+        /// Address and port where /metrics listens, without tokens. Unless it is set, the API's listener answers it.
         listen: Option<SocketAddr> = None;
     }
 }

@@ -46,11 +46,12 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
             return Ok(());
         }
     };
-    let metrics = match config.metrics.listen {
-        Some(address) => Some(Api::start(bind(address).await?, metrics_router(engine.clone()))),
-        None => None,
+    let (router, metrics) = (api::router(engine.clone(), key.clone()), metrics_router(engine.clone()));
+    let (router, metrics) = match config.metrics.listen {
+        Some(address) => (router, Some(Api::start(bind(address).await?, metrics))),
+        None => (metrics.fallback_service(router), None),
     };
-    let mut api = Api::start(listener, api::router(engine.clone(), key.clone()));
+    let mut api = Api::start(listener, router);
     info!(version = env!("CARGO_PKG_VERSION"), %address, storage = ?config.general.storage, "started");
     announce(config, address, &key)?;
 

@@ -131,6 +131,8 @@ fn serve_says_when_it_is_ready_and_ends_well_on_sigterm_and_sigint() -> Result<(
     for signal in [Signal::TERM, Signal::INT] {
         let mut daemon = Daemon::start(&["--dev", "--storage", "memory"])?;
         let address = daemon.listening()?;
+        let numbers = get(&address, "/metrics")?;
+        assert!(numbers.starts_with("HTTP/1.1 200") && numbers.contains("postrider_queue_wait_seconds"), "{numbers}");
         let answer = get(&address, "/api/v1/health/ping")?;
         assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
         kill_process(daemon.pid()?, signal)?;

@@ -26,6 +26,7 @@ pub struct Metrics {
     attempt: Histogram,
     delivered: Counter,
     delivery: Histogram,
+    queue_wait: Histogram,
     dead_letters: Family<ByReason, Counter>,
     commits: Counter,
     group: Histogram,
@@ -62,6 +63,7 @@ impl Metrics {
             attempt: seconds(),
             delivered: Counter::default(),
             delivery: Histogram::new(exponential_buckets(0.001, 4.0, 15)),
+            queue_wait: Histogram::new(exponential_buckets(0.001, 4.0, 15)),
             dead_letters: Family::default(),
             commits: Counter::default(),
             group: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
@@ -88,6 +90,8 @@ impl Metrics {
         of.register_with_unit("attempt", "Time that a request took", Unit::Seconds, self.attempt.clone());
         of.register("delivered", "Deliveries that ended with 2xx", self.delivered.clone());
         of.register_with_unit("delivery", "From accepted to delivered", Unit::Seconds, self.delivery.clone());
+        let wait = "From accepted to the first attempt: the age of what is next in the queues";
+        of.register_with_unit("queue_wait", wait, Unit::Seconds, self.queue_wait.clone());
         of.register("dead_letters", "Deliveries given up, by reason", self.dead_letters.clone());
         of.register("commits", "Groups committed", self.commits.clone());
         of.register("commit_group_batches", "Batches in a group", self.group.clone());
@@ -155,6 +159,10 @@ impl Metrics {
         };
         self.attempts.get_or_create(&ByOutcome { outcome }).inc();
         self.attempt.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn waited(&self, since_accepted: Duration) {
+        self.queue_wait.observe(since_accepted.as_secs_f64());
     }
 
     pub(crate) fn delivered(&self, after: Duration) {
