@@ -20,7 +20,11 @@ impl Probes {
             return Ok(());
         };
         match state {
-            BreakerState::Closed { .. } => return Ok(()),
+            // Closed by the probe, or because a person enabled the endpoint again: what is still in flight is no probe any more.
+            BreakerState::Closed { .. } => {
+                self.0.remove(&endpoint);
+                return Ok(());
+            }
             // What was begun before it opened is over when the request of a probe begins, or late, and not counted.
             BreakerState::HalfOpen { .. } => {
                 let probe = (process.number, name_of(plan));
