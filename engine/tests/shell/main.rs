@@ -15,4 +15,4 @@ mod records;
 mod sendable;
 mod stalling;
 mod support;
-
+mod timing;
