@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use postrider_core::{Ask, BreakerState, Delivery, Endpoint, EndpointStatus, Found, SoftState, Waiting, WindowShare};
+use postrider_core::{
+    Ask, BreakerState, Delivery, DueKey, Endpoint, EndpointStatus, Found, LaneId, OrderingMode, Seq, SoftState,
+    Timestamp, Waiting, WindowShare,
+};
 use postrider_storage::StoreError;
 use ractor::{ActorRef, RpcReplyPort, rpc::CallResult};
 use std::num::NonZeroUsize;
@@ -74,10 +77,14 @@ impl Inner {
         }
     }
 
-    async fn next_due(&self, endpoint: &Endpoint) -> Result<Option<postrider_core::Timestamp>, StoreError> {
+    async fn next_due(&self, endpoint: &Endpoint) -> Result<Option<Timestamp>, StoreError> {
         let share = WindowShare { rows: NonZeroUsize::MIN, event_bytes: 0 };
         let store = self.store.get()?;
-        let due = Ask::Due(postrider_core::DueKey::START);
+        // One lane has one head, and no index of those that wait.
+        let due = match endpoint.policy.ordering {
+            OrderingMode::Concurrent | OrderingMode::PerKey(_) => Ask::Due(DueKey::START),
+            OrderingMode::Fifo(_) => Ask::Lane(LaneId::WHOLE, Seq(0)),
+        };
         match store.reads().window(endpoint.id, endpoint.generation, due, share).await? {
             Found::Rows(rows) => Ok(rows.rows.first().and_then(|(delivery, _)| delivery.due())),
             Found::Soft(_) | Found::Aged(_) => Ok(None),

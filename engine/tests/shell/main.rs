@@ -16,3 +16,4 @@ mod records;
 mod sendable;
 mod stalling;
 mod support;
+mod timing;

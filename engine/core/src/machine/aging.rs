@@ -56,8 +56,8 @@ impl Aging {
 
     /// What an earlier actor found out.
     pub(super) fn restore(&mut self, stored: Option<Timestamp>) {
-        if let Some(stored) = stored {
-            self.bound = self.bound.min(stored);
+        if let Some(oldest) = stored {
+            self.note(oldest);
             self.unknown = None;
         }
     }
@@ -94,14 +94,13 @@ impl Aging {
 
     /// What may be stored of it: whoever reads it knows nothing of what came after, which is younger.
     pub(super) fn stored(&self, now: Timestamp) -> Option<Timestamp> {
-        let stored = self.bound.min(now + self.age_max / 2);
-        Some(stored).filter(|_| self.is_certain() && self.search.is_none())
+        let expires = self.bound.min(now + self.age_max / 2);
+        Some(before(expires, self.age_max)).filter(|_| self.is_certain() && self.search.is_none())
     }
 
     /// Begins a search.
     pub(super) fn begin(&mut self, now: Timestamp) {
-        let age_max = u64::try_from(self.age_max.as_nanos()).unwrap_or(u64::MAX);
-        let before = Timestamp::from_nanos(now.as_nanos().saturating_sub(age_max));
+        let before = before(now, self.age_max);
         self.search = Some(Search { before, load: None, after: AgedKey::Start, looked_at: 0 });
         // What is noted from now on is not in the pictures, or is found there as well.
         self.bound = Timestamp::MAX;
@@ -141,4 +140,8 @@ impl Aging {
         self.rests_until = now + REST_PER_ROW * u32::try_from(looked_at).unwrap_or(u32::MAX);
         Searched::Done { note: looked_at >= NOTED_FROM }
     }
+}
+
+fn before(at: Timestamp, by: Duration) -> Timestamp {
+    Timestamp::from_nanos(at.as_nanos().saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
 }

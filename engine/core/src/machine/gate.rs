@@ -201,19 +201,14 @@ impl Gate {
         self.disabling = false;
     }
 
-    /// What is to be stored along with an outcome, if it changed; `head` and `expires` alone are no reason.
-    pub(super) fn soft_change(
-        &mut self,
-        head: Seq,
-        expires: Option<Timestamp>,
-        they_matter: bool,
-    ) -> Option<SoftState> {
+    /// What is to be stored along with an outcome, if it changed; `head` and `oldest` alone are no reason.
+    pub(super) fn soft_change(&mut self, head: Seq, oldest: Option<Timestamp>, they_matter: bool) -> Option<SoftState> {
         let soft = SoftState {
             breaker: self.breaker.state(),
             throttled_until: self.throttled_until,
             failing_since: self.failing_since,
             head,
-            expires,
+            oldest,
         };
         let same = |stored: &SoftState| {
             stored.breaker == soft.breaker

@@ -116,6 +116,13 @@ impl Lanes {
         self.lanes.insert(lane, Lane { more: true, ..Lane::with(Head::InFlight(seq), seq) });
     }
 
+    /// The head of a lane is being ended. If the lane is not in memory, it is from now on.
+    pub(super) fn is_ending(&mut self, lane: LaneId, seq: Seq) {
+        if !self.lanes.contains_key(&lane) {
+            self.runs_already(lane, seq);
+        }
+    }
+
     /// A delivery was added at the end of its lane. `follows`: nothing was added since the nudge before it.
     pub(super) fn nudged(&mut self, lane: LaneId, seq: Seq, item: Option<Item>, follows: bool) -> Nudged {
         if !follows {

@@ -260,7 +260,7 @@ impl EndpointMachine {
         let running: Vec<_> = self.flights.running().collect();
         self.queue.soft_read(id);
         self.queue.begin_at(soft.head);
-        self.aging.restore(soft.expires);
+        self.aging.restore(soft.oldest);
         self.gate.restore(soft, &running, self.probe.take(), now);
         if self.phase == Phase::Restoring {
             self.phase = Phase::Running;
@@ -387,8 +387,8 @@ impl EndpointMachine {
         let mut writes = Vec::with_capacity(2);
         self.ends_since_note += 1;
         let note = self.ends_since_note >= ENDS_PER_NOTE && !self.queue.is_laned();
-        let (head, expires) = (self.head(), self.aging.stored(now));
-        if let Some(soft) = self.gate.soft_change(head, expires, note) {
+        let (head, oldest) = (self.head(), self.aging.stored(now));
+        if let Some(soft) = self.gate.soft_change(head, oldest, note) {
             self.ends_since_note = 0;
             writes.push(Write::Soft(before.id.endpoint, soft));
         }

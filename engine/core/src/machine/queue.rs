@@ -143,6 +143,11 @@ impl Queue {
         // Of a lane all must stand as it was read: without a row that changed, or is being ended, another one would seem
         // to be the head.
         let whole = rows.iter().all(|item| self.loads.shows(&load, &item.delivery) && !in_flight(item));
+        if let (Order::Lanes(lanes), Ask::Lanes(_)) = (&mut self.order, load.ask) {
+            // Found too old while its lane was not in memory, and not ended yet: nothing of its lane may pass it.
+            let ending = rows.iter().filter(|item| in_flight(item) && !item.is_manual());
+            ending.for_each(|item| lanes.is_ending(item.delivery.lane, item.delivery.id.seq));
+        }
         let fresh: Vec<Item> =
             rows.into_iter().filter(|item| self.loads.shows(&load, &item.delivery) && !in_flight(item)).collect();
         match load.ask {

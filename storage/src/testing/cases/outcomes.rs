@@ -136,7 +136,7 @@ pub async fn soft_state_is_what_was_last_written(medium: &dyn OpenStore) {
     assert_eq!(read(&world).await, SoftState::default());
     let breaker = BreakerState::Open { until: NOW + HOUR, cool_down: HOUR, last_failed: Seq(1) };
     let soft =
-        SoftState { breaker, throttled_until: Some(NOW), failing_since: Some(NOW), head: Seq(7), expires: Some(NOW) };
+        SoftState { breaker, throttled_until: Some(NOW), failing_since: Some(NOW), head: Seq(7), oldest: Some(NOW) };
     let delivery = world.publish("a").await;
     let mut batch = outcome(failed(&delivery, NOW + HOUR));
     batch.writes.push(Write::Soft(world.endpoint.id, soft.clone()));

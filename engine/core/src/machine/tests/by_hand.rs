@@ -1,12 +1,12 @@
 //! The machine driven by hand: reads are answered when the test says so.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
-    ApplicationId, Ask, AttemptNumber, Command, CommandId, Delivery, DeliveryId, DeliveryPolicy, DueKey, Ended,
+    Aged, ApplicationId, Ask, AttemptNumber, Command, CommandId, Delivery, DeliveryId, DeliveryPolicy, DueKey, Ended,
     Endpoint, EndpointId, EndpointMachine, EndpointSpec, EndpointStatus, EventId, Found, Generation, Inheritance,
-    Input, LaneId, Life, LoadId, Moved, OnExhausted, OrderingMode, Place, Restored, Rows, Seq, SoftState, SplitMix,
-    Timestamp, WindowLimits,
+    Input, LaneId, Life, LoadId, Moved, Nudge, OnExhausted, OrderingMode, Place, Restored, Rows, Seq, SoftState,
+    SplitMix, Timestamp, WindowLimits,
     machine::{due::DueRows, queue::Item},
 };
 
@@ -44,6 +44,86 @@ fn a_try_by_hand_stays_among_many_retries() {
         due.insert(Item { delivery: driver.delivery(second, Place::Due(later(second))), event: None });
     }
     assert!(due.remove(DueKey { at: later(9), seq: Seq(9) }).is_some());
+}
+
+/// Each actor of a queue that does not fit into memory searched all of it for what is too old, before it could rest.
+#[test]
+fn what_an_earlier_actor_found_out_is_not_searched_for_again() {
+    let limits = WindowLimits { lanes: NonZeroUsize::MIN, ..WindowLimits::default() };
+    let searches = |oldest| {
+        let stored = SoftState { oldest, ..SoftState::default() };
+        let mut driver = Driver::with(PER_KEY, limits, stored);
+        driver.tell(Input::Committed(CommandId::Soft, Ok(Ended(None))));
+        let (due, scan) =
+            (driver.asked(|ask| matches!(ask, Ask::Due(_))), driver.asked(|ask| matches!(ask, Ask::Lanes(_))));
+        let head = driver.delivery(1, IN_LANE);
+        driver.tell(Input::Loaded(due, rows([], true)));
+        driver.tell(Input::Loaded(scan, rows([head], false)));
+        driver.loads.iter().any(|(_, ask)| matches!(ask, Ask::Aged(..)))
+    };
+    assert!(searches(None));
+    assert!(!searches(Some(later(0))));
+}
+
+/// The head of a lane outside memory was too old and was being ended; a scan left its lane out, as if it were empty, and the
+/// next one to come to the lane was taken for its head, and overtook those between.
+#[test]
+fn nothing_passes_a_head_that_is_being_ended() {
+    let limits = WindowLimits { delivery_age_max: Duration::from_secs(30), ..WindowLimits::default() };
+    let mut driver = Driver::with(PER_KEY, limits, SoftState { oldest: Some(later(0)), ..SoftState::default() });
+    driver.tell(Input::Committed(CommandId::Soft, Ok(Ended(None))));
+    let old = driver.delivery(1, IN_LANE);
+    driver.now = later(31);
+    let [young, newest] = [driver.delivery(2, IN_LANE), driver.delivery(3, IN_LANE)];
+    driver.tell(Input::DeadlineReached);
+    let search = driver.asked(|ask| matches!(ask, Ask::Aged(..)));
+    let found = Aged { rows: vec![old.clone()], oldest: Some(young.since), looked_at: 2, next: None };
+    driver.tell(Input::Loaded(search, Found::Aged(found)));
+    let scan = driver.asked(|ask| matches!(ask, Ask::Lanes(_)));
+    driver.tell(Input::Loaded(scan, rows([old], true)));
+    let nudge = |delivery: &Delivery, previous| Nudge {
+        previous,
+        seq: delivery.id.seq,
+        newest: Some((delivery.clone(), None)),
+    };
+    driver.tell(Input::Nudged(nudge(&young, None)));
+    driver.tell(Input::Nudged(nudge(&newest, Some(young.id.seq))));
+    driver.tell(Input::Committed(CommandId::Soft, Ok(Ended(None))));
+    driver.tell(Input::Permitted);
+    assert_eq!(driver.started, [], "L2: the end of the one before is not durable");
+    driver.tell(Input::Committed(CommandId::Step(Seq(1)), Ok(Ended(None))));
+    let read = driver.asked(|ask| matches!(ask, Ask::Lane(_, Seq(1))));
+    driver.tell(Input::Loaded(read, rows([young.clone(), newest], true)));
+    driver.tell(Input::Permitted);
+    assert_eq!(driver.started, [young]);
+}
+
+/// A scan of a lane met one that was being ended behind its head, passed it over, and took the next one for its successor.
+#[test]
+fn a_read_of_a_lane_waits_for_what_is_being_ended_in_it() {
+    let limits = WindowLimits { delivery_age_max: Duration::from_secs(30), ..WindowLimits::default() };
+    let mut driver = Driver::with(PER_KEY, limits, SoftState { oldest: Some(later(0)), ..SoftState::default() });
+    driver.tell(Input::Committed(CommandId::Soft, Ok(Ended(None))));
+    let old = driver.delivery(2, IN_LANE);
+    driver.now = later(31);
+    let [revived, young] = [driver.delivery(1, IN_LANE), driver.delivery(3, IN_LANE)];
+    let scan = driver.asked(|ask| matches!(ask, Ask::Lanes(_)));
+    driver.tell(Input::Loaded(scan, rows([revived], true)));
+    driver.tell(Input::Permitted);
+    let search = driver.asked(|ask| matches!(ask, Ask::Aged(..)));
+    driver.succeeds(1);
+    driver.tell(Input::Committed(CommandId::Step(Seq(1)), Ok(Ended(None))));
+    let read = driver.asked(|ask| matches!(ask, Ask::Lane(_, Seq(1))));
+    let found = Aged { rows: vec![old.clone()], oldest: Some(young.since), looked_at: 2, next: None };
+    driver.tell(Input::Loaded(search, Found::Aged(found)));
+    driver.tell(Input::Loaded(read, rows([old, young.clone()], true)));
+    driver.tell(Input::Permitted);
+    assert_eq!(driver.started.len(), 1, "L2: the end of the one before is not durable");
+    driver.tell(Input::Committed(CommandId::Step(Seq(2)), Ok(Ended(None))));
+    let read = driver.asked(|ask| matches!(ask, Ask::Lane(_, Seq(1))));
+    driver.tell(Input::Loaded(read, rows([young.clone()], true)));
+    driver.tell(Input::Permitted);
+    assert_eq!(driver.started.last(), Some(&young));
 }
 
 /// Two manual tries of one delivery: the end of the first was taken for a change of the second, which was never made.
@@ -89,6 +169,8 @@ fn a_head_that_is_revived_during_a_read_of_its_lane_stays_the_head() {
 }
 
 const ONE: AttemptNumber = AttemptNumber::manual(1);
+const PER_KEY: OrderingMode = OrderingMode::PerKey(OnExhausted::Continue);
+const IN_LANE: Place = Place::Lane { due: None, held: false };
 
 struct Driver {
     machine: EndpointMachine,
@@ -101,15 +183,19 @@ struct Driver {
 impl Driver {
     /// A machine that knows its soft state, and whose other reads wait for an answer.
     fn new(ordering: OrderingMode) -> Self {
+        Self::with(ordering, WindowLimits::default(), SoftState::default())
+    }
+
+    fn with(ordering: OrderingMode, limits: WindowLimits, stored: SoftState) -> Self {
         let now = later(0);
         let mut spec = EndpointSpec::new("https://receiver.example/").ordering(ordering);
         spec.delivery.breaker = crate::BreakerSetting::Off;
         let restored = Restored { endpoint: endpoint_of(spec, now), inheritance: Inheritance::default() };
-        let machine = EndpointMachine::restore(restored, WindowLimits::default(), now);
+        let machine = EndpointMachine::restore(restored, limits, now);
         let mut driver = Self { machine, now, dice: SplitMix::new(1), loads: vec![], started: vec![] };
         driver.drain();
         let soft = driver.asked(|ask| matches!(ask, Ask::Soft));
-        driver.tell(Input::Loaded(soft, Found::Soft(SoftState::default())));
+        driver.tell(Input::Loaded(soft, Found::Soft(stored)));
         driver
     }
 
@@ -142,7 +228,7 @@ impl Driver {
             seq: Seq(seq),
             trigger: delivery.trigger(),
             started: self.now,
-            took: std::time::Duration::ZERO,
+            took: Duration::ZERO,
             outcome: crate::Outcome::Success { status: 200 },
             response: Box::default(),
             unreadable: crate::Unreadable::No,
