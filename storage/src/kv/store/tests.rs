@@ -163,3 +163,24 @@ fn rows_of(kv: &impl OrderedKv) -> Result<Vec<(Partition, Bytes, Bytes)>, StoreE
     }
     Ok(all)
 }
+
+/// One damaged row among those that say who is to be looked at kept every endpoint asleep.
+#[tokio::test]
+async fn a_damaged_wake_row_keeps_nobody_else_asleep() -> Result<(), Failed> {
+    let medium = MemoryKv::default();
+    let store = KvStore::over(medium.clone())?;
+    let (soon, later) = (EndpointId::from_bytes([1; 20]), EndpointId::from_bytes([2; 20]));
+    let at = |second: u64| Timestamp::from_nanos(second * 1_000_000_000);
+    let wakes = [Write::Wake(soon, None, Some(at(1))), Write::Wake(later, None, Some(at(3)))];
+    let done = store.commit(Arc::new([Batch::synced(wakes)]), Durability::Synced).await?;
+    assert!(done.iter().all(Result::is_ok));
+    let cut_short = Bytes::from([&b"W"[..], &at(2).as_nanos().to_be_bytes(), b"torn"].concat());
+    let garbled = Key::Wake(at(1), soon);
+    let garbage = Some(Bytes::from_static(b"\xff\xff\xff"));
+    let rows =
+        [(Partition::LASTING, cut_short, garbage.clone()), (garbled.partition(), garbled.bytes().into(), garbage)];
+    medium.write(&rows, Durability::Synced)?;
+    let all = NonZeroUsize::MIN.saturating_add(9);
+    assert_eq!(store.wakes(None, at(9), all).await?, [(at(1), soon), (at(3), later)]);
+    Ok(())
+}

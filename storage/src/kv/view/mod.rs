@@ -15,6 +15,7 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 use postrider_core::{EndpointId, Generation, Timestamp};
 use serde::de::DeserializeOwned;
+use tracing::error;
 
 use super::{
     Direction, Partition, Snapshot, codec,
@@ -53,18 +54,32 @@ impl<'a> View<'a> {
             None => keys::end_of(&[table::WAKE]),
         };
         let rows = self.scan(Partition::LASTING, &from, &to, limit)?;
-        let understand = |(key, value): &(Bytes, Bytes)| {
-            let at = keys::Suffix(&key[1..]).u64().ok_or_else(|| codec::corrupt("its key is cut short"))?;
-            Ok((Timestamp::from_nanos(at), codec::decode(value)?))
+        // The key says it all. One that is damaged must not keep all others asleep.
+        let understand = |(key, _): &(Bytes, Bytes)| {
+            let wake = keys::wake(key);
+            if wake.is_none() {
+                error!(
+                    ?key,
+                    "a wake row is damaged and passed over: its endpoint is looked at when it gets its next event"
+                );
+            }
+            wake
         };
-        rows.iter().map(understand).collect()
+        Ok(rows.iter().filter_map(understand).collect())
     }
 
     /// Endpoints with something to purge.
     pub(super) fn cut_off(self, limit: NonZeroUsize) -> Result<Vec<EndpointId>, StoreError> {
         let prefix = keys::all(table::CUT);
         let rows = self.scan(Partition::LASTING, &prefix, &keys::end_of(&prefix), limit)?;
-        rows.iter().map(|(_, value)| Ok(codec::decode::<CutRow>(value)?.endpoint)).collect()
+        let understand = |(key, value): &(Bytes, Bytes)| match codec::decode::<CutRow>(value) {
+            Ok(cut) => Some(cut.endpoint),
+            Err(error) => {
+                error!(?key, %error, "what is to be purged is damaged and stays");
+                None
+            }
+        };
+        Ok(rows.iter().filter_map(understand).collect())
     }
 
     /// Whether the rows of this generation are alive: there is such an endpoint, and it has no later one.
