@@ -63,6 +63,11 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not know this method")
     }
 
+    /// As one answer among others: its status, and what its body would be.
+    pub(super) fn in_list(self) -> Value {
+        json!({ "status": self.status.as_u16(), "error": self.body })
+    }
+
     /// The store, not the caller: try again.
     fn unavailable(retry_after: Option<Duration>) -> Self {
         let detail =

@@ -2,25 +2,58 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use postrider::{Event, EventFilter, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Api, auth::InApplication, body::Body, error::ApiError, page::List, query::Params, times::written};
 
-/// What is published. The payload is a part of the body as it came.
+/// What is published: a JSON object as it came, or text or bytes of any other kind.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct MessageIn<'b> {
+pub(super) struct MessageIn<'b> {
     event_type: String,
     #[serde(borrow, alias = "data")]
-    payload: &'b RawValue,
+    payload: Option<&'b RawValue>,
+    payload_text: Option<String>,
+    payload_base64: Option<String>,
+    content_type: Option<String>,
     event_id: Option<String>,
     channels: Option<Vec<Box<str>>>,
     ordering_key: Option<String>,
+}
+
+impl MessageIn<'_> {
+    /// The event that it asks for; a JSON payload keeps the bytes that it has in `body`.
+    pub(super) fn read(self, body: &Bytes) -> Result<Event, ApiError> {
+        let payload = match (self.payload, self.payload_text, self.payload_base64) {
+            (Some(json), None, None) if json.get().starts_with('{') => body.slice_ref(json.get().as_bytes()),
+            (Some(_), None, None) => return Err(ApiError::field("body", "payload", "must be a JSON object")),
+            (None, Some(text), None) => text.into(),
+            (None, None, Some(text)) => match STANDARD.decode(text) {
+                Ok(bytes) => bytes.into(),
+                Err(_) => return Err(ApiError::field("body", "payloadBase64", "must be base64")),
+            },
+            (Some(_) | None, Some(_) | None, Some(_) | None) => {
+                let message = "give exactly one of payload, payloadText and payloadBase64";
+                return Err(ApiError::field("body", "payload", message));
+            }
+        };
+        let mut event = Event::new(self.event_type, payload).channels(self.channels.unwrap_or_default());
+        event.content_type = self.content_type.map(Into::into);
+        if let Some(uid) = self.event_id {
+            event = event.uid(uid);
+        }
+        if let Some(key) = self.ordering_key {
+            event = event.ordering_key(key);
+        }
+        Ok(event)
+    }
 }
 
 /// A message as it is shown.
@@ -32,6 +65,12 @@ pub(super) struct MessageOut {
     event_id: Option<String>,
     event_type: String,
     payload: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     channels: Option<Vec<Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,21 +88,9 @@ pub(super) async fn create(
     caller.as_organisation()?;
     let with_content = params.flag("with_content", true)?;
     let asked: MessageIn<'_> = body.read()?;
-    if !asked.payload.get().starts_with('{') {
-        return Err(ApiError::field("body", "payload", "must be a JSON object"));
-    }
-    let payload = body.0.slice_ref(asked.payload.get().as_bytes());
-    let mut event = Event::new(asked.event_type, payload);
-    event = event.channels(asked.channels.unwrap_or_default());
-    if let Some(uid) = asked.event_id {
-        event = event.uid(uid);
-    }
-    if let Some(key) = asked.ordering_key {
-        event = event.ordering_key(key);
-    }
-    if let Some(key) = headers.get("idempotency-key") {
-        let wrong = || ApiError::field("header", "idempotency-key", "must be 1 to 256 visible ASCII characters");
-        event = event.idempotency_key(key.to_str().map_err(|_| wrong())?);
+    let mut event = asked.read(&body.0)?;
+    if let Some(key) = idempotency_key(&headers)? {
+        event = event.idempotency_key(key);
     }
     let receipt = caller.view(&api).publish(caller.application.id, event.clone()).await?;
     let (id, timestamp) = (receipt.event.to_string(), written(receipt.accepted_at));
@@ -101,19 +128,29 @@ pub(super) fn stored_shown(stored: &StoredEvent, with_content: bool) -> MessageO
     shown(stored.id.to_string(), &stored.event, written(stored.accepted_at), with_content)
 }
 
-fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> MessageOut {
+pub(super) fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> MessageOut {
     let text = std::str::from_utf8(&event.payload).ok().filter(|_| with_content);
-    let payload = text.and_then(|text| RawValue::from_string(text.to_owned()).ok());
+    let is_json = |text: &&str| event.content_type.is_none() && text.trim_start().starts_with('{');
+    let json = text.filter(is_json).and_then(|text| RawValue::from_string(text.to_owned()).ok());
+    let is_other = with_content && json.is_none();
     MessageOut {
         id,
         event_id: event.uid.as_ref().map(ToString::to_string),
         event_type: event.event_type.to_string(),
-        // Left out, or no JSON: published through the library.
-        payload: payload.unwrap_or_else(empty),
+        // Left out, or shown below.
+        payload: json.unwrap_or_else(empty),
+        payload_text: text.filter(|_| is_other).map(str::to_owned),
+        payload_base64: (is_other && text.is_none()).then(|| STANDARD.encode(&event.payload)),
+        content_type: event.content_type.clone(),
         channels: (!event.channels.is_empty()).then(|| event.channels.clone()),
         ordering_key: event.ordering_key.as_ref().map(|key| key.0.to_string()),
         timestamp,
     }
+}
+
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let wrong = |_| ApiError::field("header", "idempotency-key", "must be 1 to 256 visible ASCII characters");
+    headers.get("idempotency-key").map(|key| key.to_str().map_err(wrong)).transpose()
 }
 
 fn empty() -> Box<RawValue> {

@@ -6,6 +6,7 @@
 mod applications;
 mod attempts;
 mod auth;
+mod batch;
 mod body;
 mod dead_letters;
 mod deliveries;
@@ -41,6 +42,8 @@ use crate::token::TokenKey;
 
 /// Bytes of a request's body: a payload of 2 MiB, written with escapes, and what is around it.
 const BODY_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a body with many messages.
+const BATCH_BYTES_MAX: usize = 32 << 20;
 /// A body that stands still for so long is not waited for.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// How long a browser may remember that it may call: tokens, not origins, say who may.
@@ -74,6 +77,7 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
         .route("/app/{app}/endpoint/{ep}/state", get(endpoints::state))
         .route("/app/{app}/endpoint/{ep}/recover", post(dead_letters::recover))
         .route("/app/{app}/msg", get(messages::list).post(messages::create))
+        .route("/app/{app}/msg/batch", post(batch::create).layer(DefaultBodyLimit::max(BATCH_BYTES_MAX)))
         .route("/app/{app}/msg/{msg}", get(messages::read))
         .route("/app/{app}/msg/{msg}/endpoint", get(deliveries::destinations))
         .route("/app/{app}/msg/{msg}/endpoint/{ep}", get(deliveries::read).delete(deliveries::cancel))

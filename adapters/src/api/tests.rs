@@ -14,6 +14,7 @@ mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod filters;
+mod messages;
 mod wire;
 
 type Failed = Box<dyn std::error::Error>;

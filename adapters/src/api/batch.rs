@@ -1,0 +1,91 @@
+//! Many messages in one request: each has its own answer, in their order, and all share commits.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{FromRequest, Request, State},
+    http::{HeaderMap, StatusCode, header},
+};
+use postrider::Event;
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    Api,
+    auth::InApplication,
+    body::Body,
+    error::ApiError,
+    messages::{self, MessageIn},
+    query::Params,
+    times::written,
+};
+
+/// Messages in one request.
+const MESSAGES_MAX: usize = 1_000;
+
+/// A body of lines, or one that is a list: where each message stands in it.
+pub(super) struct Many(Vec<Bytes>);
+
+impl<S: Send + Sync> FromRequest<S> for Many {
+    type Rejection = ApiError;
+
+    /// `application/x-ndjson`: a message a line; else a JSON array.
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, ApiError> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let is_lines = kind.to_ascii_lowercase().starts_with("application/x-ndjson");
+        if is_lines {
+            request.headers_mut().remove(header::CONTENT_TYPE);
+        }
+        let Body(bytes) = Body::from_request(request, state).await?;
+        let parts: Vec<Bytes> = if is_lines {
+            let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+            lines.filter(|line| !line.is_empty()).map(|line| bytes.slice_ref(line)).collect()
+        } else {
+            let list: Vec<&RawValue> =
+                serde_json::from_slice(&bytes).map_err(|error| ApiError::json(&error.to_string()))?;
+            list.into_iter().map(|part| bytes.slice_ref(part.get().as_bytes())).collect()
+        };
+        match parts.len() {
+            1..=MESSAGES_MAX => Ok(Self(parts)),
+            count => Err(ApiError::field("body", "", format!("must hold 1 to {MESSAGES_MAX} messages, not {count}"))),
+        }
+    }
+}
+
+/// Stores all that can be stored. With an idempotency key each message has it with its place behind it.
+pub(super) async fn create(
+    State(api): State<Api>,
+    caller: InApplication,
+    params: Params,
+    headers: HeaderMap,
+    Many(parts): Many,
+) -> Result<(StatusCode, Json<Vec<Value>>), ApiError> {
+    caller.as_organisation()?;
+    let with_content = params.flag("with_content", true)?;
+    let key = messages::idempotency_key(&headers)?;
+    let read = |(place, part): (usize, Bytes)| -> Result<Event, ApiError> {
+        let body = Body(part);
+        let event = body.read::<MessageIn<'_>>()?.read(&body.0)?;
+        Ok(match key {
+            Some(key) => event.idempotency_key(format!("{key}#{place}")),
+            None => event,
+        })
+    };
+    let asked: Vec<_> = parts.into_iter().enumerate().map(read).collect();
+    let events: Vec<Event> = asked.iter().filter_map(|event| event.as_ref().ok().cloned()).collect();
+    let mut receipts = caller.view(&api).publish_all(caller.application.id, events).await.into_iter();
+    let answer = |event: Result<Event, ApiError>| {
+        let event = match event {
+            Ok(event) => event,
+            Err(wrong) => return wrong.in_list(),
+        };
+        match receipts.next() {
+            Some(Ok(receipt)) => {
+                let (id, timestamp) = (receipt.event.to_string(), written(receipt.accepted_at));
+                serde_json::to_value(messages::shown(id, &event, timestamp, with_content)).unwrap_or_default()
+            }
+            Some(Err(error)) => ApiError::from(error).in_list(),
+            None => ApiError::conflict("It was not reached. Send it again.").in_list(),
+        }
+    };
+    Ok((StatusCode::ACCEPTED, Json(asked.into_iter().map(answer).collect())))
+}

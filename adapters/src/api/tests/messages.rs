@@ -1,0 +1,67 @@
+//! Messages of any content, alone and many at once.
+
+use super::*;
+
+/// Row 10: the signed body ended in a line break which one side dropped.
+#[tokio::test]
+async fn text_and_bytes_arrive_to_the_last_one_and_are_shown_as_they_were_given() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let texts = ["a\r\n", "b\n\n", "c ", "\n", "{\"json\": 1}\n"];
+    for (n, text) in texts.into_iter().enumerate() {
+        let body =
+            json!({ "eventType": "t", "payloadText": text, "contentType": "text/plain", "eventId": format!("{n}") });
+        let sent = world.post("/app/acme/msg", body).await?;
+        assert_eq!((sent.0, &sent.1["payloadText"]), (StatusCode::ACCEPTED, &json!(text)), "{}", sent.1);
+        let shown = world.get(&format!("/app/acme/msg/{n}")).await?.1;
+        assert_eq!((&shown["payloadText"], &shown["contentType"]), (&json!(text), &json!("text/plain")));
+        world.receiver.wait_for(n + 1).await;
+    }
+    let body =
+        json!({ "eventType": "t", "payloadBase64": "AP8B", "contentType": "application/octet-stream", "eventId": "b" });
+    assert_eq!(world.post("/app/acme/msg", body).await?.1["payloadBase64"], json!("AP8B"));
+    let received = world.receiver.wait_for(texts.len() + 1).await;
+    for (request, text) in received.iter().zip(texts) {
+        assert_eq!((&request.body[..], &request.headers["content-type"]), (text.as_bytes(), &"text/plain".parse()?));
+    }
+    assert_eq!(&received[texts.len()].body[..], [0, 255, 1]);
+    for wrong in [
+        json!({ "eventType": "t" }),
+        json!({ "eventType": "t", "payload": {}, "payloadText": "x" }),
+        json!({ "eventType": "t", "payloadBase64": "%" }),
+        json!({ "eventType": "t", "payloadText": "x", "contentType": "no type\n" }),
+    ] {
+        assert_eq!(world.post("/app/acme/msg", wrong.clone()).await?.0, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_messages_are_answered_in_their_order_each_on_its_own() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({ "ordering": "fifo" })).await?;
+    let message = |n: usize| format!(r#"{{"eventType":"t","eventId":"e{n}","payload":{{"n":  {n}}}}}"#);
+    let list = format!("[{},{{\"eventType\":\"t\"}},{},{}]", message(1), message(2), message(1));
+    let answer = world.send("POST", "/app/acme/msg/batch", list).await?;
+    assert_eq!(answer.0, StatusCode::ACCEPTED, "{}", answer.1);
+    assert_eq!((&answer.1[0]["eventId"], &answer.1[2]["eventId"]), (&json!("e1"), &json!("e2")));
+    assert_eq!((&answer.1[1]["status"], &answer.1[3]["status"]), (&json!(422), &json!(409)), "{}", answer.1);
+    let received = world.receiver.wait_for(2).await;
+    assert_eq!(received[0].body, r#"{"n":  1}"#.as_bytes(), "its bytes are its own");
+    assert_eq!(received[1].headers["webhook-id"].to_str()?, answer.1[2]["id"]);
+
+    let lines: Vec<_> = (3..=250).map(message).collect();
+    let request = Request::builder().method("POST").uri("/api/v1/app/acme/msg/batch");
+    let request = request.header(header::AUTHORIZATION, format!("Bearer {}", world.token));
+    let request =
+        request.header(header::CONTENT_TYPE, "application/x-ndjson").body(Body::from(lines.join("\n") + "\n"))?;
+    assert_eq!(world.router.clone().oneshot(request).await?.status(), StatusCode::ACCEPTED);
+    let received = world.receiver.wait_for(250).await;
+    assert_eq!(received[249].body, r#"{"n":  250}"#.as_bytes(), "in order");
+    let too_many = format!("[{}]", vec!["{}"; 1001].join(","));
+    assert_eq!(
+        world.send("POST", "/app/acme/msg/batch", too_many).await?.0,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "row 137"
+    );
+    assert_eq!(world.send("POST", "/app/acme/msg/batch", "[]".to_owned()).await?.0, StatusCode::UNPROCESSABLE_ENTITY);
+    Ok(())
+}
