@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::{Attempt, Delivery, DeliveryRecord, DeliveryState, Organisation, Then, Waiting};
+use postrider::{Attempt, Delivery, DeliveryRecord, DeliveryState, Organisation, Page, ReadError, Then, Waiting};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use super::{
     auth::InApplication,
     endpoints::{self, EndpointOut},
     error::ApiError,
+    messages::{self, MessageOut},
     page::List,
     query::Params,
     times::written,
@@ -49,6 +50,57 @@ pub(super) async fn destinations(
         all.push(DestinationOut { endpoint: endpoints::shown(&endpoint), status, status_text, next_attempt });
     }
     Ok(Json(List::part_of(all, &params, |destination| destination.endpoint.id())?))
+}
+
+/// A message that was tried at an endpoint, and how it stands there.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AttemptedOut {
+    #[serde(flatten)]
+    message: MessageOut,
+    status: u8,
+    status_text: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt: Option<String>,
+}
+
+/// What was tried at an endpoint, by its last attempts, newest first. A page may be shorter than asked for, and still not
+/// the last: each message is shown where its last attempt lies.
+pub(super) async fn attempted(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    params: Params,
+) -> Result<Json<List<AttemptedOut>>, ApiError> {
+    let with_content = params.flag("with_content", true)?;
+    let status = params.number("status", &[0, 1, 2, 3])?;
+    let (types, channel) = (params.many("event_types"), params.one("channel"));
+    let (before, after) = (params.time("before")?, params.time("after")?);
+    let (view, app) = (caller.view(&api), caller.application.id);
+    let page = view.deliveries(app).attempts(ep.as_str(), &params.by_cursor()?).await?;
+    let mut items = Vec::new();
+    for tried in page.items {
+        let record = match view.deliveries(app).get(tried.event, tried.delivery.endpoint).await {
+            Ok(record) if record.attempts.last().is_some_and(|last| last.id == tried.attempt.id) => record,
+            Ok(_) | Err(ReadError::NotFound) => continue,
+            Err(other) => return Err(other.into()),
+        };
+        let Ok(stored) = view.events(app).get(tried.event).await else { continue };
+        let event = &stored.event;
+        let waiting = waiting(view, &caller, &record).await?;
+        let (number, status_text) = status_of(&record, waiting.as_ref());
+        let is_wanted = status.is_none_or(|status| status == u16::from(number))
+            && (types.is_empty() || types.contains(&event.event_type))
+            && channel.is_none_or(|channel| event.channels.iter().any(|heard| &**heard == channel))
+            && before.is_none_or(|before| stored.accepted_at < before)
+            && after.is_none_or(|after| after < stored.accepted_at);
+        if is_wanted {
+            let next_attempt = next_attempt(&record, waiting.as_ref());
+            let message = messages::stored_shown(&stored, with_content);
+            items.push(AttemptedOut { message, status: number, status_text, next_attempt });
+        }
+    }
+    Ok(Json(List::by_cursor(Page { items, next: page.next }, |item| item)))
 }
 
 pub(super) async fn read(

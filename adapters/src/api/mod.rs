@@ -75,6 +75,7 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
         .route("/app/{app}/endpoint/{ep}/pause", post(endpoints::pause))
         .route("/app/{app}/endpoint/{ep}/resume", post(endpoints::resume))
         .route("/app/{app}/endpoint/{ep}/state", get(endpoints::state))
+        .route("/app/{app}/endpoint/{ep}/msg", get(deliveries::attempted))
         .route("/app/{app}/endpoint/{ep}/recover", post(dead_letters::recover))
         .route("/app/{app}/msg", get(messages::list).post(messages::create))
         .route("/app/{app}/msg/batch", post(batch::create).layer(DefaultBodyLimit::max(BATCH_BYTES_MAX)))

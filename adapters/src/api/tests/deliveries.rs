@@ -58,3 +58,23 @@ async fn an_attempt_is_found_by_its_id_and_by_the_older_paths() -> Result<(), Fa
     assert_eq!(world.get("/app/acme/msg/1/attempt/atmpt_1").await?.0, StatusCode::NOT_FOUND);
     Ok(())
 }
+
+#[tokio::test]
+async fn what_was_tried_at_an_endpoint_is_listed_once_each_with_how_it_stands() -> Result<(), Failed> {
+    let world = World::with_hook(&[500, 200, 404], json!({ "retrySchedule": [0.01], "breaker": null })).await?;
+    world.publish("a", "1").await?;
+    world.until("/app/acme/msg/1/endpoint/hook", |shown| shown["status"] == json!(0)).await?;
+    world.send("PATCH", "/app/acme/endpoint/hook", json!({ "delivery": { "retrySchedule": [] } }).to_string()).await?;
+    world.publish("b", "2").await?;
+    world.until("/app/acme/msg/2/endpoint/hook", |shown| shown["status"] == json!(2)).await?;
+    let list = world.get("/app/acme/endpoint/hook/msg").await?.1;
+    let shown: Vec<_> =
+        list["data"].as_array().into_iter().flatten().map(|item| (&item["eventId"], &item["status"])).collect();
+    assert_eq!(shown, [(&json!("2"), &json!(2)), (&json!("1"), &json!(0))], "{list}");
+    assert_eq!(
+        world.get("/app/acme/endpoint/hook/msg?status=2&event_types=b").await?.1["data"][0]["eventId"],
+        json!("2")
+    );
+    assert_eq!(world.get("/app/acme/endpoint/hook/msg?event_types=x").await?.1["data"], json!([]));
+    Ok(())
+}
