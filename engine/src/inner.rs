@@ -27,6 +27,7 @@ use crate::{
     permit::PermitDesk,
     purge,
     registry::Registry,
+    set_back::set_back,
     space::FreeSpace,
     store_cell::StoreCell,
     supervisor::{Supervisor, Watch},
@@ -81,6 +82,7 @@ impl Engine {
         defaults.validate()?;
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
         let store = StoreCell::new(opener.open().await?);
+        set_back(&*store.get()?, clock.now()).await?;
         let registry = Registry::default();
         registry.replace(Registry::read(store.get()?.reads()).await?);
         let inner = Inner {

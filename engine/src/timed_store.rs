@@ -47,6 +47,10 @@ impl Reads for TimedStore {
         answer_of("read who is to be woken", async { self.0.reads().wakes(after, until, limit).await }).await
     }
 
+    async fn was_ahead_of(&self, now: Timestamp) -> Answer<bool> {
+        answer_of("read how late it was", async { self.0.reads().was_ahead_of(now).await }).await
+    }
+
     async fn cut_off(&self, limit: NonZeroUsize) -> Answer<Vec<EndpointId>> {
         answer_of("read what is to be purged", async { self.0.reads().cut_off(limit).await }).await
     }

@@ -34,7 +34,7 @@ impl Inner {
                 Write::DropApplication(application) => self.registry.remove_application(*application),
                 Write::Endpoint(endpoint) => self.configured(endpoint, effect),
                 Write::DropEndpoint(endpoint) => self.dropped(*endpoint, effect),
-                Write::Forget(_) | Write::Purge(..) | Write::Wake(..) => {}
+                Write::Forget(_) | Write::Purge(..) | Write::Wake(..) | Write::Clock(..) => {}
             }
         }
     }

@@ -238,7 +238,7 @@ impl Inner {
             Write::Endpoint(_) | Write::Application(_) | Write::DropApplication(_) | Write::DropEndpoint(_) => {
                 Vec::new()
             }
-            Write::Forget(_) | Write::Soft(..) | Write::Wake(..) | Write::Purge(..) => Vec::new(),
+            Write::Forget(_) | Write::Soft(..) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => Vec::new(),
         }
     }
 

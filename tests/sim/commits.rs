@@ -144,8 +144,8 @@ impl World {
                     self.drop_place(*endpoint);
                     self.begin_purge();
                 }
-                Write::Soft(..) | Write::Forget(_) | Write::Purge(..) | Write::Wake(..) | Write::DropApplication(_) => {
-                }
+                Write::DropApplication(_) | Write::Clock(..) => {}
+                Write::Soft(..) | Write::Forget(_) | Write::Purge(..) | Write::Wake(..) => {}
             }
         }
     }

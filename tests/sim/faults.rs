@@ -1,7 +1,8 @@
 //! What goes wrong: actors panic, the store fails, the process is killed, the power is cut, clocks are set back.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use postrider_core::{Batch, Committed, Durability, Effect, More, Write};
 use postrider_storage::{KvStore, PageRequest};
 
 use crate::{
@@ -83,14 +84,15 @@ impl World {
         self.begin_purge();
     }
 
-    /// Opens it as it is on the medium, and reads who there is.
+    /// Opens it as it is on the medium, moves what a clock named that was ahead, and reads who there is.
     pub(crate) fn open_store(&mut self) {
         self.store = KvStore::over(self.medium.clone()).expect("what was written can be read");
+        self.set_clock_back();
         // Opening may have written, and then all is synced.
         if self.medium.unsynced() == 0 {
             self.ledger.power_was_cut(usize::MAX);
         }
-        let everything = PageRequest::first(std::num::NonZeroUsize::MIN.saturating_add(999));
+        let everything = PageRequest::first(NonZeroUsize::MIN.saturating_add(999));
         let page = everything.clone();
         let applications = self.read(|reads| async move { reads.applications(&page).await });
         let endpoints = self.read(|reads| async move { reads.endpoints(&everything).await });
@@ -99,5 +101,22 @@ impl World {
             applications.map(|routed| (routed.application.id, (Arc::new(routed.application), routed.routing)));
         let endpoints = endpoints.items.into_iter().map(|endpoint| (endpoint.id, Arc::new(endpoint)));
         self.process.registry = Registry { applications: applications.collect(), endpoints: endpoints.collect() };
+    }
+
+    fn set_clock_back(&mut self) {
+        let now = self.process_now();
+        if !self.read(|reads| async move { reads.was_ahead_of(now).await }) {
+            return;
+        }
+        self.note(format_args!("the clock was set back"));
+        let rows = NonZeroUsize::MIN.saturating_add(below(&mut self.dice, 20) as usize);
+        loop {
+            let piece = Batch::synced([Write::Clock(now, rows)]);
+            let verdicts = self.commit([piece].into(), Durability::Synced);
+            let Some(Ok(Committed { effects })) = verdicts.first() else { self.violated("store", "refused a clock") };
+            if effects.contains(&Effect::Purged(More::No)) {
+                return;
+            }
+        }
     }
 }

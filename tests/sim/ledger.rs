@@ -164,7 +164,8 @@ impl Ledger {
             }
             Write::Soft(endpoint, soft) => drop(self.breakers.insert(*endpoint, soft.breaker)),
             Write::DropEndpoint(endpoint) => drop(self.dropped.insert(*endpoint)),
-            Write::Resend(_) | Write::Wake(..) | Write::Purge(..) | Write::Application(_) | Write::Endpoint(_) => {}
+            Write::Resend(_) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => {}
+            Write::Application(_) | Write::Endpoint(_) => {}
             Write::DropApplication(_) => {}
         }
     }

@@ -70,7 +70,7 @@ impl World {
             Write::Endpoint(_) | Write::Application(_) | Write::DropApplication(_) | Write::DropEndpoint(_) => {
                 Vec::new()
             }
-            Write::Forget(_) | Write::Soft(..) | Write::Wake(..) | Write::Purge(..) => Vec::new(),
+            Write::Forget(_) | Write::Soft(..) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => Vec::new(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Everything comes in its time: after its wait, after its turn, and not later.
 
 use std::{
+    collections::BTreeSet,
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,7 +11,7 @@ use std::{
 };
 
 use postrider::{
-    ApplicationSpec, Engine, OnExhausted, OrderingMode, RetryPolicy,
+    ApplicationSpec, Engine, EventFilter, OnExhausted, OrderingMode, PageRequest, RetryPolicy,
     storage::MemoryStore,
     testing::{ManualClock, Reply, ScriptedTransport},
 };
@@ -92,6 +94,51 @@ async fn the_next_attempt_is_never_in_the_past_without_a_reason() -> Result<(), 
             seen = seen.max(receiver.count());
         }
         assert_eq!(seen, 4, "{ordering:?}: the last scheduled attempt came, too");
+    }
+    Ok(())
+}
+
+// cases.md 162
+#[tokio::test(start_paused = true)]
+async fn a_retry_comes_within_its_delay_after_a_wrong_clock_was_set_right() -> Result<(), Failed> {
+    const AHEAD: Duration = Duration::from_secs(8 * 3600);
+    const DELAY: Duration = Duration::from_secs(300);
+    for ordering in [OrderingMode::Concurrent, PER_KEY, FIFO] {
+        let (store, receiver) = (MemoryStore::new(), ScriptedTransport::new([500]));
+        let (began, right) = (Instant::now(), ManualClock::new(postrider::Clock::now(&postrider::SystemClock::new())));
+        let wrong = ManualClock::new(postrider::Clock::now(&right) + AHEAD);
+        let retry = RetryPolicy::delays([DELAY]).without_jitter();
+        let builder = Engine::builder(store.clone(), receiver.clone());
+        let engine = builder.clock(AlsoTokio(wrong, began)).start().await?;
+        engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+        engine.endpoints("acme").upsert("hook", hook().ordering(ordering).retry(retry)).await?;
+        let mut published = vec![engine.publish("acme", event("1")).await?.event];
+        receiver.wait_for(1).await;
+        sleep(Duration::from_secs(1)).await;
+        engine.shutdown(Duration::from_secs(1)).await;
+
+        let began_again = Instant::now();
+        let builder = Engine::builder(store.clone(), receiver.clone());
+        let engine = builder.clock(AlsoTokio(right, began)).start().await?;
+        for _ in 0..3 {
+            published.push(engine.publish("acme", event("2")).await?.event);
+        }
+        receiver.wait_for(5).await;
+        assert!(began_again.elapsed() <= DELAY, "{ordering:?}: {:?}", began_again.elapsed());
+        let unique: BTreeSet<_> = published.iter().copied().collect();
+        assert!(unique.into_iter().eq(published.iter().copied()), "ids go on: {published:?}");
+        let mut listed = Vec::new();
+        let mut request = PageRequest::first(NonZeroUsize::MIN);
+        loop {
+            let page = engine.events("acme").list(EventFilter::default(), &request).await?;
+            listed.extend(page.items.iter().map(|stored| stored.id));
+            request.after = page.next;
+            if request.after.is_none() {
+                break;
+            }
+        }
+        listed.reverse();
+        assert_eq!(listed, published, "a list leads to all of them, one at a time");
     }
     Ok(())
 }

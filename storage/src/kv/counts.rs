@@ -197,7 +197,8 @@ fn grows(batch: &Batch) -> impl Iterator<Item = (EndpointId, Generation)> + '_ {
         | Write::DropApplication(_)
         | Write::Endpoint(_)
         | Write::DropEndpoint(_)
-        | Write::Purge(..) => &[],
+        | Write::Purge(..)
+        | Write::Clock(..) => &[],
     });
     let guarded = batch.guards.iter().filter_map(|guard| match guard {
         Guard::Room(letter, generation, _) => Some((letter.endpoint, *generation)),

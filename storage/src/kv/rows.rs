@@ -327,6 +327,17 @@ pub(super) struct LastEvent {
     pub(super) ahead: Duration,
 }
 
+/// Rows written by a clock that ran ahead are being moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SetBackRow {
+    /// Times after this are moved.
+    pub(super) now: Timestamp,
+    /// By how much.
+    pub(super) by: Duration,
+    /// The last key that was looked at.
+    pub(super) after: Vec<u8>,
+}
+
 /// Which format wrote the rows, and which may read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FormatRow {

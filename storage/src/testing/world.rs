@@ -6,8 +6,8 @@ use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Ask, Attempt, AttemptId, Batch, Committed, DeadLetter,
     Delivery, DeliveryId, DeliveryPolicy, DueKey, Durability, Effect, Endpoint, EndpointId, EndpointSpec,
     EndpointStatus, Event, EventId, Failure, Found, Generation, GiveUpReason, Guard, LaneId, OrderingMode,
-    OrganisationId, Outcome, Place, Recipient, Refused, Resend, Seq, SplitMix, Step, StoredEvent, Then, Timestamp,
-    Transition, WindowShare, Write, plan_recipients,
+    OrganisationId, Outcome, Place, Recipient, Refused, Resend, Seq, SoftState, SplitMix, Step, StoredEvent, Then,
+    Timestamp, Transition, WindowShare, Write, plan_recipients,
 };
 
 use crate::{DeliveryRecord, DeliveryState, OpenStore, PageRequest, Reads, Store, Verdict};
@@ -139,6 +139,15 @@ impl World {
         let found = self.reads().window(id, generation, ask, share).await.expect("reads work");
         let Found::Rows(found) = found else { panic!("rows were asked for: {found:?}") };
         (found.rows, found.is_last)
+    }
+
+    /// The health of this world's endpoint.
+    pub(super) async fn soft(&self) -> SoftState {
+        let share = WindowShare { rows: many(1), event_bytes: 0 };
+        let Endpoint { id, generation, .. } = self.endpoint;
+        let found = self.reads().window(id, generation, Ask::Soft, share).await.expect("reads work");
+        let Found::Soft(soft) = found else { panic!("soft state was asked for: {found:?}") };
+        soft
     }
 
     /// Everything that waits at this world's endpoint, by any order.

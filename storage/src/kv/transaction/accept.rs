@@ -1,7 +1,5 @@
 //! Takes an event: its position, its id, its row, and one ready row for each recipient whose queue has room for it.
 
-use std::time::Duration;
-
 use postrider_core::{
     Acceptance, DeadLetter, Delivery, Effect, EventId, GiveUpReason, KEY_REMEMBERED, KeyClaim, Refused, SameBody,
     Timestamp, Uid, WhenFull,
@@ -22,6 +20,7 @@ impl Transaction<'_> {
         if let Some(uid) = &event.uid {
             self.refuse_taken_uid(acceptance, uid)?;
         }
+        self.has_been(*accepted_at);
         let LastEvent { id: last, ahead } = self.given_out.last_event;
         let id = EventId::after(last, *accepted_at, *entropy);
         self.partitions.insert(week(id.time()));
@@ -65,7 +64,7 @@ impl Transaction<'_> {
     /// A key counts from its acceptance for [`KEY_REMEMBERED`], whatever partition it lies in; one that was accepted
     /// later by a clock that has been set back since counts as well.
     fn refuse_used_key(&mut self, by: &Acceptance, claim: &KeyClaim) -> Result<(), Stop> {
-        let mut weeks = [before(by.accepted_at, KEY_REMEMBERED), by.accepted_at, by.accepted_at + KEY_REMEMBERED]
+        let mut weeks = [by.accepted_at.earlier_by(KEY_REMEMBERED), by.accepted_at, by.accepted_at + KEY_REMEMBERED]
             .map(week)
             .to_vec();
         weeks.dedup();
@@ -89,8 +88,4 @@ impl Transaction<'_> {
         }
         Ok(())
     }
-}
-
-fn before(at: Timestamp, by: Duration) -> Timestamp {
-    Timestamp::from_nanos(at.as_nanos().saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
 }

@@ -76,7 +76,8 @@ impl Transaction<'_> {
             | Write::DropApplication(_)
             | Write::Endpoint(_)
             | Write::DropEndpoint(_)
-            | Write::Purge(..) => None,
+            | Write::Purge(..)
+            | Write::Clock(..) => None,
         });
         let Some(brought) = brought else { return Ok(None) };
         let key = Key::Attempt(delivery.id, delivery.life, brought.number, delivery.event);

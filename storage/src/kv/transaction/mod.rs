@@ -1,6 +1,7 @@
 //! Applies the batches of one group, one after another, each whole or not at all, and says what became of each write.
 
 mod accept;
+mod clock;
 mod guards;
 mod lives;
 mod outcome;
@@ -9,7 +10,7 @@ mod records;
 
 use std::collections::BTreeSet;
 
-use postrider_core::{Batch, Committed, Effect, Refused, Seq, Write};
+use postrider_core::{Batch, Committed, Effect, Refused, Seq, Timestamp, Write};
 
 use super::{
     Partition,
@@ -32,6 +33,8 @@ pub(super) struct GivenOut {
     /// No position above this was ever given out by an earlier opening, or will be before it is raised.
     pub(super) reserved: Seq,
     pub(super) last_event: LastEvent,
+    /// It is or was this late, and up to some seconds later.
+    pub(super) latest: Timestamp,
 }
 
 /// A group that is being applied.
@@ -99,13 +102,16 @@ impl<'a> Transaction<'a> {
 
     /// The rows to write, with what was given out.
     pub(super) fn finish(mut self) -> Applied {
-        let GivenOut { reserved, last_event, .. } = self.given_out;
+        let GivenOut { seq: _, reserved, last_event, latest } = self.given_out;
         let reserves = reserved != self.before.reserved;
         if reserves {
             self.rows.put(&Key::Meta(meta::RESERVED), &reserved);
         }
         if last_event != self.before.last_event {
             self.rows.put(&Key::Meta(meta::LAST_EVENT), &last_event);
+        }
+        if latest != self.before.latest {
+            self.rows.put(&Key::Meta(meta::LATEST), &latest);
         }
         Applied { rows: self.rows.into_rows(), given_out: self.given_out, reserves }
     }
@@ -119,7 +125,10 @@ impl<'a> Transaction<'a> {
     fn write(&mut self, write: &Write) -> Result<Effect, Stop> {
         match write {
             Write::Accept(acceptance) => self.accept(acceptance),
-            Write::Outcome(transition) => self.outcome(transition),
+            Write::Outcome(transition) => {
+                self.happened(transition);
+                self.outcome(transition)
+            }
             Write::Redrive(delivery, at) => self.redrive(*delivery, *at),
             Write::Resend(resend) => self.resend(resend),
             Write::Forget(delivery) => self.forget(*delivery),
@@ -140,6 +149,7 @@ impl<'a> Transaction<'a> {
             Write::Endpoint(endpoint) => self.put_endpoint(endpoint),
             Write::DropEndpoint(endpoint) => self.drop_endpoint(*endpoint),
             Write::Purge(endpoint, rows_max) => self.purge(*endpoint, *rows_max),
+            Write::Clock(now, rows_max) => self.clock(*now, *rows_max),
         }
     }
 

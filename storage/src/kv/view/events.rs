@@ -48,7 +48,7 @@ impl View<'_> {
             From::Nowhere => return Ok(Page::default()),
         };
         // Ids are never older than the acceptance of their events, but for their rounding.
-        let oldest = query.after.map_or(Timestamp::from_nanos(0), |after| earlier(after, Duration::from_secs(1)));
+        let oldest = query.after.map_or(Timestamp::from_nanos(0), |after| after.earlier_by(Duration::from_secs(1)));
         let prefix = keys::under(table::EVENT, owner.to_bytes());
         let mut walk = Walk::new(self, prefix, start, week(oldest), AT_ONCE.min(page.limit.saturating_add(1)));
         let (mut items, mut bytes, mut passed_over, mut last) = (Vec::new(), 0, 0, None);
@@ -105,8 +105,4 @@ fn cursor(last: Before) -> Cursor {
     let mut bytes = Vec::with_capacity(CURSOR);
     last.encode(&mut bytes);
     Cursor(Bytes::from(bytes))
-}
-
-fn earlier(at: Timestamp, by: Duration) -> Timestamp {
-    Timestamp::from_nanos(at.as_nanos().saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
 }

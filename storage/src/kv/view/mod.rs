@@ -19,7 +19,7 @@ use tracing::error;
 
 use super::{
     Direction, Partition, Snapshot, codec,
-    keys::{self, Key, table},
+    keys::{self, Key, meta, table},
     rows::{CutRow, QueueRow},
 };
 use crate::StoreError;
@@ -66,6 +66,16 @@ impl<'a> View<'a> {
             wake
         };
         Ok(rows.iter().filter_map(understand).collect())
+    }
+
+    /// How late it is or was, as far as it was written down.
+    pub(super) fn latest(self) -> Result<Timestamp, StoreError> {
+        Ok(self.get(&Key::Meta(meta::LATEST))?.unwrap_or(Timestamp::from_nanos(0)))
+    }
+
+    /// Whether rows were written by a clock that ran ahead, and are not all moved.
+    pub(super) fn was_ahead_of(self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(now < self.latest()? || self.value(&Key::Meta(meta::SET_BACK))?.is_some())
     }
 
     /// Endpoints with something to purge.

@@ -12,4 +12,5 @@ pub mod purge;
 pub mod records;
 pub mod redrive;
 pub mod resend;
+pub mod set_back;
 pub mod wakes;

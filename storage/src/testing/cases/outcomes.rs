@@ -1,14 +1,14 @@
 //! A step of a delivery is stored once, and its end is remembered.
 
 use postrider_core::{
-    Ask, Batch, BreakerState, Delivery, Effect, Found, GiveUpReason, Guard, OnExhausted, OrderingMode, Refused, Seq,
-    SoftState, Then, WindowShare, Write,
+    Batch, BreakerState, Delivery, Effect, GiveUpReason, Guard, OnExhausted, OrderingMode, Refused, Seq, SoftState,
+    Then, Write,
 };
 
 use crate::{
     DeliveryState, OpenStore,
     testing::world::{
-        HOUR, NOW, World, attempt, cancelled, expired, failed, given_up, holding, many, outcome, seqs, succeeded,
+        HOUR, NOW, World, attempt, cancelled, expired, failed, given_up, holding, outcome, seqs, succeeded,
     },
 };
 
@@ -125,15 +125,7 @@ pub async fn an_end_without_an_attempt_is_remembered(medium: &dyn OpenStore) {
 /// Health is written with the outcome that changes it, and is there after a crash.
 pub async fn soft_state_is_what_was_last_written(medium: &dyn OpenStore) {
     let world = World::open(medium, CONCURRENT).await;
-    let read = async |world: &World| {
-        let share = WindowShare { rows: many(1), event_bytes: 0 };
-        let found = world.reads().window(world.endpoint.id, world.endpoint.generation, Ask::Soft, share).await;
-        match found.expect("reads work") {
-            Found::Soft(soft) => soft,
-            other @ (Found::Rows(_) | Found::Aged(_)) => panic!("soft state was asked for: {other:?}"),
-        }
-    };
-    assert_eq!(read(&world).await, SoftState::default());
+    assert_eq!(world.soft().await, SoftState::default());
     let breaker = BreakerState::Open { until: NOW + HOUR, cool_down: HOUR, last_failed: Seq(1) };
     let soft =
         SoftState { breaker, throttled_until: Some(NOW), failing_since: Some(NOW), head: Seq(7), oldest: Some(NOW) };
@@ -143,7 +135,7 @@ pub async fn soft_state_is_what_was_last_written(medium: &dyn OpenStore) {
     world.verdict(batch.clone()).await.expect("it stands");
     batch.writes[1] = Write::Soft(world.endpoint.id, SoftState::default());
     assert!(world.verdict(batch).await.is_err(), "the delivery does not stand so any more");
-    assert_eq!(read(&world.reopen(medium).await).await, soft);
+    assert_eq!(world.reopen(medium).await.soft().await, soft);
 }
 
 /// An outcome that comes after its endpoint was deleted is refused.
