@@ -3,34 +3,37 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::Response;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use postrider::{AttemptResponse, ResponseLimits};
-use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
 /// Left of the engine's time when reading ends, so that the answer is given before the engine drops the exchange.
 const MARGIN: Duration = Duration::from_millis(20);
 
 /// Reads within `limits` and before `deadline`.
-pub(super) async fn read(mut response: Response, limits: ResponseLimits, deadline: Instant) -> AttemptResponse {
+pub(super) async fn read(response: Response<Incoming>, limits: ResponseLimits, deadline: Instant) -> AttemptResponse {
     let now = Instant::now();
     let until = (now + limits.read_time).min(deadline.checked_sub(MARGIN).unwrap_or(now));
-    let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+    let (head, mut incoming) = response.into_parts();
     // Reading on serves only to use the connection again: pointless if it will be too long anyway.
-    let too_long = response.content_length().is_some_and(|bytes| bytes > limits.read_bytes as u64);
+    let too_long = incoming.size_hint().exact().is_some_and(|bytes| bytes > limits.read_bytes as u64);
     let read_bytes = if too_long { limits.kept_bytes } else { limits.read_bytes };
     let mut body = Body { kept: BytesMut::new(), kept_bytes: limits.kept_bytes, read: 0 };
     let whole = loop {
         // What is there already is taken even if the time is up: the timeout asks the body first.
-        match timeout_at(until, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => body.take(&chunk),
-            Ok(Ok(None)) => break true,
-            Ok(Err(_)) | Err(_) => break false,
+        match timeout_at(until, incoming.frame()).await {
+            Ok(Some(Ok(frame))) => frame.data_ref().into_iter().for_each(|chunk| body.take(chunk)),
+            Ok(None) => break true,
+            Ok(Some(Err(_))) | Err(_) => break false,
         }
         if body.read > read_bytes {
             break false;
         }
     };
-    AttemptResponse { status, headers, truncated: !whole || body.read > limits.kept_bytes, body: body.freeze() }
+    let truncated = !whole || body.read > limits.kept_bytes;
+    AttemptResponse { status: head.status, headers: head.headers, truncated, body: body.freeze() }
 }
 
 struct Body {

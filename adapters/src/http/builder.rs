@@ -2,11 +2,13 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, header};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
 use postrider::TargetRules;
-use reqwest::{Client, redirect::Policy};
 
-use super::{HttpTransport, Lookup, SystemLookup, resolver::CheckedResolver, roots};
+use super::{HttpTransport, Lookup, SystemLookup, connector::Connector, resolver::CheckedResolver, roots};
 
 /// Puts an [`HttpTransport`] together.
 #[derive(Debug)]
@@ -31,9 +33,6 @@ pub enum BuildError {
     /// TLS cannot work on this machine.
     #[error("could not set up tls")]
     Tls(#[source] rustls::Error),
-    /// The client could not be built.
-    #[error("could not build the http client")]
-    Client(#[source] reqwest::Error),
 }
 
 impl HttpTransportBuilder {
@@ -91,23 +90,12 @@ impl HttpTransportBuilder {
     /// Builds it. Reads the root certificates of the operating system; says so in the log if there are none.
     pub fn build(self) -> Result<HttpTransport, BuildError> {
         let resolver = CheckedResolver::new(self.targets.clone(), self.lookup, self.lookup_timeout);
-        let client = Client::builder()
-            .tls_backend_preconfigured(roots::tls_config(&self.extra_roots_pem)?)
-            .http1_only()
-            .redirect(Policy::none())
-            // HTTP_PROXY would be honoured otherwise, and the proxy would resolve names for us.
-            .no_proxy()
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .user_agent(concat!("Postrider/", env!("CARGO_PKG_VERSION")))
-            // Without this header any coding may be used.
-            .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
-            .connect_timeout(self.connect_timeout)
+        let connector = Connector::new(resolver, roots::tls_config(&self.extra_roots_pem)?, self.connect_timeout);
+        let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(self.idle_timeout)
             .pool_max_idle_per_host(self.idle_connections_per_host)
-            .dns_resolver(resolver)
-            .build()
-            .map_err(|error| BuildError::Client(error.without_url()))?;
-        Ok(HttpTransport::from_parts(client, self.targets, self.connect_timeout))
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(HttpTransport::from_parts(client, self.targets))
     }
 }

@@ -8,18 +8,17 @@ use std::{
     borrow::Cow,
     error::Error,
     io::{self, ErrorKind},
-    time::Duration,
 };
 
+use hyper_util::client::legacy::Error as ClientError;
 use postrider::TransportError;
 use rustls::{AlertDescription, CertificateError};
 
-use super::resolver::ResolveError;
+use super::{connector::ConnectTooSlow, resolver::ResolveError};
 
-/// Sorts `error`. No URL is left in it.
-pub(super) fn told(error: reqwest::Error, connect_timeout: Duration) -> TransportError {
-    let error = error.without_url();
-    let Verdict { whose, words } = judge(&error, connect_timeout);
+/// Sorts `error`. There is no URL in it.
+pub(super) fn told(error: ClientError) -> TransportError {
+    let Verdict { whose, words } = judge(&error);
     let told = Box::new(Told { words, source: error });
     match whose {
         Whose::Forbidden => TransportError::Blocked(told),
@@ -34,7 +33,7 @@ pub(super) fn told(error: reqwest::Error, connect_timeout: Duration) -> Transpor
 #[error("{words}")]
 struct Told {
     words: Cow<'static, str>,
-    source: reqwest::Error,
+    source: ClientError,
 }
 
 struct Verdict {
@@ -49,7 +48,7 @@ enum Whose {
     Exchange,
 }
 
-fn judge(error: &reqwest::Error, connect_timeout: Duration) -> Verdict {
+fn judge(error: &ClientError) -> Verdict {
     let whose = if error.is_connect() { Whose::Connection } else { Whose::Exchange };
     if let Some(error) = find::<ResolveError>(error) {
         return of_resolving(error);
@@ -57,9 +56,8 @@ fn judge(error: &reqwest::Error, connect_timeout: Duration) -> Verdict {
     if let Some(error) = find::<rustls::Error>(error) {
         return Verdict { whose, words: of_tls(error) };
     }
-    if error.is_timeout() {
-        let words = format!("no connection within {} s", connect_timeout.as_secs_f32());
-        return Verdict { whose: Whose::Connection, words: words.into() };
+    if let Some(error) = find::<ConnectTooSlow>(error) {
+        return Verdict { whose: Whose::Connection, words: error.to_string().into() };
     }
     if let Some(error) = find::<io::Error>(error) {
         return if error_is_ours(error) && matches!(whose, Whose::Connection) {

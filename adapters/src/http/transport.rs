@@ -1,16 +1,30 @@
 //! Sends a request over HTTP, and waits for the head of its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+    header::{self, Entry},
+};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use percent_encoding::percent_decode_str;
 use postrider::{AttemptRequest, AttemptResponse, TargetRules, Transport, TransportError};
-use reqwest::{Client, Request};
 use tokio::time::Instant;
 use url::Url;
 
-use super::{BuildError, HttpTransportBuilder, answer, failure};
+use super::{BuildError, HttpTransportBuilder, answer, connector::Connector, failure};
+
+/// Sent with every request, unless the endpoint has a header of this name.
+const DEFAULTS: [(HeaderName, HeaderValue); 3] = [
+    (header::ACCEPT, HeaderValue::from_static("*/*")),
+    // Without this header any coding may be used.
+    (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+    (header::USER_AGENT, HeaderValue::from_static(concat!("Postrider/", env!("CARGO_PKG_VERSION")))),
+];
 
 /// Sends over HTTP with one shared client. Clones share it.
 #[derive(Clone, Debug)]
@@ -20,9 +34,8 @@ pub struct HttpTransport {
 
 #[derive(Debug)]
 struct Inner {
-    client: Client,
+    client: Client<Connector, Full<Bytes>>,
     targets: TargetRules,
-    connect_timeout: Duration,
 }
 
 impl HttpTransport {
@@ -36,24 +49,9 @@ impl HttpTransport {
         HttpTransportBuilder::new()
     }
 
-    /// The client's own way of making a request copies each header; it is needed only for credentials in the URL.
-    fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> reqwest::Result<Request> {
-        if has_credentials(url) {
-            return self.inner.client.post(url.clone()).headers(headers).body(body).build();
-        }
-        let mut post = Request::new(Method::POST, url.clone());
-        *post.headers_mut() = headers;
-        *post.body_mut() = Some(body.into());
-        Ok(post)
+    pub(super) fn from_parts(client: Client<Connector, Full<Bytes>>, targets: TargetRules) -> Self {
+        Self { inner: Arc::new(Inner { client, targets }) }
     }
-
-    pub(super) fn from_parts(client: Client, targets: TargetRules, connect_timeout: Duration) -> Self {
-        Self { inner: Arc::new(Inner { client, targets, connect_timeout }) }
-    }
-}
-
-fn has_credentials(url: &Url) -> bool {
-    !url.username().is_empty() || url.password().is_some()
 }
 
 #[async_trait]
@@ -62,17 +60,61 @@ impl Transport for HttpTransport {
         let deadline = Instant::now() + request.timeout;
         // At every attempt, because the resolver is never asked about hosts that are addresses, in whatever spelling.
         self.inner.targets.check_url(&request.url).map_err(|why| TransportError::Blocked(why.into()))?;
-        let mut headers = request.headers;
-        if request.body.is_empty() {
-            // The client would send no length at all, which some servers answer with 411.
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        let post = self.post(&request.url, headers, request.body);
-        let response = match post {
-            Ok(post) => self.inner.client.execute(post).await,
-            Err(error) => Err(error),
-        };
-        let response = response.map_err(|error| failure::told(error, self.inner.connect_timeout))?;
+        let post = post(&request.url, request.headers, request.body)?;
+        let response = self.inner.client.request(post).await.map_err(failure::told)?;
         Ok(answer::read(response, request.limits, deadline).await)
     }
+}
+
+fn post(url: &Url, mut headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, TransportError> {
+    for (name, value) in DEFAULTS {
+        if let Entry::Vacant(vacant) = headers.entry(name) {
+            vacant.insert(value);
+        }
+    }
+    if body.is_empty() {
+        // The client would send no length at all, which some servers answer with 411.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    let uri = if has_credentials(url) {
+        if let Entry::Vacant(vacant) = headers.entry(header::AUTHORIZATION) {
+            vacant.insert(basic(url));
+        }
+        uri(&without_credentials(url))?
+    } else {
+        uri(url)?
+    };
+    let mut post = Request::new(Full::new(body));
+    *post.method_mut() = Method::POST;
+    *post.uri_mut() = uri;
+    *post.headers_mut() = headers;
+    Ok(post)
+}
+
+/// Both follow RFC 3986, but for a few characters that browsers let stand in a query.
+fn uri(url: &Url) -> Result<Uri, TransportError> {
+    Uri::try_from(url.as_str()).map_err(|_| TransportError::Blocked("url holds characters that must be escaped".into()))
+}
+
+fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+fn without_credentials(url: &Url) -> Url {
+    let mut bare = url.clone();
+    // Only what has no host can have no credentials, and that was refused.
+    let _has_a_host = bare.set_username("").and_then(|()| bare.set_password(None));
+    bare
+}
+
+/// RFC 7617, in UTF-8.
+fn basic(url: &Url) -> HeaderValue {
+    let mut plain: Vec<u8> = percent_decode_str(url.username()).collect();
+    plain.push(b':');
+    plain.extend(percent_decode_str(url.password().unwrap_or_default()));
+    let text = format!("Basic {}", STANDARD.encode(plain));
+    // Base64 is always a header.
+    let mut value = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
+    value.set_sensitive(true);
+    value
 }
