@@ -1,5 +1,7 @@
 //! What a person asks for after the end: the next life, one more try, or nothing any more.
 
+use std::{num::NonZeroUsize, time::Duration};
+
 use postrider_core::{
     AttemptNumber, DeadLetter, Delivery, DeliveryId, Effect, EventId, Generation, LaneId, Life, OrderingKey,
     OrderingMode, Place, Refused, Resend, Seq, Timestamp,
@@ -9,7 +11,7 @@ use super::{Stop, Transaction};
 use crate::{
     StoreError,
     kv::{
-        codec,
+        Partition, codec,
         keys::{self, Key},
         rows::{self, BegunBy, EventRow, LifeRow, QueueRow},
     },
@@ -61,6 +63,7 @@ impl Transaction<'_> {
             },
         };
         let life = LifeRow { manuals: life.manuals.saturating_add(1), ..life };
+        let at = self.free_time(DeliveryId { endpoint, seq: life.seq }, generation, at)?;
         let manual = Delivery {
             id: DeliveryId { endpoint, seq: life.seq },
             event,
@@ -76,6 +79,24 @@ impl Transaction<'_> {
         self.rows.put(&Key::Life(event, endpoint, life.life), &life);
         self.put_delivery(&manual);
         Ok(Effect::Queued(manual))
+    }
+
+    /// This time, or a nanosecond or so later: machines tell the manual tries of one position apart by their times.
+    fn free_time(
+        &mut self,
+        of: DeliveryId,
+        generation: Generation,
+        mut at: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        loop {
+            let first = Key::Due(of.endpoint, generation, at, of.seq, AttemptNumber(1)).bytes();
+            let last = Key::Due(of.endpoint, generation, at, of.seq, AttemptNumber(u32::MAX)).bytes();
+            let taken = self.rows.scan(Partition::LASTING, &first, &keys::after(&last), NonZeroUsize::MIN)?;
+            if taken.is_empty() {
+                return Ok(at);
+            }
+            at = at + Duration::from_nanos(1);
+        }
     }
 
     /// The row with which a delivery that was given up holds its lane, if it does.
@@ -128,7 +149,7 @@ impl Transaction<'_> {
         let first = Key::Life(event.id, endpoint, Life(0));
         let (partition, from) = (first.partition(), first.bytes());
         let to = keys::end_of(&from[..from.len() - size_of::<u32>()]);
-        if let Some((_, value)) = self.rows.scan(partition, &from, &to, std::num::NonZeroUsize::MAX)?.last() {
+        if let Some((_, value)) = self.rows.scan(partition, &from, &to, NonZeroUsize::MAX)?.last() {
             return codec::decode(value).map(Some);
         }
         let recipient = event.recipients.iter().find(|recipient| recipient.endpoint == endpoint);

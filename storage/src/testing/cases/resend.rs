@@ -1,5 +1,7 @@
 //! One try that a person asked for, beside whatever became of the delivery.
 
+use std::time::Duration;
+
 use postrider_core::{
     ApplicationId, AttemptNumber, Delivery, Effect, EventId, Generation, GiveUpReason, Life, OnExhausted, OrderingMode,
     Place, Refused, Resend, SplitMix, Trigger, Write,
@@ -43,6 +45,8 @@ pub async fn a_failed_try_changes_nothing(medium: &dyn OpenStore) {
     let second = world.resent(delivery.event, NOW + HOUR * 2).await;
     let third = world.resent(delivery.event, NOW + HOUR * 2).await;
     assert_eq!((second.next_attempt(), third.next_attempt()), (AttemptNumber::manual(2), AttemptNumber::manual(3)));
+    let apart = third.due().zip(second.due()).map(|(third, second)| third.since(second));
+    assert_eq!(apart, Some(Duration::from_nanos(1)), "a machine tells them apart by their times");
     world.step(failed_by_hand(&third)).await;
     assert_eq!(world.due().await, [second], "each is a row of its own");
     let numbers: Vec<_> = world.record(delivery.event).await.attempts.iter().map(|attempt| attempt.number).collect();
