@@ -100,10 +100,11 @@ impl DueRows {
         keys.into_iter().filter_map(|key| self.remove(key)).collect()
     }
 
-    /// After which row to read on, if there is room and something to read.
+    /// After which row to read on, if there is room and something to read. Half of the room may be taken by tries by hand,
+    /// which are not evicted: what is read must fill what is left, or it would be asked for again and again.
     pub(super) fn read_after(&self) -> Option<DueKey> {
         let known = self.rows.range(..self.known_below).count();
-        (self.known_below != DueKey::END && known <= self.limit / 2).then(|| before(self.known_below))
+        (self.known_below != DueKey::END && known < self.limit.div_ceil(2)).then(|| before(self.known_below))
     }
 
     /// A read was asked for.

@@ -46,6 +46,30 @@ fn a_try_by_hand_stays_among_many_retries() {
     assert!(due.remove(DueKey { at: later(9), seq: Seq(9) }).is_some());
 }
 
+/// As many tries by hand as may stay took half of the memory; retries filled the other half, which seemed too little, and the
+/// same rows were read again without end.
+#[test]
+fn what_is_read_beside_tries_by_hand_is_enough() {
+    for limit in 1..=8 {
+        let mut driver = Driver::new(OrderingMode::Concurrent);
+        let mut due = DueRows::new(limit);
+        for second in 0..limit as u64 / 2 {
+            let place = Place::Manual { at: later(100 + second), number: ONE };
+            due.insert(Item { delivery: driver.delivery(100 + second, place), event: None });
+        }
+        let mut reads = 0;
+        while let Some(after) = due.read_after() {
+            reads += 1;
+            assert!(reads < 3, "limit {limit}: {after:?} is read again");
+            due.reading();
+            for second in 1..=limit as u64 {
+                due.insert(Item { delivery: driver.delivery(second, Place::Due(later(second))), event: None });
+            }
+            due.read_to(DueKey { at: later(limit as u64), seq: Seq(limit as u64 + 1) });
+        }
+    }
+}
+
 /// Each actor of a queue that does not fit into memory searched all of it for what is too old, before it could rest.
 #[test]
 fn what_an_earlier_actor_found_out_is_not_searched_for_again() {
