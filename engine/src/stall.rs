@@ -55,7 +55,7 @@ impl Committer {
     }
 
     /// Again and again, until it is open.
-    async fn reopen(&self) {
+    async fn reopen(&mut self) {
         let (mut wait, mut told) = (REOPEN_FIRST, StoreErrorKind::Poisoned);
         loop {
             sleep(wait).await;
@@ -79,7 +79,7 @@ impl Committer {
     }
 
     /// Reads first: a store that opens but cannot be read is let go of again.
-    async fn open(&self) -> Result<(), StoreError> {
+    async fn open(&mut self) -> Result<(), StoreError> {
         let inner = &self.inner;
         // Opening may take its time: what was written since the last good moment is read and written anew.
         let store = catch(self.opener.open()).await.map_err(panicked)??;
@@ -99,15 +99,18 @@ impl Committer {
     /// What was in hand: outcomes go in front of all others, in their old order; retirements are asked for again by
     /// actors that still want to leave.
     fn give_back(&mut self) {
-        let InHand { batches, answers, asked } = std::mem::take(&mut self.in_hand);
-        let Some(batches) = batches else { return };
+        let begun =
+            std::mem::take(&mut self.in_hand).into_iter().flat_map(|InHand { batches, answers, asked, .. }| {
+                let left = batches.iter().skip(asked - answers.len()).cloned().collect::<Vec<_>>();
+                left.into_iter().zip(answers)
+            });
         let mut kept = Vec::new();
-        for (batch, answer) in batches.iter().skip(asked - answers.len()).zip(answers) {
+        for (batch, answer) in begun.chain(std::mem::take(&mut self.put_off)) {
             match answer {
                 Answer::Caller(caller) => {
                     drop(caller.send(Err(CommitError::Unavailable { retry_after: RETRY_AFTER })));
                 }
-                Answer::Machine(..) => kept.push((batch.clone(), answer)),
+                Answer::Machine(..) => kept.push((batch, answer)),
                 Answer::Retirement(..) => {}
             }
         }

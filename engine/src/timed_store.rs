@@ -8,8 +8,8 @@ use postrider_core::{
     Generation, StoredEvent, Timestamp, Uid, WindowShare,
 };
 use postrider_storage::{
-    AttemptRecord, Backlog, DeadLetterQuery, DeliveryRecord, EventQuery, Page, PageRequest, Reads, Routed, Store,
-    StoreError, Verdict,
+    AttemptRecord, Backlog, Begun, DeadLetterQuery, DeliveryRecord, EventQuery, Page, PageRequest, Reads, Routed,
+    Store, StoreError, Verdict,
 };
 
 use crate::store_call::answer_of;
@@ -25,6 +25,10 @@ pub(crate) struct TimedStore(pub(crate) Arc<dyn Store>);
 impl Store for TimedStore {
     async fn commit(&self, group: Arc<[Batch]>, durability: Durability) -> Answer<Vec<Verdict>> {
         self.0.commit(group, durability).await
+    }
+
+    async fn begin(&self, group: Arc<[Batch]>, durability: Durability) -> Answer<Begun> {
+        self.0.begin(group, durability).await
     }
 
     fn reads(&self) -> &dyn Reads {

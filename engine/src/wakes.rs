@@ -29,10 +29,13 @@ pub(crate) struct Wakes {
     fence: Mutex<Fence>,
 }
 
-/// What was deleted while rows are being read: a row that was read before it was deleted is not there any more.
+/// What is being deleted: whoever reads such a row, before its group is over, reads one that will not be there.
 #[derive(Debug, Default)]
 struct Fence {
     is_reading: bool,
+    /// By groups that are in hand.
+    deleting: HashSet<WakeKey>,
+    /// While rows are being read: by groups that are over.
     deleted: HashSet<WakeKey>,
     /// Counts how often the store was opened anew.
     opened: u64,
@@ -53,7 +56,10 @@ impl Wakes {
     /// The store was opened anew, and is read from its beginning.
     pub(crate) fn store_reopened(&self) {
         self.scanner().store_reopened();
-        self.fence().opened += 1;
+        let mut fence = self.fence();
+        fence.opened += 1;
+        fence.deleting.clear();
+        drop(fence);
         self.bell.notify_one();
     }
 
@@ -68,16 +74,28 @@ impl Wakes {
         fence.opened
     }
 
-    /// A row will be gone once its group is committed.
+    /// A row will be gone once its group is over.
     fn deletes(&self, row: WakeKey) {
+        self.fence().deleting.insert(row);
+    }
+
+    /// The group is over that deleted these.
+    pub(crate) fn deleted(&self, rows: &[WakeKey]) {
+        if rows.is_empty() {
+            return;
+        }
         let mut fence = self.fence();
+        for row in rows {
+            fence.deleting.remove(row);
+        }
         if fence.is_reading {
-            fence.deleted.insert(row);
+            fence.deleted.extend(rows);
         }
     }
 
-    fn was_deleted(&self, row: WakeKey) -> bool {
-        self.fence().deleted.contains(&row)
+    fn is_deleted(&self, row: WakeKey) -> bool {
+        let fence = self.fence();
+        fence.deleting.contains(&row) || fence.deleted.contains(&row)
     }
 
     fn end_reading(&self) {
@@ -103,6 +121,8 @@ pub(crate) struct WakeChanges {
     pub(crate) woken: Vec<EndpointId>,
     /// Times of rows that actors leave behind.
     pub(crate) left_behind: Vec<Timestamp>,
+    /// Rows that are gone then.
+    pub(crate) deleted: Vec<WakeKey>,
 }
 
 /// Starts whoever's time has come, until the engine ends.
@@ -177,7 +197,7 @@ impl Inner {
             return;
         }
         self.with_slot(endpoint, |slot| {
-            if !self.wakes.was_deleted(row) {
+            if !self.wakes.is_deleted(row) {
                 slot.found_wake(at);
             }
             if slot.is_occupied() {
@@ -215,6 +235,7 @@ impl Inner {
     fn replace_wakes(&self, endpoint: EndpointId, change: WakeChange, changes: &mut WakeChanges) {
         for at in &change.delete {
             self.wakes.deletes((*at, endpoint));
+            changes.deleted.push((*at, endpoint));
             changes.writes.push(Write::Wake(endpoint, Some(*at), None));
         }
         if let Some(at) = change.write {

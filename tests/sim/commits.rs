@@ -1,4 +1,5 @@
-//! What the committer does: groups, one write at a time, everything made visible before anybody is answered.
+//! What the committer does: groups, written one after another and synced behind, everything made visible before anybody
+//! is answered.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -6,94 +7,169 @@ use postrider_core::{
     Acceptance, Batch, Committed, Delivery, Durability, Effect, Ended, EndpointId, Input, Leave, Moved, Step,
     StoredEvent, Write,
 };
-use postrider_storage::Verdict;
+use postrider_storage::{Begun, Verdict};
 
 use crate::{
     faults::Failing,
-    process::{InHand, Who},
+    process::{InHand, Stage, Who},
     spec::chance,
     world::{Inside, World},
 };
 
+/// One is written while the one before it is synced.
+const IN_HAND_MAX: usize = 2;
+
 impl World {
-    /// There is something to commit.
+    /// There is something to commit, and room for one more group.
     pub(crate) fn ring(&mut self) {
-        if !self.process.is_committing && !self.process.is_stalled && !self.process.grouping.is_empty() {
-            self.process.is_committing = true;
+        let process = &self.process;
+        let has_room = !process.is_grouping && process.put_off.is_none() && process.in_hand.len() < IN_HAND_MAX;
+        let alone = process.in_hand.iter().any(|group| group.retires);
+        if has_room && !alone && !process.is_stalled && !process.grouping.is_empty() {
+            self.process.is_grouping = true;
             let late = self.late();
             self.inside(late, Inside::Group);
         }
     }
 
     pub(crate) fn write_group(&mut self) {
+        self.process.is_grouping = false;
+        if self.process.is_stalled {
+            return;
+        }
         let group = self.process.grouping.next_group();
+        if InHand::retires(&group) && !self.process.in_hand.is_empty() {
+            self.process.put_off = Some(group);
+            return;
+        }
+        self.begin_group(group);
+    }
+
+    fn begin_group(&mut self, group: Vec<(Batch, Who)>) {
         let changes = self.wake_changes(&group);
         let strictest = group.iter().map(|(batch, _)| batch.durability).max().unwrap_or(Durability::Relaxed);
         // What was written but not synced is synced after a while, whatever comes.
         let durability = if chance(&mut self.dice, 10) { Durability::Synced } else { strictest };
-        let asked = group.len();
-        let (mut batches, answers): (Vec<_>, VecDeque<_>) = group.into_iter().unzip();
+        let (asked, retires) = (group.len(), InHand::retires(&group));
+        let (mut batches, who): (Vec<_>, VecDeque<_>) = group.into_iter().unzip();
         if !changes.writes.is_empty() {
             batches.push(Batch { durability: Durability::Relaxed, ..Batch::synced(changes.writes) });
         }
+        self.process.groups += 1;
+        let mut group = InHand {
+            number: self.process.groups,
+            batches,
+            who,
+            asked,
+            retires,
+            stage: Stage::Synced,
+            effects: VecDeque::new(),
+            verdicts: VecDeque::new(),
+            left_behind: changes.left_behind,
+            deleted: changes.deleted,
+            woken: changes.woken,
+        };
         match self.people.failing.take() {
-            Some(Failing::Refuses) => return self.stall(batches, answers),
+            Some(Failing::Refuses) => {
+                self.process.in_hand.push_back(group);
+                return self.stall();
+            }
             Some(Failing::LosesItsAnswer) => {
-                self.store_group(&batches, durability);
-                return self.stall(batches, answers);
+                let _it_is_in_the_page_cache = self.write(&group.batches, durability);
+                self.process.in_hand.push_back(group);
+                return self.stall();
             }
             None => {}
         }
-        let mut verdicts = self.store_group(&batches, durability);
-        let effects = batches.into_iter().zip(verdicts.iter().cloned()).collect();
-        verdicts.truncate(asked);
-        let answers = answers.into_iter().zip(verdicts).collect();
-        self.process.in_hand =
-            Some(InHand { effects, answers, left_behind: changes.left_behind, woken: changes.woken });
+        let (verdicts, stage) = self.write(&group.batches, durability);
+        group.effects = group.batches.iter().cloned().zip(verdicts.iter().cloned()).collect();
+        group.verdicts = verdicts.into_iter().take(asked).collect();
+        group.stage = stage;
+        let number = group.number;
+        self.process.in_hand.push_back(group);
         let late = self.late();
-        self.inside(late, Inside::Visible);
+        self.inside(late, Inside::Synced(number));
+        self.ring();
     }
 
     /// Writes it, and keeps the books.
-    fn store_group(&mut self, batches: &[Batch], durability: Durability) -> Vec<Verdict> {
-        let verdicts = self.commit(batches.to_vec().into(), durability);
-        // Positions were reserved, perhaps, and then all of it is synced.
-        let durable = if self.medium.unsynced() == 0 { Durability::Synced } else { Durability::Relaxed };
+    fn write(&mut self, batches: &[Batch], durability: Durability) -> (Vec<Verdict>, Stage) {
+        let Begun { verdicts, syncing } = self.begin(batches.to_vec().into(), durability);
         let written = batches.iter().zip(&verdicts);
         let written = written.filter_map(|(batch, verdict)| Some((batch, verdict.as_ref().ok()?)));
-        if let Some(wrong) = self.ledger.written(written.clone(), durable).first() {
+        if let Some(wrong) = self.ledger.written(written).first() {
             let (invariant, found) = wrong.split_once(": ").unwrap_or(("D3", wrong));
             self.violated(invariant, found);
         }
-        let accepts = written.filter(|(batch, _)| batch.writes.iter().any(|write| matches!(write, Write::Accept(_))));
-        if accepts.count() > 0 && durable == Durability::Relaxed {
+        let refused = verdicts.iter().filter(|verdict| verdict.is_err()).count();
+        self.note(format_args!("{} batches are written, {durability:?}, {refused} refused", batches.len()));
+        (verdicts, syncing.map_or(Stage::Synced, Stage::Written))
+    }
+
+    /// As far as it was to be: the disk took it, and everything before it.
+    pub(crate) fn synced(&mut self, number: u64) {
+        for at in 0..self.process.in_hand.len() {
+            if self.process.in_hand[at].number > number {
+                break;
+            }
+            if let Stage::Written(syncing) = std::mem::replace(&mut self.process.in_hand[at].stage, Stage::Synced) {
+                self.settle(syncing);
+                self.note_durable(at);
+            }
+        }
+        let first = self.process.in_hand.front_mut();
+        if first.is_some_and(|first| first.number == number) {
+            self.next_visible();
+        }
+    }
+
+    /// What the medium says of how durable it is goes into the books; and no event is accepted on less.
+    fn note_durable(&mut self, at: usize) {
+        let later = self.process.in_hand.len() - at - 1;
+        self.ledger.synced_but(self.medium.unsynced());
+        let accepts = self.process.in_hand[at].effects.iter().any(|(batch, verdict)| {
+            verdict.is_ok() && batch.writes.iter().any(|write| matches!(write, Write::Accept(_)))
+        });
+        if accepts && self.medium.unsynced() > later {
             self.violated("D2", "an event was accepted without a sync");
         }
-        let refused = verdicts.iter().filter(|verdict| verdict.is_err()).count();
-        self.note(format_args!("{} batches are written, {durable:?}, {refused} refused", batches.len()));
-        verdicts
     }
 
     /// One thing after another, as other threads see it: first what was written, then the answers.
     pub(crate) fn next_visible(&mut self) {
-        let Some(mut in_hand) = self.process.in_hand.take() else { return };
-        if let Some((batch, verdict)) = in_hand.effects.pop_front() {
-            self.process.in_hand = Some(in_hand);
+        let Some(first) = self.process.in_hand.front_mut() else { return };
+        if let Stage::Written(_) = first.stage {
+            return;
+        }
+        if let Some((batch, verdict)) = first.effects.pop_front() {
             if let Ok(committed) = &verdict {
                 self.make_visible(&batch, committed);
             }
-        } else if let Some((who, verdict)) = in_hand.answers.pop_front() {
-            self.process.in_hand = Some(in_hand);
+        } else if let (Some(who), Some(verdict)) = (first.who.pop_front(), first.verdicts.pop_front()) {
             self.answer(who, verdict);
         } else {
-            in_hand.left_behind.iter().for_each(|at| self.process.scanner.note(*at));
-            self.look_after(&in_hand.woken);
+            let Some(over) = self.process.in_hand.pop_front() else { return };
+            self.deleted(over.deleted);
+            over.left_behind.iter().for_each(|at| self.process.scanner.note(*at));
+            self.look_after(&over.woken);
             self.ring_scanner();
-            self.process.is_committing = false;
-            return self.ring();
+            if self.process.in_hand.is_empty()
+                && let Some(group) = self.process.put_off.take()
+            {
+                self.begin_group(group);
+            }
+            self.ring();
+            // The one after it may be synced already.
+            return self.next_visible_soon();
         }
-        let late = if chance(&mut self.dice, 70) { Duration::ZERO } else { self.late() };
-        self.inside(late, Inside::Visible);
+        self.next_visible_soon();
+    }
+
+    fn next_visible_soon(&mut self) {
+        if self.process.in_hand.front().is_some_and(|first| matches!(first.stage, Stage::Synced)) {
+            let late = if chance(&mut self.dice, 70) { Duration::ZERO } else { self.late() };
+            self.inside(late, Inside::Visible);
+        }
     }
 
     fn make_visible(&mut self, batch: &Batch, committed: &Committed) {
@@ -223,13 +299,17 @@ impl World {
 
     /// The store failed: callers come back later, outcomes are kept in their order, every actor ends, and it is opened
     /// again after a while.
-    fn stall(&mut self, batches: Vec<Batch>, answers: VecDeque<Who>) {
+    fn stall(&mut self) {
         self.note(format_args!("the store failed"));
         self.counts[5] += 1;
         self.process.is_stalled = true;
-        self.process.is_committing = false;
         let mut kept = Vec::new();
-        for (batch, who) in batches.into_iter().zip(answers) {
+        let begun =
+            std::mem::take(&mut self.process.in_hand).into_iter().flat_map(|InHand { batches, who, asked, .. }| {
+                let left = asked - who.len();
+                batches.into_iter().skip(left).zip(who)
+            });
+        for (batch, who) in begun.chain(self.process.put_off.take().into_iter().flatten()) {
             match who {
                 Who::Publisher(number) => self.publisher_is_turned_away(number),
                 Who::Machine(..) => kept.push((batch, who)),
@@ -252,6 +332,7 @@ impl World {
         self.process.is_stalled = false;
         self.process.opened += 1;
         self.process.scanner.store_reopened();
+        self.process.deleting.clear();
         self.process.places.values_mut().for_each(|place| place.slot.store_reopened());
         let occupied: Vec<_> =
             self.process.places.iter().filter(|(_, place)| place.slot.is_occupied()).map(|(id, _)| *id).collect();

@@ -86,6 +86,8 @@ impl World {
 
     /// Opens it as it is on the medium, moves what a clock named that was ahead, and reads who there is.
     pub(crate) fn open_store(&mut self) {
+        // Of what it had begun to write it hears no more.
+        self.medium.end_process();
         self.store = KvStore::over(self.medium.clone()).expect("what was written can be read");
         self.set_clock_back();
         // Opening may have written, and then all is synced.

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use postrider_core::{
-    AttemptNumber, Batch, BreakerState, Committed, Delivery, DeliveryId, Durability, Effect, EndpointId, EventId,
-    Generation, GiveUpReason, IdempotencyKey, LaneId, Life, Place, Seq, Step, Then, Write,
+    AttemptNumber, Batch, BreakerState, Committed, Delivery, DeliveryId, Effect, EndpointId, EventId, Generation,
+    GiveUpReason, IdempotencyKey, LaneId, Life, Place, Seq, Step, Then, Write,
 };
 
 /// How a life ended.
@@ -35,7 +35,11 @@ pub(crate) struct Stored {
 
 /// One thing that a write changed, and how to take it back.
 #[derive(Debug)]
-struct Undo(DeliveryId, Option<Stored>);
+enum Undo {
+    Delivery(DeliveryId, Option<Stored>),
+    Key(IdempotencyKey),
+    Dropped(EndpointId),
+}
 
 /// What is stored, as of now or as of the last sync.
 #[derive(Debug, Default)]
@@ -57,11 +61,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// A group was written: `batches` with what became of them.
-    pub(crate) fn written<'b>(
-        &mut self,
-        batches: impl Iterator<Item = (&'b Batch, &'b Committed)>,
-        durability: Durability,
-    ) -> Vec<String> {
+    pub(crate) fn written<'b>(&mut self, batches: impl Iterator<Item = (&'b Batch, &'b Committed)>) -> Vec<String> {
         let (mut undo, mut wrong) = (Vec::new(), Vec::new());
         for (batch, committed) in batches {
             for (write, effect) in batch.writes.iter().zip(&committed.effects) {
@@ -69,18 +69,25 @@ impl Ledger {
             }
         }
         self.unsynced.push_back(undo);
-        if durability == Durability::Synced {
-            self.synced();
-        }
         wrong
     }
 
-    fn synced(&mut self) {
-        for Undo(id, _) in self.unsynced.drain(..).flatten() {
-            if self.now.get(&id).is_some_and(|stored| stored.end.is_some()) {
-                self.durable_ends.insert(id);
-            } else {
-                self.durable_ends.remove(&id);
+    /// All but the last so many writes are on the disk.
+    pub(crate) fn synced_but(&mut self, last: usize) {
+        while self.unsynced.len() > last {
+            for undo in self.unsynced.pop_front().into_iter().flatten() {
+                let Undo::Delivery(id, _) = undo else { continue };
+                // As it was before those that may still be lost.
+                let before = self.unsynced.iter().flatten().find_map(|undo| match undo {
+                    Undo::Delivery(later, before) if *later == id => Some(before.as_ref()),
+                    Undo::Delivery(..) | Undo::Key(_) | Undo::Dropped(_) => None,
+                });
+                let stored = before.unwrap_or_else(|| self.now.get(&id));
+                if stored.is_some_and(|stored| stored.end.is_some()) {
+                    self.durable_ends.insert(id);
+                } else {
+                    self.durable_ends.remove(&id);
+                }
             }
         }
     }
@@ -88,14 +95,16 @@ impl Ledger {
     /// Of the writes since the last sync only the first `keep` were on the disk.
     pub(crate) fn power_was_cut(&mut self, keep: usize) {
         while self.unsynced.len() > keep {
-            for Undo(id, before) in self.unsynced.pop_back().into_iter().flatten().rev() {
-                match before {
-                    Some(before) => drop(self.now.insert(id, before)),
-                    None => drop(self.now.remove(&id)),
+            for undo in self.unsynced.pop_back().into_iter().flatten().rev() {
+                match undo {
+                    Undo::Delivery(id, Some(before)) => drop(self.now.insert(id, before)),
+                    Undo::Delivery(id, None) => drop(self.now.remove(&id)),
+                    Undo::Key(key) => drop(self.keys.remove(&key)),
+                    Undo::Dropped(endpoint) => drop(self.dropped.remove(&endpoint)),
                 }
             }
         }
-        self.synced();
+        self.synced_but(0);
     }
 
     pub(crate) fn unsynced(&self) -> usize {
@@ -119,7 +128,7 @@ impl Ledger {
 
     fn change(&mut self, id: DeliveryId, undo: &mut Vec<Undo>, to: Stored) {
         let before = self.now.insert(id, to);
-        undo.push(Undo(id, before));
+        undo.push(Undo::Delivery(id, before));
     }
 
     fn apply(&mut self, write: &Write, effect: &Effect, undo: &mut Vec<Undo>, wrong: &mut Vec<String>) {
@@ -134,6 +143,7 @@ impl Ledger {
                     }
                 }
                 let Some(claim) = &acceptance.key else { return };
+                undo.push(Undo::Key(claim.key.clone()));
                 if let Some(first) = self.keys.insert(claim.key.clone(), *event) {
                     wrong.push(format!("D4: one key, two events: {first} and {event}"));
                 }
@@ -163,7 +173,11 @@ impl Ledger {
                 self.stepped(transition, undo, wrong);
             }
             Write::Soft(endpoint, soft) => drop(self.breakers.insert(*endpoint, soft.breaker)),
-            Write::DropEndpoint(endpoint) => drop(self.dropped.insert(*endpoint)),
+            Write::DropEndpoint(endpoint) => {
+                if self.dropped.insert(*endpoint) {
+                    undo.push(Undo::Dropped(*endpoint));
+                }
+            }
             Write::Resend(_) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => {}
             Write::Application(_) | Write::Endpoint(_) => {}
             Write::DropApplication(_) => {}

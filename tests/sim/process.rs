@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +11,7 @@ use postrider_core::{
     ActorNo, Application, ApplicationId, Batch, ByteBudget, CommandId, Endpoint, EndpointId, EndpointMachine, Grouping,
     Leave, Permit, Permits, Slot, Timestamp, WakeKey, WakeScanner,
 };
-use postrider_storage::Verdict;
+use postrider_storage::{Syncing, Verdict};
 
 use crate::spec::Limits;
 
@@ -55,13 +56,44 @@ impl Registry {
     }
 }
 
-/// A group that was written and is made visible bit by bit.
-#[derive(Debug, Default)]
+/// A group that is written, then synced, then made visible bit by bit.
 pub(crate) struct InHand {
+    pub(crate) number: u64,
+    pub(crate) batches: Vec<Batch>,
+    /// Who is not answered yet.
+    pub(crate) who: VecDeque<Who>,
+    /// How many there were.
+    pub(crate) asked: usize,
+    /// Nobody is beside it.
+    pub(crate) retires: bool,
+    pub(crate) stage: Stage,
+    /// What is not visible yet.
     pub(crate) effects: VecDeque<(Batch, Verdict)>,
-    pub(crate) answers: VecDeque<(Who, Verdict)>,
+    /// What is not answered yet.
+    pub(crate) verdicts: VecDeque<Verdict>,
     pub(crate) left_behind: Vec<Timestamp>,
+    pub(crate) deleted: Vec<WakeKey>,
     pub(crate) woken: Vec<EndpointId>,
+}
+
+/// How far a group is.
+pub(crate) enum Stage {
+    /// In the page cache.
+    Written(Syncing),
+    /// On the disk, as far as was asked.
+    Synced,
+}
+
+impl InHand {
+    pub(crate) fn retires(group: &[(Batch, Who)]) -> bool {
+        group.iter().any(|(_, who)| matches!(who, Who::Retirement(..)))
+    }
+}
+
+impl fmt::Debug for InHand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InHand").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 /// What one process holds.
@@ -74,12 +106,20 @@ pub(crate) struct Process {
     pub(crate) places: BTreeMap<EndpointId, Place>,
     pub(crate) last_actor: ActorNo,
     pub(crate) grouping: Grouping<Who>,
-    pub(crate) in_hand: Option<InHand>,
-    pub(crate) is_committing: bool,
+    /// The groups that were begun, in their order: two at most.
+    pub(crate) in_hand: VecDeque<InHand>,
+    /// How many there were.
+    pub(crate) groups: u64,
+    /// A group is about to be put together.
+    pub(crate) is_grouping: bool,
+    /// A group that has a retirement, until nobody is beside it.
+    pub(crate) put_off: Option<Vec<(Batch, Who)>>,
     pub(crate) permits: Permits,
     pub(crate) in_flight: BTreeMap<(EndpointId, CommandId), Permit>,
     pub(crate) scanner: WakeScanner,
     pub(crate) is_scanning: bool,
+    /// Wake rows that groups in hand delete.
+    pub(crate) deleting: BTreeSet<WakeKey>,
     /// Wake rows that were deleted while others were being read.
     pub(crate) fence: Option<BTreeSet<WakeKey>>,
     /// How often the store was opened anew.
@@ -99,12 +139,15 @@ impl Process {
             places: BTreeMap::new(),
             last_actor: ActorNo(0),
             grouping: Grouping::new(limits.group),
-            in_hand: None,
-            is_committing: false,
+            in_hand: VecDeque::new(),
+            groups: 0,
+            is_grouping: false,
+            put_off: None,
             permits: Permits::new(limits.in_flight),
             in_flight: BTreeMap::new(),
             scanner: WakeScanner::new(limits.active),
             is_scanning: false,
+            deleting: BTreeSet::new(),
             fence: None,
             opened: 0,
             is_stalled: false,
@@ -137,6 +180,7 @@ impl Process {
 
     /// Nothing waits to be committed, and nothing is in flight.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.grouping.is_empty() && !self.is_committing && self.in_flight.is_empty() && !self.is_stalled
+        let commits = self.is_grouping || self.put_off.is_some() || !self.in_hand.is_empty();
+        self.grouping.is_empty() && !commits && self.in_flight.is_empty() && !self.is_stalled
     }
 }

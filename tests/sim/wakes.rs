@@ -19,6 +19,7 @@ pub(crate) struct WakeChanges {
     pub(crate) writes: Vec<Write>,
     pub(crate) woken: Vec<EndpointId>,
     pub(crate) left_behind: Vec<Timestamp>,
+    pub(crate) deleted: Vec<WakeKey>,
 }
 
 impl World {
@@ -38,6 +39,7 @@ impl World {
         for endpoint in to {
             if let Some(at) = self.process.place(endpoint).slot.wake_for_work(now) {
                 changes.writes.push(Write::Wake(endpoint, None, Some(at)));
+                self.note(format_args!("{endpoint} is to be woken, because of work: {at:?}"));
                 changes.woken.push(endpoint);
             }
         }
@@ -45,10 +47,12 @@ impl World {
     }
 
     fn replace_wakes(&mut self, endpoint: EndpointId, change: WakeChange, changes: &mut WakeChanges) {
+        if change != WakeChange::default() {
+            self.note(format_args!("{endpoint} leaves, and its wakes change: {change:?}"));
+        }
         for at in &change.delete {
-            if let Some(fence) = &mut self.process.fence {
-                fence.insert((*at, endpoint));
-            }
+            self.process.deleting.insert((*at, endpoint));
+            changes.deleted.push((*at, endpoint));
             changes.writes.push(Write::Wake(endpoint, Some(*at), None));
         }
         if let Some(at) = change.write {
@@ -77,6 +81,16 @@ impl World {
     fn is_released_by(&self, changed: &postrider_core::Endpoint) -> bool {
         let known = self.process.registry.endpoint(changed.id);
         changed.status == EndpointStatus::Active && known.is_some_and(|known| known.status != EndpointStatus::Active)
+    }
+
+    /// The group is over that deleted these.
+    pub(crate) fn deleted(&mut self, rows: Vec<WakeKey>) {
+        for row in rows {
+            self.process.deleting.remove(&row);
+            if let Some(fence) = &mut self.process.fence {
+                fence.insert(row);
+            }
+        }
     }
 
     pub(crate) fn look_after(&mut self, woken: &[EndpointId]) {
@@ -151,7 +165,7 @@ impl World {
             self.process.grouping.push_own(delete, Who::Nobody);
             return self.ring();
         }
-        let was_deleted = fence.contains(&row);
+        let was_deleted = fence.contains(&row) || self.process.deleting.contains(&row);
         self.with_slot(endpoint, |slot| {
             if !was_deleted {
                 slot.found_wake(at);

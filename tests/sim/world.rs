@@ -14,7 +14,7 @@ use postrider_core::{
     ActorNo, Batch, DeliveryId, EndpointId, EventId, Finished, Found, Input, LoadId, Permit, SplitMix, Timestamp,
     WakeKey,
 };
-use postrider_storage::{KvStore, Reads, Store, StoreError, kv::MemoryKv};
+use postrider_storage::{Begun, KvStore, Reads, Store, StoreError, Syncing, kv::MemoryKv};
 
 use crate::{
     invariants::Judges,
@@ -62,6 +62,7 @@ pub(crate) enum Inside {
     Finish(EndpointId, Finished),
     Group,
     /// The batches of a written group, one after another, and then the answers.
+    Synced(u64),
     Visible,
     Scan,
     Scanned {
@@ -207,6 +208,7 @@ impl World {
             Inside::Send(endpoint, actor, plan) => self.send(endpoint, actor, *plan),
             Inside::Finish(endpoint, finished) => self.attempt_finished(endpoint, finished),
             Inside::Group => self.write_group(),
+            Inside::Synced(number) => self.synced(number),
             Inside::Visible => self.next_visible(),
             Inside::Scan => self.scan(),
             Inside::Scanned { rows, then, until, limit, opened } => self.scanned(&rows, then, until, limit, opened),
@@ -275,6 +277,16 @@ impl World {
         F: Future<Output = Result<T, StoreError>> + 's,
     {
         now_or_never(look(self.store.reads())).unwrap_or_else(|error| self.violated("store", &error.to_string()))
+    }
+
+    /// Written, and not synced.
+    pub(crate) fn begin(&self, group: Arc<[Batch]>, durability: postrider_core::Durability) -> Begun {
+        let begun = now_or_never(self.store.begin(group, durability));
+        begun.unwrap_or_else(|error| self.violated("store", &error.to_string()))
+    }
+
+    pub(crate) fn settle(&self, syncing: Syncing) {
+        now_or_never(syncing).unwrap_or_else(|error| self.violated("store", &error.to_string()));
     }
 
     pub(crate) fn commit(

@@ -70,6 +70,38 @@ pub fn nothing_is_visible_before_its_write_returns(medium: &KvMedium) {
     assert_eq!((all(&*kv, WEEK), all(&*kv, OTHER)), ("a=new".into(), "b=new".into()));
 }
 
+/// The next write can be put together while the one before it is synced: it follows that one, and readers do not.
+pub fn what_is_begun_is_followed_by_the_next_write_and_read_by_nobody(medium: &KvMedium) {
+    let kv = medium.open();
+    write(&*kv, vec![put(WEEK, "a", "1"), put(WEEK, "b", "1")], Synced);
+    let first = kv.begin(&[put(WEEK, "a", "2"), delete(WEEK, "b")], Synced).expect("it is begun");
+    let second = kv.begin(&[put(WEEK, "c", "2"), put(OTHER, "d", "2")], Relaxed).expect("it is begun");
+    let latest = |partition| {
+        let snapshot = kv.latest().expect("a snapshot");
+        let rows = snapshot.scan(partition, b"\0"..b"\xff", Forward, NonZeroUsize::MAX).expect("a scan");
+        let found = snapshot.get(partition, b"a").expect("a read");
+        assert_eq!(found, rows.iter().find(|(key, _)| key == "a").map(|(_, value)| value.clone()));
+        in_words(&rows)
+    };
+    assert_eq!((latest(WEEK), latest(OTHER)), ("a=2 c=2".into(), "d=2".into()));
+    if let (Some(first), Some(second)) = (first, second) {
+        assert!(first < second);
+        assert_eq!((all(&*kv, WEEK), all(&*kv, OTHER)), ("a=1 b=1".into(), String::new()), "nothing is settled");
+        kv.settle(first).expect("it settles");
+        assert_eq!((all(&*kv, WEEK), all(&*kv, OTHER)), ("a=2".into(), String::new()));
+        kv.settle(second).expect("it settles");
+        kv.settle(first).expect("it is settled already");
+    }
+    assert_eq!((all(&*kv, WEEK), all(&*kv, OTHER)), ("a=2 c=2".into(), "d=2".into()));
+    let begun: Vec<_> =
+        (0..3).map(|n: u32| kv.begin(&[put(WEEK, "a", n.to_string())], Relaxed).expect("it is begun")).collect();
+    begun[2].map_or(Ok(()), |last| kv.settle(last)).expect("it settles");
+    assert_eq!(all(&*kv, WEEK), "a=2 c=2", "a later one settles those before it");
+    begun[0].map_or(Ok(()), |first| kv.settle(first)).expect("it is settled already");
+    drop(kv);
+    assert_eq!(all(&*medium.open(), WEEK), "a=2 c=2");
+}
+
 /// Two rows that always change together, in two partitions, are never seen apart.
 pub fn concurrent_readers_see_whole_writes_only(medium: &KvMedium) {
     let kv = medium.open();
@@ -377,7 +409,10 @@ fn scan(kv: &dyn OrderedKv, partition: Partition, range: Range<&str>, direction:
 /// Everything in a partition.
 fn all(kv: &dyn OrderedKv, partition: Partition) -> String {
     let snapshot = kv.snapshot().expect("a snapshot");
-    let rows = snapshot.scan(partition, b"\0"..b"\xff", Forward, NonZeroUsize::MAX).expect("a scan");
+    in_words(&snapshot.scan(partition, b"\0"..b"\xff", Forward, NonZeroUsize::MAX).expect("a scan"))
+}
+
+fn in_words(rows: &[(Bytes, Bytes)]) -> String {
     let text = |(key, value): &(Bytes, Bytes)| String::from_utf8_lossy(&[key, &b"="[..], value].concat()).into_owned();
     rows.iter().map(text).collect::<Vec<_>>().join(" ")
 }

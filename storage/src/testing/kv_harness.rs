@@ -22,6 +22,7 @@ macro_rules! kv_conformance {
             what_is_written_is_read_and_survives_reopening
             a_later_row_with_the_same_key_counts
             nothing_is_visible_before_its_write_returns
+            what_is_begun_is_followed_by_the_next_write_and_read_by_nobody
             concurrent_readers_see_whole_writes_only
             ranges_are_read_in_both_directions_up_to_a_limit
             an_empty_or_reversed_range_holds_nothing

@@ -1,4 +1,4 @@
-//! The bare loop: the HTTP client that the engine uses, signed requests, 64 in flight, and nothing else.
+//! The bare loop: reqwest, signed requests, 64 in flight, and nothing else.
 
 use std::{
     sync::{

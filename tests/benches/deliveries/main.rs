@@ -5,7 +5,8 @@
 //! Client and receiver share the machine. The receiver is a process of its own, and each endpoint an address of its own on
 //! loopback (Linux answers on all of 127.0.0.0/8). Payloads are 1 KiB that cannot be compressed, all requests are signed.
 //! Engines run with publishers that await the durable accept, at most 1,024 events not sent yet, one application an
-//! endpoint, no ordering; a run ends when every outcome is committed. CPU is that of the client's process.
+//! endpoint, no ordering; a run ends when every outcome is committed. CPU is that of the client's process. The bare loop is
+//! one over reqwest, which most programs use; the engine sends over the client inside of it.
 
 mod accepts;
 mod bare;
@@ -44,7 +45,7 @@ struct Wanted {
     #[arg(long, value_delimiter = ',', default_value = "memory,fjall,sled")]
     stores: Vec<Side>,
     /// Publishers that await the durable accept, each one event at a time.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 1024)]
     publishers: usize,
     /// Without a network: whatever the engine sends has arrived.
     #[arg(long)]
@@ -86,8 +87,8 @@ fn main() -> Result<(), Failed> {
 async fn all(wanted: &Wanted) -> Result<(), Failed> {
     raise_open_files();
     println!(
-        "{:>9}  {:<9} {:>12} {:>7} {:>8}   ({} deliveries a run, median of {})",
-        "endpoints", "what", "deliveries/s", "ratio", "CPU µs", wanted.deliveries, wanted.rounds
+        "{:>9}  {:<9} {:>12} {:>7} {:>8}   ({} publishers, {} deliveries a run, median of {})",
+        "endpoints", "what", "deliveries/s", "ratio", "CPU µs", wanted.publishers, wanted.deliveries, wanted.rounds
     );
     let receiver = Other::start(&["receive"])?;
     let port: u16 = receiver.first_line.parse()?;

@@ -22,6 +22,33 @@ pub(super) fn newest(database: &Path) -> io::Result<Option<PathBuf>> {
     Ok(newest.map(|(_, path)| path))
 }
 
+/// Syncs what was written to the newest journal.
+///
+/// A journal is synced whole before another takes its place, so the newest is all there is to sync; and the file stays
+/// open, because an error while its pages are written is told once to every file that was open by then.
+#[derive(Debug, Default)]
+pub(super) struct JournalSync {
+    open: Option<(PathBuf, File)>,
+}
+
+impl JournalSync {
+    /// All that was written before this was called.
+    pub(super) fn sync(&mut self, database: &Path) -> io::Result<()> {
+        let newest = newest(database)?.ok_or(io::ErrorKind::NotFound)?;
+        let (path, file) = match self.open.take() {
+            Some((path, file)) if path == newest => (path, file),
+            Some(_) | None => {
+                // Also for reading alone it could be synced here, but not everywhere.
+                let file = File::options().write(true).open(&newest)?;
+                (newest, file)
+            }
+        };
+        file.sync_data()?;
+        self.open = Some((path, file));
+        Ok(())
+    }
+}
+
 fn number(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_suffix(".jnl")?.parse().ok()
 }

@@ -70,3 +70,18 @@ fn without_power_cuts_nothing_is_kept_apart() {
     kv.cut_power(0);
     assert_eq!((kv.unsynced(), stored(&kv)), (0, "a=1".into()));
 }
+
+/// A process died between writing and syncing an accept. The next one read it and sent it; then the power went and took
+/// it, and the event after it got its id.
+#[test]
+fn what_a_store_finds_when_it_opens_is_on_the_disk() {
+    let kv = MemoryKv::with_power_cuts();
+    drop(crate::KvStore::over(kv.clone()).expect("it opens"));
+    write(&kv, &[("a", Some("1"))], Synced);
+    let row = (Partition::LASTING, Bytes::from_static(b"a"), Some(Bytes::from_static(b"2")));
+    kv.begin(&[row], Synced).expect("memory takes every write");
+    kv.end_process();
+    drop(crate::KvStore::over(kv.clone()).expect("it opens again"));
+    kv.cut_power(0);
+    assert!(stored(&kv).contains("a=2"), "{}", stored(&kv));
+}
