@@ -42,6 +42,28 @@ async fn header_names_have_one_casing_on_new_and_reused_connections_and_after_fa
     Ok(())
 }
 
+#[tokio::test]
+async fn names_that_were_given_in_some_case_go_out_so_always() -> Result<(), Failed> {
+    let (receiver, transport) = (Receiver::start().await?, transport()?);
+    for path in ["/ok", "/503", "/early-close", "/ok", "/ok"] {
+        let mut request = attempt(&receiver.url(path))?;
+        for (name, value) in [("X-My-HEADER", "One"), ("User-Agent", "Acme/1"), ("x-plain", "2")] {
+            request.headers.insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_static(value));
+        }
+        let request = request.names(["X-My-HEADER".into(), "User-Agent".into()]);
+        // The outcome is not what this is about.
+        let _ = transport.send(request).await;
+    }
+    for request in receiver.wait_for(5).await {
+        let sent = |name: &str| request.headers.iter().filter(|(sent, _)| sent == name).count();
+        for name in ["X-My-HEADER", "User-Agent", "x-plain", "webhook-id", "content-type", "accept", "host"] {
+            assert_eq!(sent(name), 1, "{name}: {:?}", request.headers);
+        }
+        assert_eq!(request.headers.len(), 11, "{:?}", request.headers);
+    }
+    Ok(())
+}
+
 // Row 36.
 #[tokio::test]
 async fn every_attempt_has_one_user_agent_and_a_custom_one_replaces_it() -> Result<(), Failed> {

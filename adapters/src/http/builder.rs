@@ -91,11 +91,13 @@ impl HttpTransportBuilder {
     pub fn build(self) -> Result<HttpTransport, BuildError> {
         let resolver = CheckedResolver::new(self.targets.clone(), self.lookup, self.lookup_timeout);
         let connector = Connector::new(resolver, roots::tls_config(&self.extra_roots_pem)?, self.connect_timeout);
-        let client = Client::builder(TokioExecutor::new())
+        let mut client = Client::builder(TokioExecutor::new());
+        client
             .pool_idle_timeout(self.idle_timeout)
             .pool_max_idle_per_host(self.idle_connections_per_host)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Ok(HttpTransport::from_parts(client, self.targets))
+            .pool_timer(TokioTimer::new());
+        let plain = client.build(connector.clone());
+        let spelling = client.http1_preserve_header_case(true).build(connector);
+        Ok(HttpTransport::from_parts(plain, spelling, self.targets))
     }
 }

@@ -16,7 +16,7 @@ use postrider::{AttemptRequest, AttemptResponse, TargetRules, Transport, Transpo
 use tokio::time::Instant;
 use url::Url;
 
-use super::{BuildError, HttpTransportBuilder, answer, connector::Connector, failure};
+use super::{BuildError, HttpTransportBuilder, answer, connector::Connector, failure, name_case::NameCases};
 
 /// Sent with every request, unless the endpoint has a header of this name.
 const DEFAULTS: [(HeaderName, HeaderValue); 3] = [
@@ -35,6 +35,9 @@ pub struct HttpTransport {
 #[derive(Debug)]
 struct Inner {
     client: Client<Connector, Full<Bytes>>,
+    /// Writes names in the case in which they were given. It notes those of answers too, which is not free.
+    spelling: Client<Connector, Full<Bytes>>,
+    names: NameCases,
     targets: TargetRules,
 }
 
@@ -49,8 +52,12 @@ impl HttpTransport {
         HttpTransportBuilder::new()
     }
 
-    pub(super) fn from_parts(client: Client<Connector, Full<Bytes>>, targets: TargetRules) -> Self {
-        Self { inner: Arc::new(Inner { client, targets }) }
+    pub(super) fn from_parts(
+        client: Client<Connector, Full<Bytes>>,
+        spelling: Client<Connector, Full<Bytes>>,
+        targets: TargetRules,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { client, spelling, names: NameCases::default(), targets }) }
     }
 }
 
@@ -60,8 +67,14 @@ impl Transport for HttpTransport {
         let deadline = Instant::now() + request.timeout;
         // At every attempt, because the resolver is never asked about hosts that are addresses, in whatever spelling.
         self.inner.targets.check_url(&request.url).map_err(|why| TransportError::Blocked(why.into()))?;
-        let post = post(&request.url, request.headers, request.body)?;
-        let response = self.inner.client.request(post).await.map_err(failure::told)?;
+        let mut post = post(&request.url, request.headers, request.body)?;
+        let sent = if request.names.is_empty() {
+            self.inner.client.request(post)
+        } else {
+            *post.extensions_mut() = self.inner.names.of(&request.names).await;
+            self.inner.spelling.request(post)
+        };
+        let response = sent.await.map_err(failure::told)?;
         Ok(answer::read(response, request.limits, deadline).await)
     }
 }
