@@ -90,7 +90,18 @@ impl TokenKey {
         organisation: OrganisationId,
         now: Timestamp,
     ) -> Result<String, SecretError> {
-        self.issue(&Claims::new(&application, Some(organisation.to_string()), now, Self::APPLICATION_TTL))
+        self.issue_application_for(application, organisation, now, Self::APPLICATION_TTL)
+    }
+
+    /// As [`Self::issue_application`], good for so long.
+    pub fn issue_application_for(
+        &self,
+        application: ApplicationId,
+        organisation: OrganisationId,
+        now: Timestamp,
+        good_for: Duration,
+    ) -> Result<String, SecretError> {
+        self.issue(&Claims::new(&application, Some(organisation.to_string()), now, good_for))
     }
 
     /// Who is meant by this bearer, if we signed it and it is good at `now`, give or take a minute.

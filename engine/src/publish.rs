@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Acceptance, ApplicationId, Batch, Event, EventId, Guard, IdOr, KeyClaim, Refused, SameBody, Timestamp, Write,
+    Acceptance, ApplicationId, Batch, EndpointId, EndpointStatus, Event, EventId, Guard, IdOr, KeyClaim, Refused,
+    SameBody, Timestamp, Write, plan_recipient,
 };
 use postrider_storage::Verdict;
 
@@ -35,9 +36,35 @@ impl Organisation<'_> {
         application: impl Into<IdOr<ApplicationId>>,
         event: Event,
     ) -> Result<Receipt, PublishError> {
-        let (application, event) = (application.into(), Arc::new(event));
-        let submitted = self.submit(&application, &event);
-        self.settle(&application, &event, submitted).await
+        self.publish_as(Wanted { application: &application.into(), event: &Arc::new(event), only: None }).await
+    }
+
+    /// To one endpoint alone, whatever its filter says: a test, say.
+    ///
+    /// # Errors
+    /// Each says whether the event may be stored, and what to do.
+    pub async fn publish_to(
+        self,
+        application: impl Into<IdOr<ApplicationId>>,
+        endpoint: impl Into<IdOr<EndpointId>>,
+        event: Event,
+    ) -> Result<Receipt, PublishError> {
+        let (application, endpoint) = (application.into(), endpoint.into());
+        self.publish_as(Wanted { application: &application, event: &Arc::new(event), only: Some(&endpoint) }).await
+    }
+
+    /// Whether anybody would get such an event now.
+    ///
+    /// # Errors
+    /// There is no such application.
+    pub fn is_wanted(self, application: impl Into<IdOr<ApplicationId>>, event: &Event) -> Result<bool, PublishError> {
+        let routes = self.engine.registry.routes(self.id, &application.into());
+        Ok(!routes.ok_or(PublishError::NoSuchApplication)?.recipients(event).is_empty())
+    }
+
+    async fn publish_as(self, wanted: Wanted<'_>) -> Result<Receipt, PublishError> {
+        let submitted = self.submit(wanted);
+        self.settle(wanted, submitted).await
     }
 
     /// Many at once: committed together as far as groups go, each with its own answer, in their order.
@@ -49,13 +76,14 @@ impl Organisation<'_> {
         let application = application.into();
         let submit = |event| {
             let event = Arc::new(event);
-            let submitted = self.submit(&application, &event);
+            let submitted = self.submit(Wanted { application: &application, event: &event, only: None });
             (event, submitted)
         };
         let submitted: Vec<_> = events.into_iter().map(submit).collect();
         let mut receipts = Vec::with_capacity(submitted.len());
         for (event, submitted) in submitted {
-            receipts.push(self.settle(&application, &event, submitted).await);
+            let wanted = Wanted { application: &application, event: &event, only: None };
+            receipts.push(self.settle(wanted, submitted).await);
         }
         receipts
     }
@@ -63,8 +91,7 @@ impl Organisation<'_> {
     /// Waits for the answer, and plans again as often as endpoints changed in between.
     async fn settle(
         self,
-        application: &IdOr<ApplicationId>,
-        event: &Arc<Event>,
+        wanted: Wanted<'_>,
         mut submitted: Result<Submitted, PublishError>,
     ) -> Result<Receipt, PublishError> {
         for _ in 0..TRIES {
@@ -76,13 +103,14 @@ impl Organisation<'_> {
                     return receipt(verdict, accepted_at, deliveries);
                 }
             }
-            submitted = self.submit(application, event);
+            submitted = self.submit(wanted);
         }
         Err(PublishError::Contended)
     }
 
     /// Checks, plans, and queues; waits for nothing.
-    fn submit(self, application: &IdOr<ApplicationId>, event: &Arc<Event>) -> Result<Submitted, PublishError> {
+    fn submit(self, wanted: Wanted<'_>) -> Result<Submitted, PublishError> {
+        let Wanted { application, event, only } = wanted;
         let engine = self.engine;
         event.validate(engine.limits.payload_bytes)?;
         engine.lifecycle.gate()?;
@@ -91,7 +119,16 @@ impl Organisation<'_> {
         let owner = routes.application;
         let accepted_at = engine.clock.now();
         let key = event.idempotency_key.clone().map(|key| KeyClaim { key, body: event.body_hash() });
-        let recipients = routes.recipients(event);
+        let recipients = match only {
+            None => routes.recipients(event),
+            Some(name) => {
+                let endpoint = engine.registry.find_endpoint(owner, name).ok_or(PublishError::NoSuchEndpoint)?;
+                match endpoint.status {
+                    EndpointStatus::Active | EndpointStatus::Paused => vec![plan_recipient(event, &endpoint)],
+                    EndpointStatus::Disabled(_) => return Err(PublishError::EndpointDisabled),
+                }
+            }
+        };
         let deliveries = recipients.len();
         let (entropy, event) = (engine.roll(), Arc::clone(event));
         let acceptance = Acceptance { application: owner, accepted_at, entropy, event, key, recipients };
@@ -99,6 +136,15 @@ impl Organisation<'_> {
         let pending = engine.commits.submit(owner, batch)?;
         Ok(Submitted { owner, pending, accepted_at, deliveries })
     }
+}
+
+/// What is published, for whom.
+#[derive(Clone, Copy)]
+struct Wanted<'w> {
+    application: &'w IdOr<ApplicationId>,
+    event: &'w Arc<Event>,
+    /// None: whoever wants it.
+    only: Option<&'w IdOr<EndpointId>>,
 }
 
 struct Submitted {

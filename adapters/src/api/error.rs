@@ -179,7 +179,10 @@ impl From<PublishError> for ApiError {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", wrong.to_string())
             }
             PublishError::Invalid(wrong) => Self::field("body", "", told(&wrong)),
-            PublishError::NoSuchApplication => Self::not_found(),
+            PublishError::NoSuchApplication | PublishError::NoSuchEndpoint => Self::not_found(),
+            error @ PublishError::EndpointDisabled => {
+                Self::new(StatusCode::BAD_REQUEST, "endpoint_disabled", error.to_string())
+            }
             PublishError::KeyConflict { .. } => {
                 Self::conflict("The idempotency key was used with another body. Choose another key.")
             }

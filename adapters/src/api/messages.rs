@@ -7,11 +7,15 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use postrider::{Event, EventFilter, StoredEvent};
+use postrider::{Event, EventFilter, PublishError, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Api, auth::InApplication, body::Body, error::ApiError, page::List, query::Params, times::written};
+
+/// The event type that every endpoint may be tried with.
+const PING: &str = "svix.ping";
+const PING_PAYLOAD: &str = r#"{"success":true}"#;
 
 /// What is published: a JSON object as it came, or text or bytes of any other kind.
 #[derive(Debug, Deserialize)]
@@ -95,6 +99,61 @@ pub(super) async fn create(
     let receipt = caller.view(&api).publish(caller.application.id, event.clone()).await?;
     let (id, timestamp) = (receipt.event.to_string(), written(receipt.accepted_at));
     Ok((StatusCode::ACCEPTED, Json(shown(id, &event, timestamp, with_content))))
+}
+
+/// Which example is to be sent.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExampleIn {
+    event_type: String,
+}
+
+/// To this endpoint alone, whatever it wants: shows that it listens, and that it verifies. 200 and not 202, as Svix does.
+pub(super) async fn send_example(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<MessageOut>, ApiError> {
+    caller.as_organisation()?;
+    let ExampleIn { event_type } = body.read()?;
+    if event_type != PING {
+        let detail = format!("There is no example of this event type. {PING} always has one.");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", detail));
+    }
+    let mut event = Event::new(event_type, PING_PAYLOAD);
+    if let Some(key) = idempotency_key(&headers)? {
+        event = event.idempotency_key(key);
+    }
+    let receipt = caller.view(&api).publish_to(caller.application.id, ep.as_str(), event.clone()).await?;
+    Ok(Json(shown(receipt.event.to_string(), &event, written(receipt.accepted_at), true)))
+}
+
+/// What would be published.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PrecheckIn {
+    event_type: String,
+    channels: Option<Vec<Box<str>>>,
+}
+
+/// Whether anybody would get it.
+#[derive(Debug, Serialize)]
+pub(super) struct PrecheckOut {
+    active: bool,
+}
+
+/// Spares a publisher the work of making what nobody wants.
+pub(super) async fn precheck(
+    State(api): State<Api>,
+    caller: InApplication,
+    body: Body,
+) -> Result<Json<PrecheckOut>, ApiError> {
+    let PrecheckIn { event_type, channels } = body.read()?;
+    let event = Event::new(event_type, "{}").channels(channels.unwrap_or_default());
+    event.validate(usize::MAX).map_err(PublishError::Invalid)?;
+    Ok(Json(PrecheckOut { active: caller.view(&api).is_wanted(caller.application.id, &event)? }))
 }
 
 pub(super) async fn list(

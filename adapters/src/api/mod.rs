@@ -16,6 +16,7 @@ mod headers;
 mod health;
 mod messages;
 mod page;
+mod portal;
 mod query;
 mod serve;
 mod settings;
@@ -77,8 +78,10 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
         .route("/app/{app}/endpoint/{ep}/state", get(endpoints::state))
         .route("/app/{app}/endpoint/{ep}/msg", get(deliveries::attempted))
         .route("/app/{app}/endpoint/{ep}/recover", post(dead_letters::recover))
+        .route("/app/{app}/endpoint/{ep}/send-example", post(messages::send_example))
         .route("/app/{app}/msg", get(messages::list).post(messages::create))
         .route("/app/{app}/msg/batch", post(batch::create).layer(DefaultBodyLimit::max(BATCH_BYTES_MAX)))
+        .route("/app/{app}/msg/precheck/active", post(messages::precheck))
         .route("/app/{app}/msg/{msg}", get(messages::read))
         .route("/app/{app}/msg/{msg}/endpoint", get(deliveries::destinations))
         .route("/app/{app}/msg/{msg}/endpoint/{ep}", get(deliveries::read).delete(deliveries::cancel))
@@ -93,6 +96,8 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
         .route("/app/{app}/dead-letter/purge", post(dead_letters::purge))
         .route("/app/{app}/dead-letter/{id}", get(dead_letters::read).delete(dead_letters::delete))
         .route("/app/{app}/dead-letter/{id}/redrive", post(dead_letters::redrive))
+        .route("/auth/app-portal-access/{app}", post(portal::access))
+        .route("/auth/dashboard-access/{app}", post(portal::access))
         .route("/health", get(health::report))
         .route("/health/ping", get(async || StatusCode::NO_CONTENT))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())

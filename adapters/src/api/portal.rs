@@ -1,0 +1,87 @@
+//! Tokens for an application's own people: they see its endpoints and what became of its messages, and nothing else.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use postrider::{ApplicationSpec, IdOr, ReadError};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Api,
+    auth::{self, InOrganisation},
+    body::Body,
+    error::ApiError,
+};
+use crate::token::TokenKey;
+
+const EXPIRY_SECONDS_MIN: u64 = 3600;
+
+/// What the token may do, and for how long.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct AccessIn {
+    /// Made if there is none with the uid of the path.
+    application: Option<Named>,
+    /// Seconds, from an hour to 28 days.
+    expiry: Option<u64>,
+    /// Nothing is hidden by flags yet.
+    #[serde(rename = "featureFlags")]
+    _feature_flags: Value,
+    read_only: Option<bool>,
+    capabilities: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
+    uid: Option<String>,
+}
+
+/// A token, and where it is good.
+#[derive(Debug, Serialize)]
+pub(super) struct AccessOut {
+    token: String,
+    url: String,
+}
+
+/// An empty body asks for everything, for 28 days.
+pub(super) async fn access(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    Path(app): Path<String>,
+    body: Body,
+) -> Result<Json<AccessOut>, ApiError> {
+    let asked: AccessIn = if body.0.is_empty() { AccessIn::default() } else { body.read()? };
+    if asked.read_only == Some(true) || asked.capabilities.is_some() {
+        // Left out, they would be more than was asked for.
+        let message = "a token may do all that an application may, and cannot be restricted yet";
+        let field = if asked.capabilities.is_some() { "capabilities" } else { "readOnly" };
+        return Err(ApiError::field("body", field, message));
+    }
+    let most = TokenKey::APPLICATION_TTL.as_secs();
+    let seconds = asked.expiry.unwrap_or(most);
+    if !(EXPIRY_SECONDS_MIN..=most).contains(&seconds) {
+        let message = format!("must be {EXPIRY_SECONDS_MIN} to {most} seconds");
+        return Err(ApiError::field("body", "expiry", message));
+    }
+    let view = api.engine.organisation(organisation);
+    let found = match (view.applications().get(IdOr::from(app.as_str())), asked.application) {
+        (Err(ReadError::NotFound), Some(Named { name, uid })) => {
+            if uid.as_deref() != Some(app.as_str()) {
+                return Err(ApiError::field("body", "application", "its uid must be the one in the path"));
+            }
+            view.applications().upsert(app.as_str(), ApplicationSpec::new(name)).await?
+        }
+        (found, _) => found?,
+    };
+    let good_for = Duration::from_secs(seconds);
+    let token = api.key.issue_application_for(found.id, organisation, auth::now(), good_for).map_err(|_| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "The token could not be signed.")
+    })?;
+    Ok(Json(AccessOut { token, url: format!("/api/v1/app/{}", found.id) }))
+}
