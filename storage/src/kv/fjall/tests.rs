@@ -151,3 +151,27 @@ fn opening_writes_what_the_journal_holds_into_a_fresh_file() -> Result<(), Faile
     assert_eq!(kv.snapshot()?.get(WEEK, b"a")?.as_deref(), Some(&b"1"[..]));
     Ok(())
 }
+
+/// What is begun is in nobody's hands when its sync fails: nothing that was begun by then is seen, and nothing more is begun.
+#[test]
+fn after_a_failed_sync_nothing_that_was_begun_is_seen() -> Result<(), Failed> {
+    let folder = tempdir()?;
+    let kv = FjallKv::open(&Fjall::at(folder.path()))?;
+    kv.write(&[row("a")], Durability::Synced)?;
+    let first = kv.begin(&[row("b")], Durability::Synced)?.ok_or("it is not settled")?;
+    let second = kv.begin(&[row("c")], Durability::Relaxed)?.ok_or("it is not settled")?;
+    // The newest journal is the one that is synced, and this one cannot be.
+    let newest = folder.path().join("fjall/999.jnl");
+    fs::create_dir(&newest)?;
+    let failed = kv.settle(first).expect_err("it cannot be synced");
+    assert_eq!(failed.op(), "sync");
+    let kind = |done: Result<(), StoreError>| done.map_err(|error| error.kind());
+    assert_eq!(kind(kv.settle(second)), Err(StoreErrorKind::Poisoned));
+    assert_eq!(kind(kv.begin(&[row("d")], Durability::Relaxed).map(drop)), Err(StoreErrorKind::Poisoned));
+    assert_eq!(kind(kv.snapshot().map(drop)), Err(StoreErrorKind::Poisoned));
+    drop(kv);
+    fs::remove_dir(&newest)?;
+    let kv = FjallKv::open(&Fjall::at(folder.path()))?;
+    assert_eq!(kv.snapshot()?.get(WEEK, b"a")?.as_deref(), Some(&b"1"[..]));
+    Ok(())
+}
