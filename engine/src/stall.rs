@@ -7,7 +7,7 @@ use std::{
 };
 
 use postrider_storage::{Store, StoreError, StoreErrorKind};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -21,8 +21,10 @@ use crate::{
     registry::Registry,
 };
 
-const REOPEN_FIRST: Duration = Duration::from_millis(200);
+pub(crate) const REOPEN_FIRST: Duration = Duration::from_millis(200);
 const REOPEN_MAX: Duration = Duration::from_secs(10);
+/// A store that was open for longer before it failed is well: waits begin anew.
+const HOLDS: Duration = Duration::from_secs(30);
 
 impl Committer {
     /// Callers are told to come back; outcomes are kept in their order, and committed first once the store is open again;
@@ -54,16 +56,20 @@ impl Committer {
         }
     }
 
-    /// Again and again, until it is open.
+    /// Again and again, until it is open: after ever longer waits, also if it opens and fails again at once, as on a full
+    /// disk, because opening writes what the journal holds.
     async fn reopen(&mut self) {
-        let (mut wait, mut told) = (REOPEN_FIRST, StoreErrorKind::Poisoned);
+        if self.opened.is_some_and(|opened| opened.elapsed() > HOLDS) {
+            self.reopen_after = REOPEN_FIRST;
+        }
+        let mut told = StoreErrorKind::Poisoned;
         loop {
-            sleep(wait).await;
+            sleep(self.reopen_after).await;
+            self.reopen_after = (self.reopen_after * 2).min(REOPEN_MAX);
             // Who asked just before the state was known.
             self.inner.turn_away();
             let Err(error) = self.open().await else { break };
-            wait = (wait * 2).min(REOPEN_MAX);
-            let kind = error.kind();
+            let (kind, wait) = (error.kind(), self.reopen_after);
             match kind {
                 StoreErrorKind::Corrupt => {
                     error!(error = &error as &dyn Error, ?wait, "store is damaged, a person must look");
@@ -75,6 +81,7 @@ impl Committer {
                 self.inner.notify(Notice::Stalled(kind));
             }
         }
+        self.opened = Some(Instant::now());
         info!("store is open again");
     }
 

@@ -58,6 +58,36 @@ async fn a_panic_in_the_store_is_a_failure_of_the_store() -> Result<(), Failed> 
     Ok(())
 }
 
+/// On a full disk the store opened, and failed at the next write, three times a second, and each time the journal was written
+/// anew.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_opens_and_fails_again_is_opened_less_and_less_often() -> Result<(), Failed> {
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &always_ok(), hook()).await?;
+    let opened = || Knobs::count(&store.knobs.opened);
+    let fails_for = async |seconds: u64| {
+        let (began, before) = (Instant::now(), opened());
+        store.knobs.fails.store(true, Ordering::SeqCst);
+        while began.elapsed() < Duration::from_secs(seconds) {
+            let _refused = engine.publish("acme", event("{}")).await;
+            sleep(Duration::from_millis(50)).await;
+        }
+        store.knobs.fails.store(false, Ordering::SeqCst);
+        opened() - before
+    };
+    let times = fails_for(120).await;
+    assert!((10..25).contains(&times), "{times} times in two minutes");
+    let began = Instant::now();
+    while engine.publish("acme", event("{}")).await.is_err() {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(began.elapsed() <= Duration::from_secs(11), "{:?} after all was well", began.elapsed());
+    sleep(Duration::from_secs(60)).await;
+    let times = fails_for(2).await;
+    assert!(times >= 3, "it had held, and waits are short again: {times} times in two seconds");
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn publishers_are_answered_while_the_store_is_away() -> Result<(), Failed> {
     let store = Knobbed::new(MemoryStore::new());
