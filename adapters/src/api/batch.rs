@@ -64,7 +64,7 @@ pub(super) async fn create(
     let key = messages::idempotency_key(&headers)?;
     let read = |(place, part): (usize, Bytes)| -> Result<Event, ApiError> {
         let body = Body(part);
-        let event = body.read::<MessageIn<'_>>()?.read(&body.0)?;
+        let event = body.borrow::<MessageIn<'_>>(MessageIn::wrong)?.read(&body.0)?;
         Ok(match key {
             Some(key) => event.idempotency_key(format!("{key}#{place}")),
             None => event,

@@ -1,11 +1,18 @@
 //! Reads JSON bodies: what is wrong, and where, comes back in words.
 
+use std::collections::BTreeMap;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::{StatusCode, header},
 };
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::{Value, json, value::RawValue};
+use serde_path_to_error::{Segment, Track};
 
 use super::error::ApiError;
 
@@ -13,17 +20,93 @@ use super::error::ApiError;
 #[derive(Debug)]
 pub(super) struct Body(pub(super) Bytes);
 
+/// What is wrong with a body, and with which part of it.
+pub(super) type Wrong = serde_path_to_error::Error<serde_json::Error>;
+
 impl Body {
-    /// The body, understood. Borrows from it, so that a payload keeps its bytes.
-    pub(super) fn read<'b, T: Deserialize<'b>>(&'b self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.0).map_err(|error| {
-            if error.is_data() {
-                ApiError::field("body", "", error.to_string())
-            } else {
-                ApiError::json(&error.to_string())
-            }
-        })
+    /// The body, understood; or every field that is wrong.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        self.is_object()?;
+        parse(&self.0).map_err(|wrong| self.told(wrong, |text| parse::<T>(text).err()))
     }
+
+    /// As [`read`](Self::read), and borrows from the body, so that a payload keeps its bytes. `wrong` reads the same.
+    pub(super) fn borrow<'b, T: Deserialize<'b>>(
+        &'b self,
+        wrong: impl Fn(&[u8]) -> Option<Wrong>,
+    ) -> Result<T, ApiError> {
+        self.is_object()?;
+        parse(&self.0).map_err(|first| self.told(first, wrong))
+    }
+
+    /// A list of the right length would do otherwise.
+    fn is_object(&self) -> Result<(), ApiError> {
+        match self.0.trim_ascii_start().first() {
+            Some(b'{') | None => Ok(()),
+            Some(_) => match serde_json::from_slice::<IgnoredAny>(&self.0) {
+                Ok(IgnoredAny) => Err(ApiError::field("body", "", "must be a JSON object")),
+                Err(error) => Err(ApiError::json(&error.to_string())),
+            },
+        }
+    }
+
+    /// The first wrong field is known; without it the next one is found, and so on.
+    fn told(&self, first: Wrong, wrong: impl Fn(&[u8]) -> Option<Wrong>) -> ApiError {
+        let mut fields: BTreeMap<&str, &RawValue> = match serde_json::from_slice(&self.0) {
+            Ok(fields) if first.inner().is_data() => fields,
+            Ok(_) | Err(_) => return ApiError::json(&first.inner().to_string()),
+        };
+        let (mut told, mut next) = (Vec::new(), Some(first));
+        while let Some(wrong_now) = next {
+            let top = match wrong_now.path().iter().next() {
+                Some(Segment::Map { key }) => key.clone(),
+                Some(Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown) | None => {
+                    // One that is missing. If it was taken out before, it was there, and wrong.
+                    if told.is_empty() {
+                        told.push(WrongField::of(&wrong_now));
+                    }
+                    break;
+                }
+            };
+            told.push(WrongField::of(&wrong_now));
+            if fields.remove(top.as_str()).is_none() {
+                break;
+            }
+            next = serde_json::to_vec(&fields).ok().and_then(|rest| wrong(&rest));
+        }
+        ApiError::fields(told)
+    }
+}
+
+/// A field of a body, and what is wrong with it.
+#[derive(Debug)]
+pub(super) struct WrongField {
+    pub(super) path: Vec<Value>,
+    pub(super) message: String,
+}
+
+impl WrongField {
+    fn of(wrong: &Wrong) -> Self {
+        let message = wrong.inner().to_string();
+        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        let segments = wrong.path().iter().filter_map(|segment| match segment {
+            Segment::Seq { index } => Some(json!(index)),
+            Segment::Map { key } => Some(json!(key)),
+            Segment::Enum { variant } => Some(json!(variant)),
+            Segment::Unknown => None,
+        });
+        let path = segments.chain(missing.map(|name| json!(name))).collect();
+        // Where in the text it stands helps nobody who sees the field's name.
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message).to_owned();
+        Self { path, message }
+    }
+}
+
+pub(super) fn parse<'b, T: Deserialize<'b>>(text: &'b [u8]) -> Result<T, Wrong> {
+    let (mut json, mut track) = (serde_json::Deserializer::from_slice(text), Track::new());
+    let read = T::deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    // Nothing may follow it.
+    read.and_then(|read| json.end().map(|()| read)).map_err(|error| Wrong::new(track.path(), error))
 }
 
 /// Tells `null` from nothing: `null` clears. With `#[serde(default, deserialize_with = "given")]`.

@@ -13,6 +13,8 @@ use postrider::{
 use serde_json::{Value, json};
 use tracing::error;
 
+use super::body::WrongField;
+
 /// An answer that is not what was asked for.
 #[derive(Debug)]
 pub(super) struct ApiError {
@@ -29,6 +31,16 @@ impl ApiError {
     /// A field, and what is wrong with it.
     pub(super) fn field(place: &str, field: &str, message: impl Into<String>) -> Self {
         Self::unprocessable(place, field, &message.into(), "value_error")
+    }
+
+    /// Fields of a body, and what is wrong with each.
+    pub(super) fn fields(wrong: Vec<WrongField>) -> Self {
+        let told = |WrongField { path, message }| {
+            let loc: Vec<Value> = std::iter::once(json!("body")).chain(path).collect();
+            json!({ "loc": loc, "msg": message, "type": "value_error" })
+        };
+        let detail: Vec<_> = wrong.into_iter().map(told).collect();
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, body: json!({ "detail": detail }), retry_after: None }
     }
 
     /// A body that is no JSON, and where.

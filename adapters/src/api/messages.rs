@@ -11,7 +11,15 @@ use postrider::{Event, EventFilter, PublishError, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Api, auth::InApplication, body::Body, error::ApiError, page::List, query::Params, times::written};
+use super::{
+    Api,
+    auth::InApplication,
+    body::{Body, Wrong, parse},
+    error::ApiError,
+    page::List,
+    query::Params,
+    times::written,
+};
 
 /// The event type that every endpoint may be tried with.
 const PING: &str = "svix.ping";
@@ -33,6 +41,11 @@ pub(super) struct MessageIn<'b> {
 }
 
 impl MessageIn<'_> {
+    /// What is wrong with the text of one.
+    pub(super) fn wrong(text: &[u8]) -> Option<Wrong> {
+        parse::<MessageIn<'_>>(text).err()
+    }
+
     /// The event that it asks for; a JSON payload keeps the bytes that it has in `body`.
     pub(super) fn read(self, body: &Bytes) -> Result<Event, ApiError> {
         let payload = match (self.payload, self.payload_text, self.payload_base64) {
@@ -91,7 +104,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<MessageOut>), ApiError> {
     caller.as_organisation()?;
     let with_content = params.flag("with_content", true)?;
-    let asked: MessageIn<'_> = body.read()?;
+    let asked: MessageIn<'_> = body.borrow(MessageIn::wrong)?;
     let mut event = asked.read(&body.0)?;
     if let Some(key) = idempotency_key(&headers)? {
         event = event.idempotency_key(key);

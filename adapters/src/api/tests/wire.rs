@@ -68,3 +68,32 @@ async fn what_is_too_large_is_refused_with_its_limit() -> Result<(), Failed> {
     assert_eq!(world.post("/app/acme/msg", body).await?.0, StatusCode::PAYLOAD_TOO_LARGE);
     Ok(())
 }
+
+/// A form had three wrong fields, and told of one at a time.
+#[tokio::test]
+async fn every_wrong_field_of_a_body_is_told_at_once() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let locs = async |path: &str, body: &str| {
+        let refused = world.send("POST", path, body.to_owned()).await?;
+        assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {}", refused.1);
+        let detail = refused.1["detail"].as_array().cloned().unwrap_or_default();
+        for wrong in &detail {
+            let message = wrong["msg"].as_str().unwrap_or_default();
+            assert!(!message.is_empty() && !message.contains(" line "), "{wrong}");
+            assert_eq!(wrong["type"], "value_error", "{wrong}");
+        }
+        Ok::<_, Failed>(Value::from(detail.iter().map(|wrong| wrong["loc"].clone()).collect::<Vec<_>>()))
+    };
+    let app = r#"{"name": 7, "uid": ["x"], "metadata": {"a": "1", "b": 2}, "throttleRate": 5}"#;
+    assert_eq!(locs("/app", app).await?, json!([["body", "name"], ["body", "metadata", "b"], ["body", "uid"]]));
+    assert_eq!(locs("/app", "{}").await?, json!([["body", "name"]]));
+    let endpoint = r#"{"url": "http://127.0.0.1:9/", "channels": "x", "delivery": {"retrySchedule": [1, "2"]}}"#;
+    let expected = json!([["body", "channels"], ["body", "delivery", "retrySchedule", 1]]);
+    assert_eq!(locs("/app/acme/endpoint", endpoint).await?, expected);
+    let message = r#"{"eventType": 1, "payload": {"kept": 1.0}, "channels": [2], "eventId": "fine"}"#;
+    assert_eq!(locs("/app/acme/msg", message).await?, json!([["body", "eventType"], ["body", "channels", 0]]));
+    for no_object in ["[]", r#"["Acme",null,null,{},null]"#, "7", "null"] {
+        assert_eq!(locs("/app", no_object).await?, json!([["body"]]), "{no_object}");
+    }
+    Ok(())
+}
