@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod aged;
+pub mod begun;
 pub mod cursors;
 pub mod full;
 pub mod keys;
