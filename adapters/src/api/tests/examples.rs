@@ -20,6 +20,8 @@ async fn an_example_goes_to_one_endpoint_alone_whatever_it_wants() -> Result<(),
     assert_eq!((sent.0, &sent.1["payload"]), (StatusCode::OK, &json!({ "success": true })), "{}", sent.1);
     let received = world.receiver.wait_for(1).await;
     assert_eq!((received[0].url.path(), &received[0].body[..]), ("/other", &br#"{"success":true}"#[..]));
+    let kinds: Vec<_> = received[0].headers.get_all("content-type").iter().collect();
+    assert_eq!(kinds, ["application/json"], "row 37");
     let listed = world.get("/app/acme/msg").await?;
     assert_eq!(listed.1["data"][0]["id"], sent.1["id"]);
 
