@@ -23,6 +23,7 @@ type Failed = Box<dyn std::error::Error>;
 const DAY_ONE: Timestamp = Timestamp::from_nanos(1_795_600_000_000_000_000);
 const ALL: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
 
+// cases.md 117
 #[tokio::test(start_paused = true)]
 async fn rows_of_format_1_are_read_and_gone_on_with() -> Result<(), Failed> {
     goes_on(&restored(include_str!("rows-1.txt"))?).await

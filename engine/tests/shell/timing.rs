@@ -2,18 +2,21 @@
 
 use std::{
     collections::BTreeSet,
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use postrider::{
-    ApplicationSpec, Engine, EventFilter, OnExhausted, OrderingMode, PageRequest, RetryPolicy,
+    ApplicationSpec, AttemptRequest, AttemptResponse, Engine, EventFilter, OnExhausted, OrderingMode, PageRequest,
+    Rate, RetryPolicy,
+    http::StatusCode,
     storage::MemoryStore,
     testing::{ManualClock, Reply, ScriptedTransport},
+    transport_fn,
 };
 use tokio::time::{Instant, sleep};
 
@@ -25,6 +28,56 @@ use crate::{
 const FIFO: OrderingMode = OrderingMode::Fifo(OnExhausted::Continue);
 const PER_KEY: OrderingMode = OrderingMode::PerKey(OnExhausted::Continue);
 const ALMOST_AT_ONCE: Duration = Duration::from_millis(100);
+
+// cases.md 95
+#[tokio::test(start_paused = true)]
+async fn a_rate_is_kept_when_it_changes_and_when_the_engine_starts_again() -> Result<(), Failed> {
+    type Sent = Arc<Mutex<Vec<(Instant, String)>>>;
+    const MESSAGES: usize = 20;
+    let (store, sent) = (MemoryStore::new(), Sent::default());
+    let (began, from) = (Instant::now(), ManualClock::new(postrider::Clock::now(&postrider::SystemClock::new())));
+    let begin = async || {
+        let sent = Arc::clone(&sent);
+        let transport = transport_fn(move |request: AttemptRequest| {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            sent.lock().expect("nobody panics with it").push((Instant::now(), body));
+            async { Ok(AttemptResponse::of(StatusCode::OK)) }
+        });
+        Engine::builder(store.clone(), transport).clock(AlsoTokio(from.clone(), began)).start().await
+    };
+    let count = || sent.lock().expect("nobody panics with it").len();
+    let reaches = async |n: usize| {
+        while count() < n {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let rate = |attempts: u32| Rate::per_second(NonZeroU32::MIN.saturating_add(attempts - 1));
+    let engine = begin().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    engine.endpoints("acme").upsert("hook", hook().ordering(FIFO).rate(rate(2))).await?;
+    for n in 0..MESSAGES {
+        engine.publish("acme", postrider::Event::new("t", n.to_string())).await?;
+    }
+    reaches(5).await;
+    engine.shutdown(Duration::from_secs(1)).await;
+    let engine = begin().await?;
+    reaches(9).await;
+    engine.endpoints("acme").edit("hook", |draft| draft.spec.rate = Some(rate(10))).await?;
+    let (faster_at, faster_from) = (Instant::now(), count());
+    reaches(MESSAGES).await;
+    let sent = sent.lock().expect("nobody panics with it");
+    let order: Vec<_> = sent.iter().map(|(_, body)| body.clone()).collect();
+    assert_eq!(order, (0..MESSAGES).map(|n| n.to_string()).collect::<Vec<_>>(), "each once, in order");
+    for (first, (from, _)) in sent.iter().enumerate() {
+        for (last, (to, _)) in sent.iter().enumerate().skip(first) {
+            let per_second = if last < faster_from { 2.0 } else { 10.0 };
+            let most = per_second + per_second * (*to - *from).as_secs_f64() + 1e-6;
+            assert!((last - first + 1) as f64 <= most, "{first} to {last} within {:?}", *to - *from);
+        }
+    }
+    assert!(faster_at.elapsed() < Duration::from_secs(3), "the new rate counts: {:?}", faster_at.elapsed());
+    Ok(())
+}
 
 // cases.md 110
 #[tokio::test(start_paused = true)]
