@@ -80,9 +80,12 @@ impl Store for Gated {
 }
 
 async fn until(what: impl Fn() -> bool) {
-    while !what() {
-        yield_now().await;
-    }
+    let waited = async {
+        while !what() {
+            yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waited).await.expect("it comes to that");
 }
 
 /// Long enough for everything that could happen without a sync.
@@ -143,12 +146,15 @@ async fn a_sync_that_fails_takes_the_group_behind_it_along_and_nothing_is_lost()
     }
     store.gate.fails.store(false, Ordering::SeqCst);
     for key in ["1", "2"] {
-        let again = loop {
-            match publish(&engine, key).await {
-                Ok(receipt) => break receipt,
-                Err(_away) => yield_now().await,
+        let comes_back = async {
+            loop {
+                match publish(&engine, key).await {
+                    Ok(receipt) => break receipt,
+                    Err(_away) => yield_now().await,
+                }
             }
         };
+        let again = tokio::time::timeout(Duration::from_secs(10), comes_back).await?;
         assert!(again.is_repeat, "{key} was stored once, and is found by its key");
     }
     Ok(())
