@@ -157,7 +157,7 @@ pub(super) async fn delete(State(api): State<Api>, caller: InApplication) -> Res
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn spec(asked: ApplicationIn) -> Result<ApplicationSpec, ApiError> {
+pub(super) fn spec(asked: ApplicationIn) -> Result<ApplicationSpec, ApiError> {
     let mut spec = ApplicationSpec::new(asked.name);
     spec.uid = asked.uid.map(Uid::from);
     spec.rate = rate(asked.throttle_rate)?;

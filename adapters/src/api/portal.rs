@@ -7,12 +7,12 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::{ApplicationSpec, IdOr, ReadError};
+use postrider::{IdOr, ReadError};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     Api,
+    applications::{self, ApplicationIn},
     auth::{self, InOrganisation},
     body::Body,
     error::ApiError,
@@ -21,25 +21,16 @@ use crate::token::TokenKey;
 
 const EXPIRY_SECONDS_MIN: u64 = 3600;
 
-/// What the token may do, and for how long.
+/// What the token may do, and for how long. Feature flags are passed over: nothing is hidden by them yet.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct AccessIn {
     /// Made if there is none with the uid of the path.
-    application: Option<Named>,
+    application: Option<ApplicationIn>,
     /// Seconds, from an hour to 28 days.
     expiry: Option<u64>,
-    /// Nothing is hidden by flags yet.
-    #[serde(rename = "featureFlags")]
-    _feature_flags: Value,
     read_only: Option<bool>,
     capabilities: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Named {
-    name: String,
-    uid: Option<String>,
 }
 
 /// A token, and where it is good.
@@ -71,11 +62,12 @@ pub(super) async fn access(
     }
     let view = api.engine.organisation(organisation);
     let found = match (view.applications().get(IdOr::from(app.as_str())), asked.application) {
-        (Err(ReadError::NotFound), Some(Named { name, uid })) => {
-            if uid.as_deref() != Some(app.as_str()) {
+        (Err(ReadError::NotFound), Some(asked)) => {
+            let spec = applications::spec(asked)?;
+            if spec.uid.as_ref().map(ToString::to_string).as_deref() != Some(app.as_str()) {
                 return Err(ApiError::field("body", "application", "its uid must be the one in the path"));
             }
-            view.applications().upsert(app.as_str(), ApplicationSpec::new(name)).await?
+            view.applications().upsert(app.as_str(), spec).await?
         }
         (found, _) => found?,
     };
