@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Acceptance, ApplicationId, Batch, EndpointId, EndpointStatus, Event, EventId, Guard, IdOr, KeyClaim, Refused,
-    SameBody, Timestamp, Write, plan_recipient,
+    Acceptance, ApplicationId, Batch, EndpointId, Event, EventId, Guard, IdOr, KeyClaim, Refused, SameBody, Timestamp,
+    Write, plan_recipient,
 };
 use postrider_storage::Verdict;
 
-use crate::{Organisation, PublishError, commit_queue::Pending, inner::TRIES};
+use crate::{Organisation, PublishError, commit_queue::Pending, inner::TRIES, registry::takes_new_events};
 
 /// An accepted event: durable, not yet sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,10 +123,10 @@ impl Organisation<'_> {
             None => routes.recipients(event),
             Some(name) => {
                 let endpoint = engine.registry.find_endpoint(owner, name).ok_or(PublishError::NoSuchEndpoint)?;
-                match endpoint.status {
-                    EndpointStatus::Active | EndpointStatus::Paused => vec![plan_recipient(event, &endpoint)],
-                    EndpointStatus::Disabled(_) => return Err(PublishError::EndpointDisabled),
+                if !takes_new_events(endpoint.status) {
+                    return Err(PublishError::EndpointDisabled);
                 }
+                vec![plan_recipient(event, &endpoint)]
             }
         };
         let deliveries = recipients.len();

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use postrider_core::{Batch, Committed, Durability, Effect, EndpointId, More, Write};
+use postrider_core::{Batch, Durability, EndpointId, More, Write};
 use postrider_storage::StoreError;
 use tokio::time::sleep;
 use tracing::debug;
@@ -64,10 +64,6 @@ impl Inner {
     /// None if it could not be done now.
     async fn purge_piece(&self, endpoint: EndpointId) -> Option<More> {
         let piece = Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Purge(endpoint, PIECE)]) };
-        let Committed { effects } = self.commits.submit_own(piece).answer().await.ok()?.ok()?;
-        effects.into_iter().find_map(|effect| match effect {
-            Effect::Purged(more) => Some(more),
-            Effect::Accepted(..) | Effect::Queued(_) | Effect::Ended(_) | Effect::Routed(_) | Effect::Done => None,
-        })
+        self.commits.submit_own(piece).answer().await.ok()?.ok()?.more()
     }
 }

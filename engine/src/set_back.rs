@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use postrider_core::{Batch, Committed, Durability, Effect, More, Timestamp, Write};
+use postrider_core::{Batch, Committed, Durability, More, Timestamp, Write};
 use postrider_storage::{Store, StoreError};
 
 use crate::store_call::answer_of;
@@ -12,16 +12,14 @@ const PIECE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
 /// Only at start: a clock of ours never goes back while the engine runs.
 pub(crate) async fn set_back(store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
-    let asked = answer_of("read how late it was", async { store.reads().was_ahead_of(now).await });
-    if !asked.await? {
+    if !store.reads().was_ahead_of(now).await? {
         return Ok(());
     }
     let piece: Arc<[Batch]> = [Batch::synced([Write::Clock(now, PIECE)])].into();
     loop {
         let commit = async { store.commit(Arc::clone(&piece), Durability::Synced).await };
         let verdicts = answer_of("move what waits", commit).await?;
-        let effects = verdicts.into_iter().flatten().flat_map(|Committed { effects }| effects);
-        if !effects.into_iter().any(|effect| effect == Effect::Purged(More::Yes)) {
+        if verdicts.iter().flatten().find_map(Committed::more) != Some(More::Yes) {
             return Ok(());
         }
     }

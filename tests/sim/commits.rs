@@ -159,9 +159,8 @@ impl World {
                 self.begin_group(group);
             }
             self.ring();
-            // The one after it may be synced already.
-            return self.next_visible_soon();
         }
+        // Also if it is over: the one after it may be synced already.
         self.next_visible_soon();
     }
 

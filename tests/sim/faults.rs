@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use postrider_core::{Batch, Committed, Durability, Effect, More, Write};
+use postrider_core::{Batch, Durability, More, Write};
 use postrider_storage::{KvStore, PageRequest};
 
 use crate::{
@@ -115,8 +115,8 @@ impl World {
         loop {
             let piece = Batch::synced([Write::Clock(now, rows)]);
             let verdicts = self.commit([piece].into(), Durability::Synced);
-            let Some(Ok(Committed { effects })) = verdicts.first() else { self.violated("store", "refused a clock") };
-            if effects.contains(&Effect::Purged(More::No)) {
+            let Some(Ok(committed)) = verdicts.first() else { self.violated("store", "refused a clock") };
+            if committed.more() == Some(More::No) {
                 return;
             }
         }

@@ -61,8 +61,9 @@ pub(crate) enum Inside {
     Send(EndpointId, ActorNo, Box<postrider_core::AttemptPlan>),
     Finish(EndpointId, Finished),
     Group,
-    /// The batches of a written group, one after another, and then the answers.
+    /// This group is on the disk, and those before it.
     Synced(u64),
+    /// The batches of a synced group, one after another, and then the answers.
     Visible,
     Scan,
     Scanned {

@@ -16,7 +16,6 @@ use super::{
     error::ApiError,
     messages::{self, MessageIn},
     query::Params,
-    times::written,
 };
 
 /// Messages in one request.
@@ -80,8 +79,7 @@ pub(super) async fn create(
         };
         match receipts.next() {
             Some(Ok(receipt)) => {
-                let (id, timestamp) = (receipt.event.to_string(), written(receipt.accepted_at));
-                serde_json::to_value(messages::shown(id, &event, timestamp, with_content)).unwrap_or_default()
+                serde_json::to_value(messages::accepted(&receipt, &event, with_content)).unwrap_or_default()
             }
             Some(Err(error)) => ApiError::from(error).in_list(),
             None => ApiError::conflict("It was not reached. Send it again.").in_list(),

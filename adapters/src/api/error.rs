@@ -30,28 +30,26 @@ impl ApiError {
 
     /// A field, and what is wrong with it.
     pub(super) fn field(place: &str, field: &str, message: impl Into<String>) -> Self {
-        Self::unprocessable(place, field, &message.into(), "value_error")
+        let loc = [place, field].into_iter().filter(|part| !part.is_empty()).map(Value::from).collect();
+        Self::unprocessable("value_error", [(loc, message.into())])
     }
 
     /// Fields of a body, and what is wrong with each.
     pub(super) fn fields(wrong: Vec<WrongField>) -> Self {
-        let told = |WrongField { path, message }| {
-            let loc: Vec<Value> = std::iter::once(json!("body")).chain(path).collect();
-            json!({ "loc": loc, "msg": message, "type": "value_error" })
-        };
-        let detail: Vec<_> = wrong.into_iter().map(told).collect();
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, body: json!({ "detail": detail }), retry_after: None }
+        let told = |WrongField { path, message }| (std::iter::once(json!("body")).chain(path).collect(), message);
+        Self::unprocessable("value_error", wrong.into_iter().map(told))
     }
 
     /// A body that is no JSON, and where.
     pub(super) fn json(message: &str) -> Self {
-        Self::unprocessable("body", "", message, "value_error.jsondecode")
+        Self::unprocessable("value_error.jsondecode", [(vec![json!("body")], message.to_owned())])
     }
 
-    fn unprocessable(place: &str, field: &str, message: &str, kind: &str) -> Self {
-        let loc: Vec<_> = [place, field].into_iter().filter(|part| !part.is_empty()).collect();
-        let body = json!({ "detail": [{ "loc": loc, "msg": message, "type": kind }] });
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, body, retry_after: None }
+    /// Where something is wrong, and what.
+    fn unprocessable(kind: &str, wrong: impl IntoIterator<Item = (Vec<Value>, String)>) -> Self {
+        let told = |(loc, message)| json!({ "loc": Value::Array(loc), "msg": message, "type": kind });
+        let detail: Vec<_> = wrong.into_iter().map(told).collect();
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, body: json!({ "detail": detail }), retry_after: None }
     }
 
     pub(super) fn not_found() -> Self {

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use postrider::{Event, EventFilter, PublishError, StoredEvent};
+use postrider::{Event, EventFilter, PublishError, Receipt, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -110,8 +110,7 @@ pub(super) async fn create(
         event = event.idempotency_key(key);
     }
     let receipt = caller.view(&api).publish(caller.application.id, event.clone()).await?;
-    let (id, timestamp) = (receipt.event.to_string(), written(receipt.accepted_at));
-    Ok((StatusCode::ACCEPTED, Json(shown(id, &event, timestamp, with_content))))
+    Ok((StatusCode::ACCEPTED, Json(accepted(&receipt, &event, with_content))))
 }
 
 /// Which example is to be sent.
@@ -140,7 +139,7 @@ pub(super) async fn send_example(
         event = event.idempotency_key(key);
     }
     let receipt = caller.view(&api).publish_to(caller.application.id, ep.as_str(), event.clone()).await?;
-    Ok(Json(shown(receipt.event.to_string(), &event, written(receipt.accepted_at), true)))
+    Ok(Json(accepted(&receipt, &event, true)))
 }
 
 /// What would be published.
@@ -200,7 +199,11 @@ pub(super) fn stored_shown(stored: &StoredEvent, with_content: bool) -> MessageO
     shown(stored.id.to_string(), &stored.event, written(stored.accepted_at), with_content)
 }
 
-pub(super) fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> MessageOut {
+pub(super) fn accepted(receipt: &Receipt, event: &Event, with_content: bool) -> MessageOut {
+    shown(receipt.event.to_string(), event, written(receipt.accepted_at), with_content)
+}
+
+fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> MessageOut {
     let text = std::str::from_utf8(&event.payload).ok().filter(|_| with_content);
     let is_json = |text: &&str| event.content_type.is_none() && text.trim_start().starts_with('{');
     let json = text.filter(is_json).and_then(|text| RawValue::from_string(text.to_owned()).ok());

@@ -11,11 +11,14 @@ use std::{
 
 use async_trait::async_trait;
 use postrider::{
-    ApplicationSpec, CommitError, Engine, PublishError,
+    ApplicationSpec, CommitError, Engine, PublishError, Receipt,
     core::{Batch, Durability},
     storage::{Begun, MemoryStore, OpenStore, Reads, Store, StoreError, StoreErrorKind, Syncing, Verdict},
 };
-use tokio::{sync::watch, task::yield_now};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, yield_now},
+};
 
 use crate::support::{Failed, always_ok, event, hook};
 
@@ -95,10 +98,7 @@ async fn a_while() {
     }
 }
 
-fn publish(
-    engine: &Engine,
-    key: &'static str,
-) -> impl Future<Output = Result<postrider::Receipt, PublishError>> + use<> {
+fn publish(engine: &Engine, key: &'static str) -> impl Future<Output = Result<Receipt, PublishError>> + use<> {
     let engine = engine.clone();
     async move { engine.publish("acme", event("{}").idempotency_key(key)).await }
 }
@@ -110,15 +110,22 @@ async fn start(store: &Gated) -> Result<Engine, Failed> {
     Ok(engine)
 }
 
+/// Two groups, each with one publisher: one is synced, one is written.
+async fn two_in_hand(store: &Gated, engine: &Engine) -> [JoinHandle<Result<Receipt, PublishError>>; 2] {
+    let before = store.begun();
+    let first = tokio::spawn(publish(engine, "1"));
+    until(|| store.begun() == before + 1).await;
+    let second = tokio::spawn(publish(engine, "2"));
+    until(|| store.begun() == before + 2).await;
+    [first, second]
+}
+
 #[tokio::test]
 async fn the_next_group_is_written_while_the_one_before_it_is_synced() -> Result<(), Failed> {
     let store = Gated::new();
     let engine = start(&store).await?;
     let before = store.begun();
-    let first = tokio::spawn(publish(&engine, "1"));
-    until(|| store.begun() == before + 1).await;
-    let second = tokio::spawn(publish(&engine, "2"));
-    until(|| store.begun() == before + 2).await;
+    let [first, second] = two_in_hand(&store, &engine).await;
     let third = tokio::spawn(publish(&engine, "3"));
     a_while().await;
     assert_eq!(store.begun(), before + 2, "one is synced, one is written, and no more");
@@ -133,11 +140,7 @@ async fn the_next_group_is_written_while_the_one_before_it_is_synced() -> Result
 async fn a_sync_that_fails_takes_the_group_behind_it_along_and_nothing_is_lost() -> Result<(), Failed> {
     let store = Gated::new();
     let engine = start(&store).await?;
-    let before = store.begun();
-    let first = tokio::spawn(publish(&engine, "1"));
-    until(|| store.begun() == before + 1).await;
-    let second = tokio::spawn(publish(&engine, "2"));
-    until(|| store.begun() == before + 2).await;
+    let [first, second] = two_in_hand(&store, &engine).await;
     store.gate.fails.store(true, Ordering::SeqCst);
     store.gate.is_open.send_replace(true);
     for refused in [first.await?, second.await?] {

@@ -95,8 +95,7 @@ impl Transaction<'_> {
         let short = || corrupt("its key is cut short");
         match table {
             table::WAKE => {
-                let at = Timestamp::from_nanos(rest.u64().ok_or_else(short)?);
-                let of = EndpointId::from_bytes(rest.id().ok_or_else(short)?);
+                let (at, of) = keys::wake(key).ok_or_else(short)?;
                 if let Some(moved) = back.moved(at) {
                     self.rows.delete(&Key::Wake(at, of));
                     self.rows.put(&Key::Wake(moved, of), &of);
@@ -105,7 +104,7 @@ impl Transaction<'_> {
             table::SOFT => {
                 let of = EndpointId::from_bytes(rest.id().ok_or_else(short)?);
                 let soft: SoftState = codec::decode(value)?;
-                let moved = soft.clone().set_back(back.now, back.by);
+                let moved = soft.clone().with_times(|at| back.moved(at).unwrap_or(at));
                 if moved != soft {
                     self.rows.put(&Key::Soft(of), &moved);
                 }
