@@ -80,6 +80,7 @@ impl Endpoints<'_> {
             return Err(EndpointError::TooManyEndpoints { endpoints_max });
         }
         let target = engine.check(&draft.spec)?;
+        self.are_known(&draft.spec.event_types)?;
         let now = engine.clock.now();
         let endpoint = Endpoint {
             id: EndpointId::new(now, &mut SplitMix::new(engine.roll())),
@@ -161,6 +162,9 @@ impl Endpoints<'_> {
             let mut draft = EndpointDraft { spec: endpoint.spec.clone(), status: endpoint.status };
             change(&mut draft);
             endpoint.target = self.scope.engine().check(&draft.spec)?;
+            let (old, mut new) = (&endpoint.spec.event_types, draft.spec.event_types.clone());
+            new.retain(|name| !old.contains(name));
+            self.are_known(&new)?;
             endpoint.policy = self.scope.engine().policy(owner, &draft.spec);
             (endpoint.spec, endpoint.status) = (draft.spec, draft.status);
             Ok(())
@@ -270,6 +274,12 @@ impl Endpoints<'_> {
     pub async fn state(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<EndpointState, ReadError> {
         let endpoint = self.get(endpoint)?;
         self.scope.engine().endpoint_state(&endpoint).await
+    }
+
+    /// Whether an endpoint may begin to ask for events of these types.
+    fn are_known(&self, event_types: &[Box<str>]) -> Result<(), EndpointError> {
+        let unknown = self.scope.engine().catalogue.unknown(self.scope.organisation.id, event_types);
+        unknown.map_or(Ok(()), |unknown| Err(EndpointError::NoSuchEventType(unknown.into())))
     }
 
     async fn set_status(

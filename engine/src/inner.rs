@@ -6,8 +6,8 @@ use std::{
 };
 
 use postrider_core::{
-    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, EndpointId, EndpointSpec,
-    Found, GroupLimits, InvalidEndpoint, Rows, SplitMix, StoredEvent, TargetRules,
+    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, EndpointId,
+    EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rows, SplitMix, StoredEvent, TargetRules,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::{
     Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport,
+    catalogue::Catalogue,
     commit_queue::CommitQueue,
     committer::Committer,
     directory::Directory,
@@ -47,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) registry: Registry,
+    pub(crate) catalogue: Catalogue,
     pub(crate) commits: CommitQueue,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metrics: Metrics,
@@ -85,11 +87,14 @@ impl Engine {
         set_back(&*store.get()?, clock.now()).await?;
         let registry = Registry::default();
         registry.replace(Registry::read(store.get()?.reads()).await?);
+        let catalogue = Catalogue::default();
+        catalogue.replace(Catalogue::read(store.get()?.reads()).await?);
         let inner = Inner {
             store,
             transport,
             clock,
             registry,
+            catalogue,
             commits: CommitQueue::new(GroupLimits {
                 batches: limits.group_requests.get(),
                 bytes: limits.group_bytes,
@@ -148,6 +153,11 @@ impl Inner {
     pub(crate) async fn commit(&self, application: ApplicationId, batch: Batch) -> Result<Verdict, CommitError> {
         self.lifecycle.gate()?;
         self.commits.submit(application, batch)?.answer().await
+    }
+
+    /// As [`commit`](Self::commit), for what belongs to no application: an organisation takes turns as one.
+    pub(crate) async fn commit_for(&self, organisation: OrganisationId, batch: Batch) -> Result<Verdict, CommitError> {
+        self.commit(ApplicationId::from_bytes(organisation.to_bytes()), batch).await
     }
 
     pub(crate) fn roll(&self) -> u64 {
@@ -217,6 +227,14 @@ impl Inner {
         let Ok(store) = self.store.get() else { return };
         if let Ok(Some(found)) = store.reads().endpoint(id).await {
             self.registry.refresh_endpoint(found);
+        }
+    }
+
+    /// As [`reread_application`](Self::reread_application).
+    pub(crate) async fn reread_document(&self, id: &DocumentId) {
+        let Ok(store) = self.store.get() else { return };
+        if let Ok(Some(found)) = store.reads().document(id).await {
+            self.catalogue.put(&found);
         }
     }
 

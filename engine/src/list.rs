@@ -43,6 +43,17 @@ impl<I> ListRequest<I> {
     pub const fn first(order: Order, limit: NonZeroUsize) -> Self {
         Self { order, part: Part::First, limit }
     }
+
+    /// The same, by another kind of id.
+    pub fn map<J>(self, to: impl FnOnce(I) -> J) -> ListRequest<J> {
+        let Self { order, part, limit } = self;
+        let part = match part {
+            Part::First => Part::First,
+            Part::After(id) => Part::After(to(id)),
+            Part::Before(id) => Part::Before(to(id)),
+        };
+        ListRequest { order, part, limit }
+    }
 }
 
 impl<I> Default for ListRequest<I> {
@@ -68,11 +79,21 @@ impl<T> Default for Listing<T> {
 }
 
 /// The part that was asked for.
-pub(crate) fn part_of<I: Ord + Copy, T: Clone>(all: &BTreeMap<I, T>, request: &ListRequest<I>) -> Listing<T> {
-    let upwards = |after| all.range((after, Unbounded)).map(|(_, item)| item);
-    let downwards = |before| all.range((Unbounded, before)).rev().map(|(_, item)| item);
+pub(crate) fn part_of<I: Ord + Clone, T: Clone>(all: &BTreeMap<I, T>, request: &ListRequest<I>) -> Listing<T> {
+    part_where(all, request, |_| true)
+}
+
+/// The part that was asked for, of those that are shown.
+pub(crate) fn part_where<I: Ord + Clone, T: Clone>(
+    all: &BTreeMap<I, T>,
+    request: &ListRequest<I>,
+    is_shown: impl Fn(&T) -> bool,
+) -> Listing<T> {
+    let shown = |(_, item): &(&I, &T)| is_shown(item);
+    let upwards = |after| all.range((after, Unbounded)).filter(shown).map(|(_, item)| item);
+    let downwards = |before| all.range((Unbounded, before)).rev().filter(shown).map(|(_, item)| item);
     let limit = request.limit.get();
-    match (request.order, request.part) {
+    match (request.order, request.part.clone()) {
         (Order::Ascending, Part::First) => cut(upwards(Unbounded), limit),
         (Order::Descending, Part::First) => cut(downwards(Unbounded), limit),
         (Order::Ascending, Part::After(id)) => cut(upwards(Excluded(id)), limit),

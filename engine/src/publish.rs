@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Acceptance, ApplicationId, Batch, EndpointId, Event, EventId, Guard, IdOr, KeyClaim, Refused, SameBody, Timestamp,
-    Write, plan_recipient,
+    Acceptance, ApplicationId, Batch, EndpointId, Event, EventId, Guard, IdOr, KeyClaim, Refused, SameBody,
+    SchemaCheck, SchemaVersion, Timestamp, Write, plan_recipient,
 };
 use postrider_storage::Verdict;
 
-use crate::{Organisation, PublishError, commit_queue::Pending, inner::TRIES, registry::takes_new_events};
+use crate::{
+    Organisation, PublishError, SchemaFault, commit_queue::Pending, inner::TRIES, registry::takes_new_events, schemas,
+};
 
 /// An accepted event: durable, not yet sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
     /// Its `webhook-id`. The first one's, if the idempotency key was used before.
@@ -24,6 +26,10 @@ pub struct Receipt {
     pub accepted_at: Timestamp,
     /// Whether the idempotency key was used before, with the same event: nothing was stored now.
     pub is_repeat: bool,
+    /// Which version of the schema of its type it was held against, if it was.
+    pub schema: Option<SchemaVersion>,
+    /// Where it does not match, if the type only asks for that to be told.
+    pub schema_faults: Vec<SchemaFault>,
 }
 
 impl Organisation<'_> {
@@ -95,12 +101,12 @@ impl Organisation<'_> {
         mut submitted: Result<Submitted, PublishError>,
     ) -> Result<Receipt, PublishError> {
         for _ in 0..TRIES {
-            let Submitted { owner, pending, accepted_at, deliveries } = submitted?;
+            let Submitted { owner, pending, accepted_at, deliveries, met } = submitted?;
             match pending.answer().await? {
                 Err(Refused::Routing) => self.engine.reread_routing(owner).await,
                 verdict => {
                     self.engine.metrics.accept_seconds(self.engine.clock.now().since(accepted_at));
-                    return receipt(verdict, accepted_at, deliveries);
+                    return receipt(verdict, accepted_at, deliveries, met);
                 }
             }
             submitted = self.submit(wanted);
@@ -113,6 +119,7 @@ impl Organisation<'_> {
         let Wanted { application, event, only } = wanted;
         let engine = self.engine;
         event.validate(engine.limits.payload_bytes)?;
+        let met = self.met(event)?;
         engine.lifecycle.gate()?;
         engine.has_space()?;
         let routes = engine.registry.routes(self.id, application).ok_or(PublishError::NoSuchApplication)?;
@@ -134,7 +141,20 @@ impl Organisation<'_> {
         let acceptance = Acceptance { application: owner, accepted_at, entropy, event, key, recipients };
         let batch = Batch::synced([Write::Accept(acceptance)]).guarded(Guard::Routing(owner, routes.version));
         let pending = engine.commits.submit(owner, batch)?;
-        Ok(Submitted { owner, pending, accepted_at, deliveries })
+        Ok(Submitted { owner, pending, accepted_at, deliveries, met })
+    }
+
+    /// Holds the payload against the schema of its type, if that is asked for.
+    fn met(self, event: &Event) -> Result<Met, PublishError> {
+        let Some(known) = self.engine.catalogue.find(self.id, &event.event_type) else { return Ok(Met::default()) };
+        let check = known.event_type.spec.check.unwrap_or(self.engine.limits.schema_check);
+        let schema = if check == SchemaCheck::Off { None } else { known.schema() };
+        let Some((version, schema)) = schema else { return Ok(Met::default()) };
+        let faults = schemas::faults(schema, event);
+        if check == SchemaCheck::Enforce && !faults.is_empty() {
+            return Err(PublishError::SchemaMismatch { version, faults });
+        }
+        Ok(Met { schema: Some(version), faults })
     }
 }
 
@@ -152,20 +172,30 @@ struct Submitted {
     pending: Pending,
     accepted_at: Timestamp,
     deliveries: usize,
+    met: Met,
 }
 
-fn receipt(verdict: Verdict, accepted_at: Timestamp, deliveries: usize) -> Result<Receipt, PublishError> {
+/// How a payload stands to the schema of its type.
+#[derive(Default)]
+struct Met {
+    schema: Option<SchemaVersion>,
+    faults: Vec<SchemaFault>,
+}
+
+fn receipt(verdict: Verdict, accepted_at: Timestamp, deliveries: usize, met: Met) -> Result<Receipt, PublishError> {
+    let Met { schema, faults: schema_faults } = met;
     match verdict {
         Ok(committed) => match committed.accepted() {
             Some((_, event)) => {
                 let queues_full = committed.full().len();
                 let deliveries = deliveries - queues_full.min(deliveries);
-                Ok(Receipt { event, deliveries, queues_full, accepted_at, is_repeat: false })
+                Ok(Receipt { event, deliveries, queues_full, accepted_at, is_repeat: false, schema, schema_faults })
             }
             None => Err(PublishError::Corrupt),
         },
         Err(Refused::KeyUsed(event, SameBody::Yes)) => {
-            Ok(Receipt { event, deliveries: 0, queues_full: 0, accepted_at: event.time(), is_repeat: true })
+            let (deliveries, queues_full, accepted_at) = (0, 0, event.time());
+            Ok(Receipt { event, deliveries, queues_full, accepted_at, is_repeat: true, schema, schema_faults })
         }
         Err(Refused::KeyUsed(first, SameBody::No)) => Err(PublishError::KeyConflict { first }),
         Err(Refused::EventUidTaken(first)) => Err(PublishError::UidTaken { first }),

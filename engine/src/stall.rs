@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     CommitError, Notice,
+    catalogue::Catalogue,
     catch::{Panicked, catch},
     commit_queue::Answer,
     committer::{Committer, InHand},
@@ -91,7 +92,9 @@ impl Committer {
         // Opening may take its time: what was written since the last good moment is read and written anew.
         let store = catch(self.opener.open()).await.map_err(panicked)??;
         let tables = catch(Registry::read(store.reads())).await.map_err(panicked)??;
+        let types = catch(Catalogue::read(store.reads())).await.map_err(panicked)??;
         inner.registry.replace(tables);
+        inner.catalogue.replace(types);
         inner.forget_wakes();
         inner.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         inner.store.set(Some(store));

@@ -4,12 +4,12 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 use postrider_core::{
-    ApplicationId, Ask, Batch, DeadLetter, Delivery, DeliveryId, Durability, Endpoint, EndpointId, EventId, Found,
-    Generation, StoredEvent, Timestamp, Uid, WindowShare,
+    ApplicationId, Ask, Batch, DeadLetter, Delivery, DeliveryId, Document, DocumentId, Durability, Endpoint,
+    EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, WindowShare,
 };
 use postrider_storage::{
-    AttemptRecord, Backlog, Begun, DeadLetterQuery, DeliveryRecord, EventQuery, Page, PageRequest, Reads, Routed,
-    Store, StoreError, Verdict,
+    AttemptRecord, Backlog, Begun, DeadLetterQuery, DeliveryRecord, DocumentQuery, EventQuery, Page, PageRequest,
+    Reads, Routed, Store, StoreError, Verdict,
 };
 
 use crate::store_call::answer_of;
@@ -126,5 +126,13 @@ impl Reads for TimedStore {
 
     async fn dead_letter(&self, delivery: DeliveryId) -> Answer<Option<DeadLetter>> {
         answer_of("read the dead letter", async { self.0.reads().dead_letter(delivery).await }).await
+    }
+
+    async fn document(&self, document: &DocumentId) -> Answer<Option<Document>> {
+        answer_of("read a document", async { self.0.reads().document(document).await }).await
+    }
+
+    async fn documents(&self, query: &DocumentQuery, limit: NonZeroUsize) -> Answer<Vec<Document>> {
+        answer_of("read documents", async { self.0.reads().documents(query, limit).await }).await
     }
 }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Acceptance, Batch, BreakerState, Delivery, DeliveryId, DisableReason, Effect, Endpoint, EndpointId, EndpointStatus,
-    EventId, GiveUpReason, Input, Moved, Seq, SoftState, Step, StoredEvent, Then, Transition, Write,
+    Acceptance, Batch, BreakerState, Delivery, DeliveryId, DisableReason, Document, DocumentKind, Effect, Endpoint,
+    EndpointId, EndpointStatus, EventId, GiveUpReason, Input, Moved, Seq, SoftState, Step, StoredEvent, Then,
+    Transition, Write,
 };
 use postrider_storage::Verdict;
 
@@ -35,6 +36,12 @@ impl Inner {
                 Write::Endpoint(endpoint) => self.configured(endpoint, effect),
                 Write::DropEndpoint(endpoint) => self.dropped(*endpoint, effect),
                 Write::Forget(_) | Write::Purge(..) | Write::Wake(..) | Write::Clock(..) => {}
+                Write::Document(document) => self.documented(document),
+                Write::DropDocument(document) => {
+                    if document.kind == DocumentKind::EventType {
+                        self.catalogue.remove(document);
+                    }
+                }
             }
         }
     }
@@ -117,6 +124,12 @@ impl Inner {
             BreakerState::Closed { .. } => self.notify(Notice::BreakerClosed { about }),
             BreakerState::Open { until, .. } => self.notify(Notice::BreakerOpened { about, until }),
             BreakerState::HalfOpen { .. } => {}
+        }
+    }
+
+    fn documented(&self, document: &Document) {
+        if document.id.kind == DocumentKind::EventType {
+            self.catalogue.put(document);
         }
     }
 

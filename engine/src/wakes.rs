@@ -260,6 +260,7 @@ impl Inner {
                 Vec::new()
             }
             Write::Forget(_) | Write::Soft(..) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => Vec::new(),
+            Write::Document(_) | Write::DropDocument(_) => Vec::new(),
         }
     }
 

@@ -219,7 +219,7 @@ impl World {
                     self.drop_place(*endpoint);
                     self.begin_purge();
                 }
-                Write::DropApplication(_) | Write::Clock(..) => {}
+                Write::DropApplication(_) | Write::Clock(..) | Write::Document(_) | Write::DropDocument(_) => {}
                 Write::Soft(..) | Write::Forget(_) | Write::Purge(..) | Write::Wake(..) => {}
             }
         }

@@ -179,6 +179,7 @@ impl Ledger {
                 }
             }
             Write::Resend(_) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => {}
+            Write::Document(_) | Write::DropDocument(_) => {}
             Write::Application(_) | Write::Endpoint(_) => {}
             Write::DropApplication(_) => {}
         }

@@ -75,6 +75,7 @@ impl World {
                 Vec::new()
             }
             Write::Forget(_) | Write::Soft(..) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => Vec::new(),
+            Write::Document(_) | Write::DropDocument(_) => Vec::new(),
         }
     }
 

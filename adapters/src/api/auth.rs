@@ -42,6 +42,20 @@ impl InApplication {
     }
 }
 
+/// An organisation calls, or an application of it: for what both may read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AnyCaller(pub(super) OrganisationId);
+
+impl FromRequestParts<Api> for AnyCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        match caller(parts, api)? {
+            Caller::Organisation(organisation) | Caller::Application { organisation, .. } => Ok(Self(organisation)),
+        }
+    }
+}
+
 impl FromRequestParts<Api> for InOrganisation {
     type Rejection = ApiError;
 

@@ -85,7 +85,7 @@ impl ApiError {
         Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
     }
 
-    fn contended() -> Self {
+    pub(super) fn contended() -> Self {
         Self::conflict("It keeps being changed by others. Send the request again.")
     }
 
@@ -154,6 +154,7 @@ impl From<EndpointError> for ApiError {
             EndpointError::Invalid(wrong) => Self::field("body", field_of(&wrong), told(&wrong)),
             EndpointError::NoSuchApplication | EndpointError::NoSuchEndpoint => Self::not_found(),
             EndpointError::UidTaken => Self::conflict("An endpoint with that id or uid already exists"),
+            error @ EndpointError::NoSuchEventType(_) => Self::field("body", "eventTypes", error.to_string()),
             error @ EndpointError::QueueNotEmpty => Self::conflict(&error.to_string()),
             error @ (EndpointError::TooManyEndpoints { .. } | EndpointError::LimitReached) => {
                 Self::new(StatusCode::BAD_REQUEST, "limit_reached", error.to_string())
@@ -189,6 +190,16 @@ impl From<PublishError> for ApiError {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", wrong.to_string())
             }
             PublishError::Invalid(wrong) => Self::field("body", "", told(&wrong)),
+            PublishError::SchemaMismatch { version, faults } => {
+                let place = |path: &str| {
+                    let segments =
+                        path.split('/').skip(1).map(|part| json!(part.replace("~1", "/").replace("~0", "~")));
+                    [json!("body"), json!("payload")].into_iter().chain(segments).collect()
+                };
+                let message = |why: &str| format!("{why} (schema version {})", version.0);
+                let told = faults.iter().map(|fault| (place(&fault.path), message(&fault.message)));
+                Self::unprocessable("value_error.schema", told)
+            }
             PublishError::NoSuchApplication | PublishError::NoSuchEndpoint => Self::not_found(),
             error @ PublishError::EndpointDisabled => {
                 Self::new(StatusCode::BAD_REQUEST, "endpoint_disabled", error.to_string())

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use postrider::{Event, EventFilter, PublishError, Receipt, StoredEvent};
+use postrider::{Event, EventFilter, PublishError, Receipt, SchemaFault, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -93,6 +93,17 @@ pub(super) struct MessageOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     ordering_key: Option<String>,
     timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema_version: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    schema_warnings: Vec<SchemaWarning>,
+}
+
+/// Where a payload does not match the schema of its type, which only asks for that to be told.
+#[derive(Debug, Serialize)]
+pub(super) struct SchemaWarning {
+    path: Box<str>,
+    msg: Box<str>,
 }
 
 pub(super) async fn create(
@@ -130,11 +141,17 @@ pub(super) async fn send_example(
 ) -> Result<Json<MessageOut>, ApiError> {
     caller.as_organisation()?;
     let ExampleIn { event_type } = body.read()?;
-    if event_type != PING {
-        let detail = format!("There is no example of this event type. {PING} always has one.");
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", detail));
-    }
-    let mut event = Event::new(event_type, PING_PAYLOAD);
+    let payload = if event_type == PING {
+        PING_PAYLOAD.to_owned()
+    } else {
+        let example = caller.view(&api).event_types().example(&event_type)?;
+        let none = || {
+            let detail = format!("The event type has no schema, and so no example. {PING} always has one.");
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_scheme", detail)
+        };
+        example.ok_or_else(none)?.payload.to_string()
+    };
+    let mut event = Event::new(event_type, payload);
     if let Some(key) = idempotency_key(&headers)? {
         event = event.idempotency_key(key);
     }
@@ -200,7 +217,12 @@ pub(super) fn stored_shown(stored: &StoredEvent, with_content: bool) -> MessageO
 }
 
 pub(super) fn accepted(receipt: &Receipt, event: &Event, with_content: bool) -> MessageOut {
-    shown(receipt.event.to_string(), event, written(receipt.accepted_at), with_content)
+    let warning = |fault: &SchemaFault| SchemaWarning { path: fault.path.clone(), msg: fault.message.clone() };
+    MessageOut {
+        schema_version: receipt.schema.map(|version| version.0),
+        schema_warnings: receipt.schema_faults.iter().map(warning).collect(),
+        ..shown(receipt.event.to_string(), event, written(receipt.accepted_at), with_content)
+    }
 }
 
 fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> MessageOut {
@@ -220,6 +242,8 @@ fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> Me
         channels: (!event.channels.is_empty()).then(|| event.channels.clone()),
         ordering_key: event.ordering_key.as_ref().map(|key| key.0.to_string()),
         timestamp,
+        schema_version: None,
+        schema_warnings: Vec::new(),
     }
 }
 

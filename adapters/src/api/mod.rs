@@ -12,6 +12,7 @@ mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod error;
+mod event_types;
 mod headers;
 mod health;
 mod messages;
@@ -96,6 +97,12 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
         .route("/app/{app}/dead-letter/purge", post(dead_letters::purge))
         .route("/app/{app}/dead-letter/{id}", get(dead_letters::read).delete(dead_letters::delete))
         .route("/app/{app}/dead-letter/{id}/redrive", post(dead_letters::redrive))
+        .route("/event-type", get(event_types::list).post(event_types::create))
+        .route(
+            "/event-type/{name}",
+            get(event_types::read).put(event_types::replace).patch(event_types::change).delete(event_types::delete),
+        )
+        .route("/event-type/{name}/documentation", get(event_types::documentation))
         .route("/auth/app-portal-access/{app}", post(portal::access))
         .route("/auth/dashboard-access/{app}", post(portal::access))
         .route("/health", get(health::report))

@@ -13,6 +13,7 @@ use super::*;
 mod dead_letters;
 mod deliveries;
 mod endpoints;
+mod event_types;
 mod examples;
 mod filters;
 mod messages;

@@ -198,11 +198,14 @@ fn grows(batch: &Batch) -> impl Iterator<Item = (EndpointId, Generation)> + '_ {
         | Write::Endpoint(_)
         | Write::DropEndpoint(_)
         | Write::Purge(..)
-        | Write::Clock(..) => &[],
+        | Write::Clock(..)
+        | Write::Document(_)
+        | Write::DropDocument(_) => &[],
     });
     let guarded = batch.guards.iter().filter_map(|guard| match guard {
         Guard::Room(letter, generation, _) => Some((letter.endpoint, *generation)),
-        Guard::Routing(..) | Guard::Generation(..) | Guard::Stands(_) | Guard::Revision(..) => None,
+        Guard::Routing(..) | Guard::Generation(..) | Guard::Stands(_) => None,
+        Guard::Revision(..) | Guard::Document(..) => None,
     });
     accepted.map(|to| (to.endpoint, to.generation)).chain(guarded)
 }

@@ -26,6 +26,7 @@ impl Transaction<'_> {
                 (!is_full || self.holds_its_place(*letter)?, Refused::QueueFull(letter.endpoint))
             }
             Guard::Stands(delivery) => return self.stands(delivery, batch),
+            Guard::Document(document, seen) => (self.document_revision(document)? == *seen, Refused::Revision),
             Guard::Revision(record, seen) => (self.revision(*record)? == *seen, Refused::Revision),
         };
         if holds { Ok(()) } else { Err(otherwise.into()) }
@@ -77,7 +78,9 @@ impl Transaction<'_> {
             | Write::Endpoint(_)
             | Write::DropEndpoint(_)
             | Write::Purge(..)
-            | Write::Clock(..) => None,
+            | Write::Clock(..)
+            | Write::Document(_)
+            | Write::DropDocument(_) => None,
         });
         let Some(brought) = brought else { return Ok(None) };
         let key = Key::Attempt(delivery.id, delivery.life, brought.number, delivery.event);

@@ -2,6 +2,7 @@
 
 mod accept;
 mod clock;
+mod documents;
 mod guards;
 mod lives;
 mod outcome;
@@ -148,6 +149,11 @@ impl<'a> Transaction<'a> {
             Write::DropApplication(application) => self.drop_application(*application),
             Write::Endpoint(endpoint) => self.put_endpoint(endpoint),
             Write::DropEndpoint(endpoint) => self.drop_endpoint(*endpoint),
+            Write::Document(document) => Ok(self.put_document(document)),
+            Write::DropDocument(document) => {
+                self.rows.delete(&Key::Document(document));
+                Ok(Effect::Done)
+            }
             Write::Purge(endpoint, rows_max) => self.purge(*endpoint, *rows_max),
             Write::Clock(now, rows_max) => self.clock(*now, *rows_max),
         }

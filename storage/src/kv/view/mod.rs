@@ -2,6 +2,7 @@
 
 mod aged;
 mod attempts;
+mod documents;
 mod events;
 mod letters;
 mod pages;

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod aged;
 pub mod begun;
 pub mod cursors;
+pub mod documents;
 pub mod full;
 pub mod keys;
 pub mod lanes;

@@ -1,0 +1,311 @@
+//! Event types: what an organisation publishes, described for those who receive it.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use postrider::{EventType, EventTypeError, EventTypeSpec, Order, SchemaVersion};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    Api,
+    auth::{AnyCaller, InOrganisation},
+    body::{Body, given},
+    error::ApiError,
+    page::List,
+    query::Params,
+    times::written,
+};
+
+/// Schemas by their version.
+type Schemas = BTreeMap<String, Box<RawValue>>;
+
+/// What is said of an event type, and its name.
+#[derive(Debug, Deserialize)]
+pub(super) struct EventTypeIn {
+    name: String,
+    #[serde(flatten)]
+    rest: EventTypeUpdate,
+}
+
+/// What is said of an event type.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EventTypeUpdate {
+    description: String,
+    #[serde(default)]
+    archived: bool,
+    #[serde(default)]
+    deprecated: bool,
+    schemas: Option<BTreeMap<String, Value>>,
+    feature_flag: Option<String>,
+    group_name: Option<String>,
+    schema_check: Option<SchemaCheck>,
+}
+
+/// What becomes of payloads that do not match their schema.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum SchemaCheck {
+    /// They are refused.
+    Enforce,
+    /// They are accepted, and the publisher is told.
+    Warn,
+    /// Nobody looks.
+    Off,
+}
+
+/// What is to be changed of an event type; `null` clears.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EventTypePatch {
+    description: Option<String>,
+    archived: Option<bool>,
+    deprecated: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    schemas: Option<Option<BTreeMap<String, Value>>>,
+    #[serde(default, deserialize_with = "given")]
+    feature_flag: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    group_name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    schema_check: Option<Option<SchemaCheck>>,
+}
+
+/// An event type as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EventTypeOut {
+    name: Box<str>,
+    description: String,
+    archived: bool,
+    deprecated: bool,
+    schemas: Option<Schemas>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feature_flag: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_name: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema_check: Option<SchemaCheck>,
+    created_at: String,
+    updated_at: String,
+}
+
+/// What whoever writes a receiver has to know of an event type.
+#[derive(Debug, Serialize)]
+pub(super) struct DocumentationOut {
+    #[serde(flatten)]
+    event_type: EventTypeOut,
+    example: Value,
+    request: SampleRequest,
+}
+
+/// A request as the receiver will get it, but for its times, ids and signatures.
+#[derive(Debug, Serialize)]
+pub(super) struct SampleRequest {
+    method: &'static str,
+    headers: BTreeMap<&'static str, &'static str>,
+    body: String,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    AnyCaller(organisation): AnyCaller,
+    params: Params,
+) -> Result<Json<List<EventTypeOut>>, ApiError> {
+    let with_content = params.flag("with_content", false)?;
+    let archived = params.flag("include_archived", false)?;
+    let request = params.by_id::<String>(Order::Ascending)?.map(String::into_boxed_str);
+    let listing = api.engine.organisation(organisation).event_types().list(archived, &request);
+    Ok(Json(List::by_id(listing, |found| found.name.clone(), |found| shown(&found, with_content))))
+}
+
+pub(super) async fn create(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    body: Body,
+) -> Result<(StatusCode, Json<EventTypeOut>), ApiError> {
+    let EventTypeIn { name, rest } = body.read()?;
+    let made = api.engine.organisation(organisation).event_types().create(name, rest.spec()?).await?;
+    Ok((StatusCode::CREATED, Json(shown(&made, true))))
+}
+
+pub(super) async fn read(
+    State(api): State<Api>,
+    AnyCaller(organisation): AnyCaller,
+    Path(name): Path<String>,
+) -> Result<Json<EventTypeOut>, ApiError> {
+    Ok(Json(shown(&*api.engine.organisation(organisation).event_types().get(&name)?, true)))
+}
+
+pub(super) async fn replace(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<(StatusCode, Json<EventTypeOut>), ApiError> {
+    let spec = body.read::<EventTypeUpdate>()?.spec()?;
+    let put = api.engine.organisation(organisation).event_types().upsert(name, spec).await?;
+    let status = if put.revision == 1 { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(shown(&put, true))))
+}
+
+pub(super) async fn change(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<EventTypeOut>, ApiError> {
+    let EventTypePatch { description, archived, deprecated, schemas, feature_flag, group_name, schema_check } =
+        body.read()?;
+    let schemas = schemas.map(|given| given.map(self::schemas).transpose()).transpose()?;
+    let change = |spec: &mut EventTypeSpec| {
+        if let Some(description) = &description {
+            spec.description.clone_from(description);
+        }
+        spec.archived = archived.unwrap_or(spec.archived);
+        spec.deprecated = deprecated.unwrap_or(spec.deprecated);
+        if let Some(schemas) = &schemas {
+            spec.schemas = schemas.clone().unwrap_or_default();
+        }
+        if let Some(flag) = &feature_flag {
+            spec.feature_flag = flag.as_deref().map(Into::into);
+        }
+        if let Some(group) = &group_name {
+            spec.group = group.as_deref().map(Into::into);
+        }
+        if let Some(check) = schema_check {
+            spec.check = check.map(Into::into);
+        }
+    };
+    let changed = api.engine.organisation(organisation).event_types().update(&name, change).await?;
+    Ok(Json(shown(&changed, true)))
+}
+
+/// Archives it; with `expunge` it is gone for good.
+pub(super) async fn delete(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<StatusCode, ApiError> {
+    let event_types = api.engine.organisation(organisation).event_types();
+    if params.flag("expunge", false)? {
+        event_types.delete(&name).await?;
+    } else {
+        event_types.archive(&name).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// All that whoever writes a receiver has to know.
+pub(super) async fn documentation(
+    State(api): State<Api>,
+    AnyCaller(organisation): AnyCaller,
+    Path(name): Path<String>,
+) -> Result<Json<DocumentationOut>, ApiError> {
+    let event_types = api.engine.organisation(organisation).event_types();
+    let event_type = shown(&*event_types.get(&name)?, true);
+    let example = event_types.example(&name)?.map_or_else(|| json!({}), |example| example.payload);
+    let request = SampleRequest {
+        method: "POST",
+        headers: BTreeMap::from([
+            ("content-type", "application/json"),
+            ("webhook-id", "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"),
+            ("webhook-timestamp", "1674087231"),
+            ("webhook-signature", "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="),
+        ]),
+        body: example.to_string(),
+    };
+    Ok(Json(DocumentationOut { event_type, example, request }))
+}
+
+impl EventTypeUpdate {
+    fn spec(self) -> Result<EventTypeSpec, ApiError> {
+        let mut spec = EventTypeSpec::new(self.description);
+        (spec.archived, spec.deprecated) = (self.archived, self.deprecated);
+        spec.schemas = self.schemas.map(schemas).transpose()?.unwrap_or_default();
+        spec.feature_flag = self.feature_flag.map(Into::into);
+        spec.group = self.group_name.map(Into::into);
+        spec.check = self.schema_check.map(Into::into);
+        Ok(spec)
+    }
+}
+
+/// Versions as clients write them: numbers, as text, because they are names in JSON.
+fn schemas(given: BTreeMap<String, Value>) -> Result<BTreeMap<SchemaVersion, Box<str>>, ApiError> {
+    let read = |(version, schema): (String, Value)| {
+        let wrong = |_| ApiError::field("body", "schemas", "names must be versions: 1, 2 and so on");
+        Ok((SchemaVersion(version.parse().map_err(wrong)?), schema.to_string().into()))
+    };
+    given.into_iter().map(read).collect()
+}
+
+fn shown(event_type: &EventType, with_content: bool) -> EventTypeOut {
+    let spec = &event_type.spec;
+    // What is stored was checked to be JSON.
+    let schema = |version: SchemaVersion, text: &str| {
+        Some((version.0.to_string(), RawValue::from_string(text.to_owned()).ok()?))
+    };
+    let all = || spec.schemas.iter().filter_map(|(version, text)| schema(*version, text)).collect();
+    let schemas = (with_content && !spec.schemas.is_empty()).then(all);
+    EventTypeOut {
+        name: event_type.name.clone(),
+        description: spec.description.clone(),
+        archived: spec.archived,
+        deprecated: spec.deprecated,
+        schemas,
+        feature_flag: spec.feature_flag.clone(),
+        group_name: spec.group.clone(),
+        schema_check: spec.check.map(Into::into),
+        created_at: written(event_type.created_at),
+        updated_at: written(event_type.updated_at),
+    }
+}
+
+impl From<SchemaCheck> for postrider::SchemaCheck {
+    fn from(check: SchemaCheck) -> Self {
+        match check {
+            SchemaCheck::Enforce => Self::Enforce,
+            SchemaCheck::Warn => Self::Warn,
+            SchemaCheck::Off => Self::Off,
+        }
+    }
+}
+
+impl From<postrider::SchemaCheck> for SchemaCheck {
+    fn from(check: postrider::SchemaCheck) -> Self {
+        match check {
+            postrider::SchemaCheck::Enforce => Self::Enforce,
+            postrider::SchemaCheck::Warn => Self::Warn,
+            postrider::SchemaCheck::Off => Self::Off,
+        }
+    }
+}
+
+impl From<EventTypeError> for ApiError {
+    fn from(error: EventTypeError) -> Self {
+        use postrider::InvalidEventType as Wrong;
+        match error {
+            EventTypeError::Invalid(wrong) => {
+                let field = match &wrong {
+                    Wrong::Name(_) => "name",
+                    Wrong::Description => "description",
+                    Wrong::Tag => "featureFlag",
+                    _ => "schemas",
+                };
+                Self::field("body", field, super::error::told(&wrong))
+            }
+            EventTypeError::NoSuchEventType => Self::not_found(),
+            EventTypeError::NameTaken => {
+                Self::new(StatusCode::CONFLICT, "event_type_exists", "An event type with that name already exists")
+            }
+            EventTypeError::Commit(error) => error.into(),
+            _ => Self::contended(),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Event types of one organisation: described, checked against, and shown to those who write receivers.
+
+use std::sync::Arc;
+
+use postrider_core::{
+    Batch, Document, DocumentId, DocumentKind, EventType, EventTypeSpec, Guard, Refused, SchemaVersion, Write,
+};
+use serde_json::Value;
+
+use crate::{CommitError, EventTypeError, ListRequest, Listing, Organisation, ReadError, inner::TRIES, schemas};
+
+/// Event types of one organisation.
+#[derive(Clone, Copy, Debug)]
+pub struct EventTypes<'e> {
+    pub(crate) scope: Organisation<'e>,
+}
+
+/// What an event of a type may look like.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EventTypeExample {
+    /// Of this version of its schema.
+    pub version: SchemaVersion,
+    /// The example that the schema holds, or one that is made of its parts.
+    pub payload: Value,
+}
+
+impl EventTypes<'_> {
+    /// A new one. One that is archived is described anew, and is archived no more.
+    ///
+    /// # Errors
+    /// [`EventTypeError::NameTaken`] if there is one that is not archived; else each says what to do.
+    pub async fn create(
+        self,
+        name: impl Into<Box<str>>,
+        spec: EventTypeSpec,
+    ) -> Result<Arc<EventType>, EventTypeError> {
+        let name = name.into();
+        match self.get(&name) {
+            Ok(known) if known.spec.archived => self.update(&name, |old| *old = spec.clone()).await,
+            Ok(_) => Err(EventTypeError::NameTaken),
+            Err(_) => match self.put_new(name, spec).await {
+                // Somebody made it meanwhile.
+                Err(EventTypeError::Contended) => Err(EventTypeError::NameTaken),
+                known => known,
+            },
+        }
+    }
+
+    /// The one of this name, made or changed to be as asked: safe to call at every start. Revision 1 says that it was
+    /// made.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn upsert(
+        self,
+        name: impl Into<Box<str>>,
+        spec: EventTypeSpec,
+    ) -> Result<Arc<EventType>, EventTypeError> {
+        let name = name.into();
+        for _ in 0..TRIES {
+            match self.update(&name, |old| *old = spec.clone()).await {
+                Err(EventTypeError::NoSuchEventType) => {}
+                known => return known,
+            }
+            match self.put_new(name.clone(), spec.clone()).await {
+                Err(EventTypeError::Contended) => {}
+                known => return known,
+            }
+        }
+        Err(EventTypeError::Contended)
+    }
+
+    /// One of them, archived or not.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`].
+    pub fn get(self, name: &str) -> Result<Arc<EventType>, ReadError> {
+        let known = self.scope.engine.catalogue.find(self.scope.id, name);
+        known.map(|known| Arc::clone(&known.event_type)).ok_or(ReadError::NotFound)
+    }
+
+    /// By name; archived ones only if they are asked for.
+    pub fn list(self, archived: bool, request: &ListRequest<Box<str>>) -> Listing<Arc<EventType>> {
+        self.scope.engine.catalogue.list(self.scope.id, archived, request)
+    }
+
+    /// What an event of this type may look like; none if it has no schema.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`].
+    pub fn example(self, name: &str) -> Result<Option<EventTypeExample>, ReadError> {
+        let found = self.get(name)?;
+        let latest = found.spec.latest();
+        let example = latest.and_then(|(version, schema)| Some((version, schemas::example(schema)?)));
+        Ok(example.map(|(version, payload)| EventTypeExample { version, payload }))
+    }
+
+    /// Changes one. Runs `change` again if somebody else was faster, so that no change is lost.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn update(
+        self,
+        name: &str,
+        change: impl Fn(&mut EventTypeSpec),
+    ) -> Result<Arc<EventType>, EventTypeError> {
+        let engine = self.scope.engine;
+        for _ in 0..TRIES {
+            let found = self.get(name).map_err(|_| EventTypeError::NoSuchEventType)?;
+            let mut event_type = EventType::clone(&found);
+            change(&mut event_type.spec);
+            event_type.updated_at = engine.clock.now();
+            event_type.revision += 1;
+            match self.put(event_type, found.revision).await {
+                Err(EventTypeError::Contended) => {
+                    engine.reread_document(&self.document(name)).await;
+                }
+                known => return known,
+            }
+        }
+        Err(EventTypeError::Contended)
+    }
+
+    /// Hides one from lists. Events of it are accepted, because they may still be published.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn archive(self, name: &str) -> Result<Arc<EventType>, EventTypeError> {
+        self.update(name, |spec| spec.archived = true).await
+    }
+
+    /// Removes one for good, with its schemas.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn delete(self, name: &str) -> Result<(), EventTypeError> {
+        self.get(name).map_err(|_| EventTypeError::NoSuchEventType)?;
+        let batch = Batch::synced([Write::DropDocument(self.document(name))]);
+        self.scope.engine.commit_for(self.scope.id, batch).await?.map_err(refused)?;
+        Ok(())
+    }
+
+    fn document(self, name: &str) -> DocumentId {
+        DocumentId::new(DocumentKind::EventType, self.scope.id, name)
+    }
+
+    async fn put_new(self, name: Box<str>, spec: EventTypeSpec) -> Result<Arc<EventType>, EventTypeError> {
+        let now = self.scope.engine.clock.now();
+        self.put(EventType { name, spec, created_at: now, updated_at: now, revision: 1 }, 0).await
+    }
+
+    async fn put(self, event_type: EventType, seen: u64) -> Result<Arc<EventType>, EventTypeError> {
+        let EventType { name, spec, revision, .. } = &event_type;
+        spec.validate(name)?;
+        schemas::are_valid(spec)?;
+        let (id, revision) = (self.document(name), *revision);
+        // Text, numbers and lists of them: there is nothing that JSON refuses.
+        let value = serde_json::to_vec(&event_type).expect("an event type can be written as JSON").into();
+        let write = Write::Document(Box::new(Document { id: id.clone(), revision, value }));
+        let batch = Batch::synced([write]).guarded(Guard::Document(id, seen));
+        self.scope.engine.commit_for(self.scope.id, batch).await?.map_err(refused)?;
+        Ok(Arc::new(event_type))
+    }
+}
+
+/// A document is refused only if somebody else changed it, or its row makes no sense.
+fn refused(refused: Refused) -> EventTypeError {
+    match refused {
+        Refused::Corrupt => EventTypeError::Commit(CommitError::unavailable()),
+        _ => EventTypeError::Contended,
+    }
+}
