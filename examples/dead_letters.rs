@@ -45,7 +45,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
 
-    println!("The receiver is repaired. Redriving {}:", letters.redrive_many(&of_billing).await?);
+    let task = letters.redrive_many(&of_billing).await?;
+    let redriven = engine.tasks().ended(task.id).await?.progress.done;
+    println!("The receiver is repaired. Redriven {redriven}:");
     for _ in 0..3 {
         tokio::time::timeout(Duration::from_secs(30), arrivals.recv()).await?.ok_or("the receiver ended")?;
     }

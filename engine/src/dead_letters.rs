@@ -4,11 +4,11 @@ use std::{collections::HashSet, num::NonZeroUsize, sync::Arc};
 
 use postrider_core::{
     ApplicationId, Batch, DeadLetter, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Guard, IdOr, Refused,
-    StoredEvent, Timestamp, Write,
+    StoredEvent, Task, Timestamp, Work, Write, task::Letters,
 };
 use postrider_storage::{DeadLetterQuery, Page, PageRequest};
 
-use crate::{CommitError, DeadLetterError, ReadError, commit_queue::Pending, deliveries::queued, engine::Scope};
+use crate::{DeadLetterError, ReadError, TaskError, deliveries::queued, engine::Scope};
 
 /// Letters in one piece of a change of many.
 const PIECE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(199);
@@ -101,28 +101,24 @@ impl DeadLetters<'_> {
         }
     }
 
-    /// Puts back all that match, oldest first, a piece at a time; says how many. After an error some of them were, and it
-    /// can be called again.
+    /// Begins a task that puts back all that match, oldest first, each once its queue has room for it.
     ///
     /// # Errors
     /// Each says what to do.
-    pub async fn redrive_many(&self, filter: &DeadLetterFilter) -> Result<usize, DeadLetterError> {
-        let now = self.scope.engine().clock.now();
-        let change = |letter| self.endpoint_of(letter).map(|endpoint| redrive(&endpoint, letter, now));
-        self.for_each(filter, change).await
+    pub async fn redrive_many(&self, filter: &DeadLetterFilter) -> Result<Task, TaskError> {
+        self.scope.organisation.tasks().start(Work::Redrive(self.letters(filter)?)).await
     }
 
-    /// Forgets all that match, a piece at a time; says how many. After an error some of them were, and it can be called
-    /// again.
+    /// Begins a task that forgets all that match.
     ///
     /// # Errors
     /// Each says what to do.
-    pub async fn purge(&self, filter: &DeadLetterFilter) -> Result<usize, DeadLetterError> {
-        self.for_each(filter, |letter| Ok(Batch::synced([Write::Forget(letter)]))).await
+    pub async fn purge(&self, filter: &DeadLetterFilter) -> Result<Task, TaskError> {
+        self.scope.organisation.tasks().start(Work::Purge(self.letters(filter)?)).await
     }
 
-    /// Puts back what was given up at an endpoint in this time; says how many. Again, it finds only what was given up
-    /// anew.
+    /// Begins a task that puts back what was given up at an endpoint in this time, which is at most 14 days long. Again,
+    /// it finds only what was given up anew.
     ///
     /// # Errors
     /// Each says what to do.
@@ -131,49 +127,22 @@ impl DeadLetters<'_> {
         endpoint: impl Into<IdOr<EndpointId>>,
         since: Timestamp,
         until: Option<Timestamp>,
-    ) -> Result<usize, DeadLetterError> {
+    ) -> Result<Task, TaskError> {
         let just_before = Timestamp::from_nanos(since.as_nanos().saturating_sub(1));
-        let filter = DeadLetterFilter { before: until, after: Some(just_before), ..DeadLetterFilter::of(endpoint) };
-        self.redrive_many(&filter).await
+        let until = until.unwrap_or_else(|| self.scope.engine().clock.now());
+        let filter =
+            DeadLetterFilter { before: Some(until), after: Some(just_before), ..DeadLetterFilter::of(endpoint) };
+        self.scope.organisation.tasks().start(Work::Recover(self.letters(&filter)?)).await
     }
 
-    /// First all are found, then they are changed in the order in which they were published: a redriven one that dies
-    /// again at once is not met a second time.
-    async fn for_each(
-        &self,
-        filter: &DeadLetterFilter,
-        change: impl Fn(DeliveryId) -> Result<Batch, DeadLetterError>,
-    ) -> Result<usize, DeadLetterError> {
-        let engine = self.scope.engine();
-        let (owner, query) = self.query(filter).ok_or(DeadLetterError::NotFound)?;
-        let mut letters = Vec::new();
-        let mut page = PageRequest::first(PIECE);
-        loop {
-            let found = self.matching(owner, &query, &filter.event_types, &page).await.map_err(unread)?;
-            letters.extend(found.items.into_iter().map(|letter| letter.last.id));
-            page.after = found.next;
-            if page.after.is_none() {
-                break;
-            }
-        }
-        letters.sort_unstable_by_key(|letter| letter.seq);
-        let mut changed = 0;
-        for piece in letters.chunks(PIECE.get()) {
-            engine.lifecycle.gate()?;
-            // A letter whose endpoint is gone went with it.
-            let changes = piece.iter().filter_map(|letter| change(*letter).ok());
-            let submit = |change| engine.commits.submit(owner, change);
-            let pending = changes.map(submit).collect::<Result<Vec<Pending>, CommitError>>();
-            for pending in pending? {
-                match pending.answer().await?.map_err(refused) {
-                    Ok(_) => changed += 1,
-                    // Somebody else was faster.
-                    Err(DeadLetterError::NoSuchDeadLetter) => {}
-                    Err(other) => return Err(other),
-                }
-            }
-        }
-        Ok(changed)
+    fn letters(&self, filter: &DeadLetterFilter) -> Result<Letters, TaskError> {
+        let application = self.scope.application().ok_or(TaskError::NotFound)?.id;
+        let DeadLetterFilter { endpoint, event_types, before, after } = filter.clone();
+        let endpoint = match endpoint {
+            Some(name) => Some(self.scope.endpoint(&name).ok_or(TaskError::NotFound)?.id),
+            None => None,
+        };
+        Ok(Letters { application, endpoint, event_types, before, after })
     }
 
     async fn matching(
@@ -203,7 +172,7 @@ impl DeadLetters<'_> {
             Some(name) => vec![self.scope.endpoint(name)?.id],
             None => self.scope.engine().registry.endpoint_ids(owner),
         };
-        Some((owner, DeadLetterQuery { endpoints, before: filter.before, after: filter.after }))
+        Some((owner, DeadLetterQuery { endpoints, before: filter.before, after: filter.after, oldest_first: false }))
     }
 
     fn endpoint_of(&self, letter: DeliveryId) -> Result<Arc<Endpoint>, DeadLetterError> {
@@ -212,19 +181,12 @@ impl DeadLetters<'_> {
 }
 
 /// Back into the queue, if that has room.
-fn redrive(endpoint: &Endpoint, letter: DeliveryId, now: Timestamp) -> Batch {
+pub(crate) fn redrive(endpoint: &Endpoint, letter: DeliveryId, now: Timestamp) -> Batch {
     let room = Guard::Room(letter, endpoint.generation, endpoint.policy.queue.deliveries);
     Batch::synced([Write::Redrive(letter, now)]).guarded(room)
 }
 
-fn unread(error: ReadError) -> DeadLetterError {
-    match error {
-        ReadError::NotFound => DeadLetterError::NotFound,
-        ReadError::Store(error) => DeadLetterError::Read(error),
-    }
-}
-
-fn refused(refused: Refused) -> DeadLetterError {
+pub(crate) fn refused(refused: Refused) -> DeadLetterError {
     match refused {
         Refused::Corrupt => DeadLetterError::Corrupt,
         Refused::QueueFull(_) => DeadLetterError::QueueFull,

@@ -8,11 +8,12 @@ use std::{
 use postrider_core::{
     Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, EndpointId,
     EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rows, SplitMix, StoredEvent, TargetRules,
+    TaskId,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
 use tokio::{
-    sync::{Notify, broadcast},
+    sync::{Notify, broadcast, mpsc},
     task::JoinHandle,
 };
 use url::Url;
@@ -32,6 +33,7 @@ use crate::{
     space::FreeSpace,
     store_cell::StoreCell,
     supervisor::{Supervisor, Watch},
+    task_runner::{self, NewTasks},
     wakes::{self, Wakes},
 };
 
@@ -59,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) directory: Directory,
     pub(crate) permits: PermitDesk,
     pub(crate) wakes: Wakes,
+    /// Where tasks that are durable begin to run.
+    pub(crate) new_tasks: mpsc::UnboundedSender<(OrganisationId, TaskId)>,
     /// Rung when a queue was cut off.
     pub(crate) cut_off: Notify,
     /// What a reader met, until the committer looks.
@@ -89,6 +93,7 @@ impl Engine {
         registry.replace(Registry::read(store.get()?.reads()).await?);
         let catalogue = Catalogue::default();
         catalogue.replace(Catalogue::read(store.get()?.reads()).await?);
+        let (new_tasks, tasks_to_run) = mpsc::unbounded_channel();
         let inner = Inner {
             store,
             transport,
@@ -109,6 +114,7 @@ impl Engine {
             directory: Directory::new(limits.shards.get()),
             permits: PermitDesk::new(limits.in_flight_requests.get()),
             wakes: Wakes::new(limits.active_endpoints),
+            new_tasks,
             cut_off: Notify::new(),
             failure: Mutex::new(None),
             tasks: Mutex::new(Vec::new()),
@@ -121,13 +127,13 @@ impl Engine {
             dice: Mutex::new(SplitMix::new(seed)),
         };
         let owner = Arc::new(Owner { inner: Arc::new(inner) });
-        owner.inner.begin(opener).await?;
+        owner.inner.begin(opener, tasks_to_run).await?;
         Ok(Self { owner })
     }
 }
 
 impl Inner {
-    async fn begin(self: &Arc<Self>, opener: Arc<dyn OpenStore>) -> Result<(), StartError> {
+    async fn begin(self: &Arc<Self>, opener: Arc<dyn OpenStore>, tasks_to_run: NewTasks) -> Result<(), StartError> {
         let mut supervisors = Vec::with_capacity(self.directory.shards());
         for shard in 0..self.directory.shards() {
             let watch = Watch { inner: Arc::clone(self), shard };
@@ -140,6 +146,7 @@ impl Inner {
             tokio::spawn(committer.run()),
             tokio::spawn(wakes::scan(Arc::clone(self))),
             tokio::spawn(purge::purge(Arc::clone(self))),
+            tokio::spawn(task_runner::run(Arc::clone(self), tasks_to_run)),
         ];
         self.tasks().extend(tasks);
         Ok(())

@@ -30,6 +30,12 @@ impl Inner {
                         self.with_slot(resend.endpoint, |slot| slot.post(moved));
                     }
                 }
+                Write::Replay(replay) => {
+                    if let Effect::Queued(delivery) = effect {
+                        self.with_slot(replay.endpoint, |slot| slot.nudge(delivery.clone(), None));
+                        self.metrics.queue_changed(1);
+                    }
+                }
                 Write::Soft(endpoint, soft) => self.softened(*endpoint, soft),
                 Write::Application(application) => self.registry.put_application((**application).clone()),
                 Write::DropApplication(application) => self.registry.remove_application(*application),
@@ -128,8 +134,10 @@ impl Inner {
     }
 
     fn documented(&self, document: &Document) {
-        if document.id.kind == DocumentKind::EventType {
-            self.catalogue.put(document);
+        match document.id.kind {
+            DocumentKind::EventType => self.catalogue.put(document),
+            DocumentKind::OpenTask => self.task_opened(&document.id),
+            DocumentKind::Task | DocumentKind::Answer | DocumentKind::Setting => {}
         }
     }
 

@@ -250,6 +250,7 @@ impl Inner {
             Write::Accept(acceptance) => acceptance.recipients.iter().map(|to| to.endpoint).collect(),
             Write::Redrive(letter, _) => vec![letter.endpoint],
             Write::Resend(resend) => vec![resend.endpoint],
+            Write::Replay(replay) => vec![replay.endpoint],
             Write::Outcome(transition) => match transition.step {
                 // It may have held its lane.
                 Step::Cancelled(_) => vec![transition.before.id.endpoint],

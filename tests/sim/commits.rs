@@ -194,6 +194,12 @@ impl World {
                         false => slot.nudge(delivery, None),
                     });
                 }
+                Write::Replay(replay) => {
+                    if let Effect::Queued(delivery) = effect {
+                        let delivery = delivery.clone();
+                        self.with_slot(replay.endpoint, |slot| slot.nudge(delivery, None));
+                    }
+                }
                 Write::Resend(resend) => {
                     if let Effect::Queued(delivery) = effect {
                         let moved = Input::Moved(Moved::Resent(delivery.clone()));

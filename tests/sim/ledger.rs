@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use postrider_core::{
     AttemptNumber, Batch, BreakerState, Committed, Delivery, DeliveryId, Effect, EndpointId, EventId, Generation,
-    GiveUpReason, IdempotencyKey, LaneId, Life, Place, Seq, Step, Then, Write,
+    GiveUpReason, IdempotencyKey, LaneId, Life, Place, Replay, Seq, Step, Then, Write,
 };
 
 /// How a life ended.
@@ -155,6 +155,11 @@ impl Ledger {
                 }
                 self.begins(delivery, undo);
             }
+            Write::Replay(replay) => {
+                let Effect::Queued(delivery) = effect else { return };
+                self.no_letter_any_more(replay, undo);
+                self.begins(delivery, undo);
+            }
             Write::Forget(letter) => {
                 if let Some(dead) = self.now.get(letter).cloned() {
                     self.change(*letter, undo, Stored { has_letter: false, ..dead });
@@ -182,6 +187,17 @@ impl Ledger {
             Write::Document(_) | Write::DropDocument(_) => {}
             Write::Application(_) | Write::Endpoint(_) => {}
             Write::DropApplication(_) => {}
+        }
+    }
+
+    /// The next life of an event takes the letter of the one before it.
+    fn no_letter_any_more(&mut self, replay: &Replay, undo: &mut Vec<Undo>) {
+        let is_its = |(id, stored): &(&DeliveryId, &Stored)| {
+            id.endpoint == replay.endpoint && stored.event == replay.event && stored.has_letter
+        };
+        let letters: Vec<_> = self.now.iter().filter(is_its).map(|(id, stored)| (*id, stored.clone())).collect();
+        for (id, dead) in letters {
+            self.change(id, undo, Stored { has_letter: false, holds: false, ..dead });
         }
     }
 

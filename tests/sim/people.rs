@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Batch, Delivery, DeliveryId, DeliveryPolicy, Dice,
     DisableReason, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Event, Generation, Guard, KeyClaim,
-    OrganisationId, Place, RecordId, Refused, Resend, SameBody, Secret, SigningSecret, SplitMix, Step, Transition,
-    Write, plan_recipients,
+    OrganisationId, Place, RecordId, Refused, Replay, ReplayTo, Resend, SameBody, Secret, SigningSecret, SplitMix,
+    Step, Transition, Write, plan_recipients,
 };
 use postrider_storage::{DeliveryState, Verdict};
 
@@ -220,7 +220,9 @@ impl World {
             self.ledger.now.iter().filter(|(_, stored)| stored.has_letter).map(|(id, _)| *id).collect();
         let endpoints: Vec<_> = self.process.registry.endpoints.keys().copied().collect();
         let roll = usize::try_from(self.dice.roll() >> 16).unwrap_or_default();
-        match below(&mut self.dice, 12) {
+        let ended = self.ledger.now.iter().filter(|(_, stored)| stored.end.is_some());
+        let ended: Vec<_> = ended.map(|(id, stored)| (*id, stored.event)).collect();
+        match below(&mut self.dice, 14) {
             0 | 1 if !unfinished.is_empty() => self.cancel(unfinished[roll % unfinished.len()]),
             2 | 3 if !letters.is_empty() => self.redrive(letters[roll % letters.len()]),
             4 | 5 if !unfinished.is_empty() => self.resend(unfinished[roll % unfinished.len()]),
@@ -232,6 +234,7 @@ impl World {
                 let spec = spec::endpoint(&mut self.dice);
                 self.make_endpoint(spec);
             }
+            12 | 13 if !ended.is_empty() => self.replay(ended[roll % ended.len()]),
             _ => {}
         }
         if self.people.is_publishing() {
@@ -277,6 +280,14 @@ impl World {
         let resend = Resend { application, event, endpoint: endpoint.id, generation, at };
         let batch = Batch::synced([Write::Resend(resend)]).guarded(Guard::Generation(endpoint.id, generation));
         self.push(application, batch);
+    }
+
+    fn replay(&mut self, (id, event): (DeliveryId, postrider_core::EventId)) {
+        let Some(endpoint) = self.process.registry.endpoint(id.endpoint).cloned() else { return };
+        self.note(format_args!("somebody replays {event} to {}", endpoint.id));
+        let (application, generation, at) = (endpoint.application, endpoint.generation, self.process_now());
+        let replay = Replay { application, event, endpoint: endpoint.id, generation, at, whom: ReplayTo::All };
+        self.push(application, Batch::synced([Write::Replay(replay)]));
     }
 
     fn forget(&mut self, letter: DeliveryId) {

@@ -66,6 +66,7 @@ impl World {
             Write::Accept(acceptance) => acceptance.recipients.iter().map(|to| to.endpoint).collect(),
             Write::Redrive(letter, _) => vec![letter.endpoint],
             Write::Resend(resend) => vec![resend.endpoint],
+            Write::Replay(replay) => vec![replay.endpoint],
             Write::Outcome(transition) => match transition.step {
                 Step::Cancelled(_) => vec![transition.before.id.endpoint],
                 Step::Attempted(_) | Step::GaveUp => Vec::new(),

@@ -1,38 +1,33 @@
 //! Dead letters: what was given up, put back or forgotten, one by one or all that match.
 
-use std::time::Duration;
-
 use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::core::{SplitMix, TaskId};
 use postrider::{
     AttemptRecord, DeadLetter, DeadLetterFilter, DeliveryId, GiveUpReason, IdOr, Organisation, ReadError, Seq,
-    StoredEvent, Timestamp,
+    StoredEvent,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Api,
     attempts::{self, AttemptOut},
-    auth::{InApplication, now},
+    auth::InApplication,
     body::Body,
     deliveries,
     error::ApiError,
     messages::{self, MessageOut},
     page::List,
     query::Params,
-    times::{self, written},
+    tasks::time,
+    times::written,
 };
 
 /// Matches are counted up to this by a dry run.
 const COUNTED_MAX: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(999_999);
-
-/// The longest time range that is recovered at once: 14 days, and five minutes for clocks that differ.
-const RECOVERED_MAX: Duration = Duration::from_secs(14 * 24 * 3600 + 300);
 
 /// A dead letter as it is shown.
 #[derive(Debug, Serialize)]
@@ -50,6 +45,14 @@ pub(super) struct DeadLetterOut {
     dead_at: String,
     #[serde(flatten)]
     whole: Option<Whole>,
+}
+
+/// How many matched, counted up to a million, and the task that deals with them; none after a dry run.
+#[derive(Debug, Serialize)]
+pub(super) struct MatchedOut {
+    matched: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
 }
 
 /// What belongs to one that is looked at alone.
@@ -71,13 +74,6 @@ pub(super) struct Matching {
     after: Option<String>,
     #[serde(default)]
     dry_run: bool,
-}
-
-/// A time range of an endpoint.
-#[derive(Debug, Deserialize)]
-pub(super) struct Since {
-    since: String,
-    until: Option<String>,
 }
 
 pub(super) async fn list(
@@ -139,56 +135,30 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Puts back all that match. Answers when that is done: after an error it can be asked for again, and goes on.
+/// Puts back all that match, in a task of which this shows the id.
 pub(super) async fn redrive_matching(
     State(api): State<Api>,
     caller: InApplication,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<MatchedOut>), ApiError> {
     let (filter, dry_run) = body.read::<Matching>()?.read()?;
     let letters = caller.view(&api).dead_letters(caller.application.id);
-    let matched = match dry_run {
-        true => letters.count(&filter, COUNTED_MAX).await?,
-        false => letters.redrive_many(&filter).await?,
-    };
-    Ok((StatusCode::ACCEPTED, Json(json!({ "matched": matched }))))
+    let matched = letters.count(&filter, COUNTED_MAX).await?;
+    let task = if dry_run { None } else { Some(letters.redrive_many(&filter).await?) };
+    Ok((StatusCode::ACCEPTED, Json(MatchedOut { matched, id: task.map(|task| task.id.to_string()) })))
 }
 
-/// Puts back what was given up at an endpoint in this time, and answers when that is done.
-pub(super) async fn recover(
-    State(api): State<Api>,
-    caller: InApplication,
-    Path((_, ep)): Path<(String, String)>,
-    body: Body,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let Since { since, until } = body.read()?;
-    let since = time("since", &since)?;
-    let until = until.as_deref().map(|text| time("until", text)).transpose()?;
-    let now = now();
-    if until.unwrap_or(now).since(since) > RECOVERED_MAX || until.is_some_and(|until| until < since) {
-        return Err(ApiError::field("body", "since", "must lie before until, by 14 days at most"));
-    }
-    caller.view(&api).dead_letters(caller.application.id).recover(ep.as_str(), since, until).await?;
-    let id = TaskId::new(now, &mut SplitMix::new(now.as_nanos()));
-    let done = json!({
-        "id": id.to_string(), "status": "finished", "task": "endpoint.recover", "updatedAt": written(now),
-    });
-    Ok((StatusCode::ACCEPTED, Json(done)))
-}
-
-/// Forgets all that match.
+/// Forgets all that match, in a task of which this shows the id.
 pub(super) async fn purge(
     State(api): State<Api>,
     caller: InApplication,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<MatchedOut>), ApiError> {
     let (filter, dry_run) = body.read::<Matching>()?.read()?;
     let letters = caller.view(&api).dead_letters(caller.application.id);
-    let matched = match dry_run {
-        true => letters.count(&filter, COUNTED_MAX).await?,
-        false => letters.purge(&filter).await?,
-    };
-    Ok((StatusCode::ACCEPTED, Json(json!({ "matched": matched }))))
+    let matched = letters.count(&filter, COUNTED_MAX).await?;
+    let task = if dry_run { None } else { Some(letters.purge(&filter).await?) };
+    Ok((StatusCode::ACCEPTED, Json(MatchedOut { matched, id: task.map(|task| task.id.to_string()) })))
 }
 
 fn event_type(event: Option<&StoredEvent>) -> Option<Box<str>> {
@@ -217,11 +187,6 @@ impl Matching {
         };
         Ok((filter, self.dry_run))
     }
-}
-
-fn time(field: &str, text: &str) -> Result<Timestamp, ApiError> {
-    let wrong = || ApiError::field("body", field, "must be a time such as 2026-11-25T09:45:00Z");
-    times::read(text).ok_or_else(wrong)
 }
 
 /// Endpoint and position, which together name one.

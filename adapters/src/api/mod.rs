@@ -21,6 +21,7 @@ mod portal;
 mod query;
 mod serve;
 mod settings;
+mod tasks;
 mod times;
 
 use std::{sync::Arc, time::Duration};
@@ -78,7 +79,9 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
         .route("/app/{app}/endpoint/{ep}/resume", post(endpoints::resume))
         .route("/app/{app}/endpoint/{ep}/state", get(endpoints::state))
         .route("/app/{app}/endpoint/{ep}/msg", get(deliveries::attempted))
-        .route("/app/{app}/endpoint/{ep}/recover", post(dead_letters::recover))
+        .route("/app/{app}/endpoint/{ep}/recover", post(tasks::recover))
+        .route("/app/{app}/endpoint/{ep}/replay-missing", post(tasks::replay_missing))
+        .route("/app/{app}/endpoint/{ep}/bulk-replay", post(tasks::replay))
         .route("/app/{app}/endpoint/{ep}/send-example", post(messages::send_example))
         .route("/app/{app}/msg", get(messages::list).post(messages::create))
         .route("/app/{app}/msg/batch", post(batch::create).layer(DefaultBodyLimit::max(BATCH_BYTES_MAX)))
@@ -103,6 +106,9 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
             get(event_types::read).put(event_types::replace).patch(event_types::change).delete(event_types::delete),
         )
         .route("/event-type/{name}/documentation", get(event_types::documentation))
+        .route("/background-task", get(tasks::list))
+        .route("/background-task/{task}", get(tasks::read))
+        .route("/background-task/{task}/cancel", post(tasks::cancel))
         .route("/auth/app-portal-access/{app}", post(portal::access))
         .route("/auth/dashboard-access/{app}", post(portal::access))
         .route("/health", get(health::report))

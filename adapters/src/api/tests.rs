@@ -17,6 +17,7 @@ mod event_types;
 mod examples;
 mod filters;
 mod messages;
+mod tasks;
 mod wire;
 
 type Failed = Box<dyn std::error::Error>;

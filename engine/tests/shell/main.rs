@@ -17,4 +17,5 @@ mod records;
 mod sendable;
 mod stalling;
 mod support;
+mod tasks;
 mod timing;

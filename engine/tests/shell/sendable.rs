@@ -49,5 +49,17 @@ fn every_future_of_the_facade_is_send() {
         is_send(letters.purge(&DeadLetterFilter::default()));
         is_send(letters.forget(letter));
         is_send(letters.recover(endpoint, postrider::Timestamp::MAX, None));
+        let tasks = engine.tasks();
+        let id = postrider::TaskId::from_bytes([7; 20]);
+        is_send(tasks.replay_missing("acme", endpoint, postrider::Timestamp::MAX, None));
+        is_send(tasks.get(id));
+        is_send(tasks.list(&postrider::TaskFilter::default(), &postrider::ListRequest::default()));
+        is_send(tasks.cancel(id));
+        is_send(tasks.ended(id));
+        let types = engine.event_types();
+        is_send(types.create("a", postrider::EventTypeSpec::default()));
+        is_send(types.upsert("a", postrider::EventTypeSpec::default()));
+        is_send(types.archive("a"));
+        is_send(types.delete("a"));
     };
 }

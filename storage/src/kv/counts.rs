@@ -12,7 +12,7 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
 };
 
-use postrider_core::{Batch, Delivery, EndpointId, Generation, Guard, LaneId, Place, SoftState, Write};
+use postrider_core::{Batch, Delivery, EndpointId, Generation, Guard, LaneId, Place, SoftState, Space, Write};
 
 use super::{
     Partition, Snapshot,
@@ -93,8 +93,13 @@ impl Counts {
 
     /// Whether as many wait as may, as far as they are counted.
     pub(super) fn is_full(&mut self, endpoint: EndpointId, generation: Generation, limit: NonZeroU32) -> bool {
+        !self.has_space(endpoint, generation, Space { added: 1, limit })
+    }
+
+    /// Whether so many more may wait, as far as they are counted.
+    pub(super) fn has_space(&mut self, endpoint: EndpointId, generation: Generation, space: Space) -> bool {
         let count = self.known(endpoint).filter(|count| count.generation == generation);
-        count.is_some_and(|count| count.queued >= i64::from(limit.get()))
+        count.is_none_or(|count| count.queued + i64::from(space.added) <= i64::from(space.limit.get()))
     }
 
     /// The endpoint is gone. If that is refused after all, it is counted anew.
@@ -187,7 +192,9 @@ impl Count {
 fn grows(batch: &Batch) -> impl Iterator<Item = (EndpointId, Generation)> + '_ {
     let accepted = batch.writes.iter().flat_map(|write| match write {
         Write::Accept(acceptance) => acceptance.recipients.as_slice(),
-        Write::Outcome(_)
+        // A guard asks for their space.
+        Write::Replay(_)
+        | Write::Outcome(_)
         | Write::Redrive(..)
         | Write::Resend(_)
         | Write::Forget(_)
@@ -204,6 +211,7 @@ fn grows(batch: &Batch) -> impl Iterator<Item = (EndpointId, Generation)> + '_ {
     });
     let guarded = batch.guards.iter().filter_map(|guard| match guard {
         Guard::Room(letter, generation, _) => Some((letter.endpoint, *generation)),
+        Guard::Space(endpoint, generation, _) => Some((*endpoint, *generation)),
         Guard::Routing(..) | Guard::Generation(..) | Guard::Stands(_) => None,
         Guard::Revision(..) | Guard::Document(..) => None,
     });

@@ -25,6 +25,9 @@ impl Transaction<'_> {
                 let is_full = self.counts.is_full(letter.endpoint, *generation, *limit);
                 (!is_full || self.holds_its_place(*letter)?, Refused::QueueFull(letter.endpoint))
             }
+            Guard::Space(endpoint, generation, space) => {
+                (self.counts.has_space(*endpoint, *generation, *space), Refused::QueueFull(*endpoint))
+            }
             Guard::Stands(delivery) => return self.stands(delivery, batch),
             Guard::Document(document, seen) => (self.document_revision(document)? == *seen, Refused::Revision),
             Guard::Revision(record, seen) => (self.revision(*record)? == *seen, Refused::Revision),
@@ -70,6 +73,7 @@ impl Transaction<'_> {
             | Write::Accept(_)
             | Write::Redrive(..)
             | Write::Resend(_)
+            | Write::Replay(_)
             | Write::Forget(_)
             | Write::Soft(..)
             | Write::Wake(..)

@@ -111,7 +111,12 @@ impl Transaction<'_> {
     }
 
     /// The next life of a delivery, behind everything that waits, where the endpoint's ordering says now.
-    fn at_the_end(&mut self, last: &Delivery, queue: &QueueRow, at: Timestamp) -> Result<Delivery, StoreError> {
+    pub(super) fn at_the_end(
+        &mut self,
+        last: &Delivery,
+        queue: &QueueRow,
+        at: Timestamp,
+    ) -> Result<Delivery, StoreError> {
         let seq = self.draw_seq();
         let in_lane = Place::Lane { due: None, held: false };
         let (lane, place) = match queue.ordering {
@@ -134,14 +139,14 @@ impl Transaction<'_> {
         Ok(row.ordering_key.map_or(alone, |key| LaneId::of(&OrderingKey(key.into()))))
     }
 
-    fn put_life(&mut self, of: &Delivery, begun_by: BegunBy, manuals: u32) {
+    pub(super) fn put_life(&mut self, of: &Delivery, begun_by: BegunBy, manuals: u32) {
         let Delivery { id: DeliveryId { endpoint, seq }, event, generation, lane, life, .. } = *of;
         let row = LifeRow { endpoint, life, seq, generation, lane, begun_by, manuals };
         self.rows.put(&Key::Life(event, endpoint, life), &row);
     }
 
     /// The latest life of an event at an endpoint, if it had any.
-    fn current_life(
+    pub(super) fn current_life(
         &self,
         event: &EventRow<'_>,
         endpoint: postrider_core::EndpointId,

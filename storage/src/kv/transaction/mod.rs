@@ -8,6 +8,7 @@ mod lives;
 mod outcome;
 mod purge;
 mod records;
+mod replay;
 
 use std::collections::BTreeSet;
 
@@ -132,6 +133,7 @@ impl<'a> Transaction<'a> {
             }
             Write::Redrive(delivery, at) => self.redrive(*delivery, *at),
             Write::Resend(resend) => self.resend(resend),
+            Write::Replay(replay) => self.replay(replay),
             Write::Forget(delivery) => self.forget(*delivery),
             Write::Soft(endpoint, soft) => {
                 // The queue of an endpoint that is gone may be purged already: nothing must come after.

@@ -105,7 +105,7 @@ impl Transaction<'_> {
     }
 
     /// The row in which a life waits, among the ready rows or, after a failure, where its last attempt sent it.
-    fn scheduled(&mut self, tried: &Delivery, at: &LifeRow) -> Result<Option<Delivery>, StoreError> {
+    pub(super) fn scheduled(&mut self, tried: &Delivery, at: &LifeRow) -> Result<Option<Delivery>, StoreError> {
         let LifeRow { endpoint, generation, lane, seq, .. } = *at;
         let id = DeliveryId { endpoint, seq };
         if let Some(value) = self.rows.value(&Key::Ready(endpoint, generation, lane, seq))? {

@@ -1,4 +1,4 @@
-//! Events: one, one by its publisher's name, and those of an application from the newest.
+//! Events: one, one by its publisher's name, and those of an application from either end.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -42,19 +42,30 @@ impl View<'_> {
 
     pub(in crate::kv) fn events(self, query: &EventQuery, page: &PageRequest) -> Result<Page<StoredEvent>, StoreError> {
         let owner = query.application;
+        // Ids are never older than the acceptance of their events, but for their rounding.
+        let oldest = query.after.map_or(Timestamp::from_nanos(0), |after| after.earlier_by(Duration::from_secs(1)));
+        let newest = self.newest(query)?;
         let start = match pages::from::<CURSOR>(page) {
-            From::Start => self.newest(query)?,
+            From::Start if query.oldest_first => query.after.map(|_| first_of(oldest)),
+            From::Start => newest.map(first_of),
             From::After(cursor) => Some(Before::decode(cursor)),
             From::Nowhere => return Ok(Page::default()),
         };
-        // Ids are never older than the acceptance of their events, but for their rounding.
-        let oldest = query.after.map_or(Timestamp::from_nanos(0), |after| after.earlier_by(Duration::from_secs(1)));
         let prefix = keys::under(table::EVENT, owner.to_bytes());
-        let mut walk = Walk::new(self, prefix, start, week(oldest), AT_ONCE.min(page.limit.saturating_add(1)));
+        let at_once = AT_ONCE.min(page.limit.saturating_add(1));
+        let mut walk = if query.oldest_first {
+            Walk::forward(self, prefix, start, week(oldest), at_once)
+        } else {
+            Walk::new(self, prefix, start, week(oldest), at_once)
+        };
         let (mut items, mut bytes, mut passed_over, mut last) = (Vec::new(), 0, 0, None);
         while let Some(row) = walk.peek()? {
             let (seen, _) = codec::decode_with::<EventRow<'_>>(&row.value)?;
-            if seen.id.time() < oldest {
+            let is_behind = match query.oldest_first {
+                true => newest.is_some_and(|newest| newest < seen.id.time()),
+                false => seen.id.time() < oldest,
+            };
+            if is_behind {
                 break;
             }
             match wants(query, &seen) {
@@ -71,16 +82,19 @@ impl View<'_> {
         Ok(Page { items, next: None })
     }
 
-    /// From where to look for events accepted before a time: ids run ahead of it by no more than the store has seen.
-    fn newest(self, query: &EventQuery) -> Result<Option<Before>, StoreError> {
+    /// Up to which time ids of events lie that were accepted before a time: they run ahead of it by no more than the
+    /// store has seen.
+    fn newest(self, query: &EventQuery) -> Result<Option<Timestamp>, StoreError> {
         let Some(before) = query.before else { return Ok(None) };
         let LastEvent { ahead, .. } = self.get(&Key::Meta(meta::LAST_EVENT))?.unwrap_or_default();
-        let newest = before + ahead + Duration::from_secs(1);
-        let partition = week(newest);
-        // The first id of that time: all ids of earlier times are smaller.
-        let id = EventId::new(newest, &mut Zeros);
-        Ok(Some(Before { partition, suffix: id.to_bytes().to_vec() }))
+        Ok(Some(before + ahead + Duration::from_secs(1)))
     }
+}
+
+/// The place of the first id of a time: all ids of earlier times are smaller.
+fn first_of(time: Timestamp) -> Before {
+    let id = EventId::new(time, &mut Zeros);
+    Before { partition: week(time), suffix: id.to_bytes().to_vec() }
 }
 
 /// Dice for the smallest id of a time.
@@ -93,7 +107,7 @@ impl postrider_core::Dice for Zeros {
 }
 
 fn wants(query: &EventQuery, event: &EventRow<'_>) -> bool {
-    let EventQuery { application: _, event_types, channel, before, after } = query;
+    let EventQuery { application: _, event_types, channel, before, after, oldest_first: _ } = query;
     let typed = event_types.is_empty() || event_types.iter().any(|wanted| **wanted == *event.event_type);
     let heard = channel.as_ref().is_none_or(|channel| event.channels.contains(&&**channel));
     let in_time =

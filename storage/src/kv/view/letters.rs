@@ -42,6 +42,7 @@ impl View<'_> {
             From::After(cursor) => Some(cursor),
             From::Nowhere => return Ok(Page::default()),
         };
+        let direction = if query.oldest_first { Direction::Forward } else { Direction::Backward };
         let is_reached = |endpoint: &EndpointId| after.is_none_or(|after| after.starts_with(&endpoint.to_bytes()));
         let at_once = page.limit.saturating_add(1);
         let (mut items, mut passed_over, mut last) = (Vec::new(), 0, None::<Bytes>);
@@ -49,12 +50,16 @@ impl View<'_> {
             let Some(kept_from) = self.kept_from(*endpoint)? else { continue };
             let endpoint = endpoint.to_bytes();
             let prefix = keys::under(table::DEAD_LETTER, endpoint);
-            let mut end = match after.filter(|after| after.starts_with(&endpoint)) {
-                Some(after) => [&[table::DEAD_LETTER][..], after].concat(),
-                None => keys::end_of(&prefix),
-            };
+            let (mut start, mut end) = (prefix.clone(), keys::end_of(&prefix));
+            if let Some(after) = after.filter(|after| after.starts_with(&endpoint)) {
+                let after = [&[table::DEAD_LETTER][..], after].concat();
+                match direction {
+                    Direction::Forward => start = keys::after(&after),
+                    Direction::Backward => end = after,
+                }
+            }
             loop {
-                let rows = self.directed(Partition::LASTING, &prefix, &end, Direction::Backward, at_once)?;
+                let rows = self.directed(Partition::LASTING, &start, &end, direction, at_once)?;
                 for (key, value) in &rows {
                     let letter: DeadLetter = codec::decode(value)?;
                     let wanted = letter.last.generation >= kept_from
@@ -68,7 +73,10 @@ impl View<'_> {
                     last = Some(key.slice(1..));
                 }
                 match rows.last() {
-                    Some((key, _)) if rows.len() == at_once.get() => end = key.to_vec(),
+                    Some((key, _)) if rows.len() == at_once.get() => match direction {
+                        Direction::Forward => start = keys::after(key),
+                        Direction::Backward => end = key.to_vec(),
+                    },
                     Some(_) | None => break,
                 }
             }

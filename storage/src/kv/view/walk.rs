@@ -1,4 +1,4 @@
-//! Walks over the rows of one list from the newest partition to the oldest, a few at a time.
+//! Walks over the rows of one list, from the newest partition to the oldest or the other way round, a few at a time.
 
 use std::{collections::VecDeque, num::NonZeroUsize};
 
@@ -10,7 +10,7 @@ use crate::{
     kv::{Direction, Partition, keys},
 };
 
-/// Where a walk goes on: before this row.
+/// Where a walk goes on: behind this row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Before {
     pub(super) partition: Partition,
@@ -27,20 +27,21 @@ pub(super) struct Walked {
     pub(super) value: Bytes,
 }
 
-/// Rows of one list, backwards.
+/// Rows of one list.
 pub(super) struct Walk<'a> {
     view: View<'a>,
+    direction: Direction,
     prefix: Vec<u8>,
-    /// Not begun yet, the newest first.
+    /// Not begun yet, the first one first.
     partitions: VecDeque<Partition>,
     /// Where to read on in the partition at the front.
-    before: Option<Vec<u8>>,
+    behind: Option<Vec<u8>>,
     at_once: NonZeroUsize,
     read: VecDeque<Walked>,
 }
 
 impl<'a> Walk<'a> {
-    /// Before `from`, or from the end; partitions older than `oldest` are left out.
+    /// From the newest: before `from`, or from the end; partitions older than `oldest` are left out.
     pub(super) fn new(
         view: View<'a>,
         prefix: Vec<u8>,
@@ -51,21 +52,50 @@ impl<'a> Walk<'a> {
         let newest = from.as_ref().map_or(Partition(u32::MAX), |from| from.partition);
         let partitions = view.partitions.iter().copied();
         let partitions: VecDeque<_> = partitions.filter(|partition| (oldest..=newest).contains(partition)).collect();
-        let before = from.filter(|from| partitions.front() == Some(&from.partition));
-        let before = before.map(|from| [&prefix[..], &from.suffix].concat());
-        Self { view, prefix, partitions, before, at_once, read: VecDeque::new() }
+        Self::over(view, Direction::Backward, prefix, from, partitions, at_once)
+    }
+
+    /// From the oldest: behind `from`, or from the start of the partition `oldest`.
+    pub(super) fn forward(
+        view: View<'a>,
+        prefix: Vec<u8>,
+        from: Option<Before>,
+        oldest: Partition,
+        at_once: NonZeroUsize,
+    ) -> Self {
+        let oldest = from.as_ref().map_or(oldest, |from| from.partition.max(oldest));
+        let partitions = view.partitions.iter().rev().copied().filter(|partition| *partition >= oldest).collect();
+        Self::over(view, Direction::Forward, prefix, from, partitions, at_once)
+    }
+
+    fn over(
+        view: View<'a>,
+        direction: Direction,
+        prefix: Vec<u8>,
+        from: Option<Before>,
+        partitions: VecDeque<Partition>,
+        at_once: NonZeroUsize,
+    ) -> Self {
+        let behind = from.filter(|from| partitions.front() == Some(&from.partition));
+        let behind = behind.map(|from| [&prefix[..], &from.suffix].concat());
+        Self { view, direction, prefix, partitions, behind, at_once, read: VecDeque::new() }
     }
 
     /// The next row, without leaving it behind.
     pub(super) fn peek(&mut self) -> Result<Option<&Walked>, StoreError> {
         while self.read.is_empty() {
             let Some(partition) = self.partitions.front().copied() else { return Ok(None) };
-            let end = self.before.take().unwrap_or_else(|| keys::end_of(&self.prefix));
-            let rows = self.view.directed(partition, &self.prefix, &end, Direction::Backward, self.at_once)?;
+            let (mut start, mut end) = (self.prefix.clone(), keys::end_of(&self.prefix));
+            match (self.direction, self.behind.take()) {
+                (_, None) => {}
+                (Direction::Forward, Some(behind)) => start = keys::after(&behind),
+                (Direction::Backward, Some(behind)) => end = behind,
+            }
+            let rows = self.view.directed(partition, &start, &end, self.direction, self.at_once)?;
             if rows.len() < self.at_once.get() {
                 self.partitions.pop_front();
             } else {
-                self.before = rows.last().map(|(key, _)| key.to_vec());
+                self.behind = rows.last().map(|(key, _)| key.to_vec());
             }
             let walked =
                 |(key, value): (Bytes, Bytes)| Walked { partition, suffix: key.slice(self.prefix.len()..), value };

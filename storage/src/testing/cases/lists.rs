@@ -48,6 +48,35 @@ pub async fn events_are_filtered(medium: &dyn OpenStore) {
     assert_eq!(events_of(&world, &nothing, 2).await, []);
 }
 
+/// The other way round, too, from a time on, and over all the weeks.
+pub async fn events_come_oldest_first_if_that_is_asked_for(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let events = eight_weeks(&world).await;
+    let query = EventQuery { oldest_first: true, ..EventQuery::of(world.application.id) };
+    for limit in [1, 3, 8, 9] {
+        assert_eq!(events_of(&world, &query, limit).await, events, "pages of {limit}");
+    }
+    let at = |n: u32| Some(NOW + WEEK * n);
+    let between = EventQuery { after: at(2), before: at(5), ..query.clone() };
+    assert_eq!(events_of(&world, &between, 1).await, events[3..5], "both ends are left out");
+    let letters = DeadLetterQuery { endpoints: vec![world.endpoint.id], oldest_first: true, ..Default::default() };
+    let waiting = world.waiting().await;
+    for delivery in &waiting {
+        world.give_up(delivery).await;
+    }
+    let mut page = PageRequest::first(many(3));
+    let mut found = Vec::new();
+    loop {
+        let read = world.reads().dead_letters(&letters, &page).await.expect("reads work");
+        found.extend(read.items.iter().map(|letter| letter.last.id.seq));
+        page.after = read.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, seqs(&waiting));
+}
+
 /// A filter by time is about the acceptance, also where a clock was set back.
 pub async fn events_are_found_by_their_acceptance(medium: &dyn OpenStore) {
     let world = World::open(medium, CONCURRENT).await;

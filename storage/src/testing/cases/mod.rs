@@ -13,6 +13,7 @@ pub mod outcomes;
 pub mod purge;
 pub mod records;
 pub mod redrive;
+pub mod replay;
 pub mod resend;
 pub mod set_back;
 pub mod wakes;

@@ -1,0 +1,235 @@
+//! Long-running tasks: begun by replays and redrives, watched and called off here.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use postrider::{
+    Order, ReplayFilter, Task, TaskError, TaskFilter, TaskId, TaskStatus, Timestamp, Work,
+    task::{Tried, TriedEnd},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Api,
+    auth::{InApplication, InOrganisation},
+    body::Body,
+    error::ApiError,
+    page::List,
+    query::Params,
+    times::{self, written},
+};
+
+/// Which time is recovered or replayed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Since {
+    since: String,
+    until: Option<String>,
+}
+
+/// Which messages are replayed, whatever became of them.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReplayIn {
+    #[serde(flatten)]
+    time: Since,
+    #[serde(default)]
+    event_types: Vec<Box<str>>,
+    channel: Option<Box<str>>,
+    tag: Option<String>,
+    status: Option<u16>,
+    status_code_class: Option<u16>,
+}
+
+/// A task as its beginning shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TaskBegun {
+    id: String,
+    status: &'static str,
+    task: &'static str,
+    updated_at: String,
+}
+
+/// A task as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TaskOut {
+    #[serde(flatten)]
+    begun: TaskBegun,
+    data: TaskData,
+}
+
+/// What a task is for, and how far it has come.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TaskData {
+    /// `task` names only what Svix's clients know; this is what it really is.
+    kind: &'static str,
+    app_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint_id: Option<String>,
+    /// Messages that it has looked at.
+    seen: u64,
+    /// Messages for which it did what it is for.
+    done: u64,
+    /// Called off by a person: then its status is `failed`.
+    cancelled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Box<str>>,
+    created_at: String,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    params: Params,
+) -> Result<Json<List<TaskOut>>, ApiError> {
+    let status = match params.one("status") {
+        None => None,
+        Some("running") => Some(TaskStatus::Running),
+        Some("finished") => Some(TaskStatus::Finished),
+        Some("failed") => Some(TaskStatus::Failed),
+        Some("cancelled") => Some(TaskStatus::Cancelled),
+        Some(_) => return Err(ApiError::field("query", "status", "must be running, finished, failed or cancelled")),
+    };
+    let filter = TaskFilter { status, name: params.one("task").map(Into::into) };
+    let request = params.by_id::<TaskId>(Order::Descending)?;
+    let listing = api.engine.organisation(organisation).tasks().list(&filter, &request).await?;
+    Ok(Json(List::by_id(listing, |task| task.id, |task| shown(&task))))
+}
+
+pub(super) async fn read(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    Path(task): Path<String>,
+) -> Result<Json<TaskOut>, ApiError> {
+    Ok(Json(shown(&api.engine.organisation(organisation).tasks().get(parsed(&task)?).await?)))
+}
+
+/// Calls one off. What it has done stays done.
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    Path(task): Path<String>,
+) -> Result<Json<TaskOut>, ApiError> {
+    Ok(Json(shown(&api.engine.organisation(organisation).tasks().cancel(parsed(&task)?).await?)))
+}
+
+/// What was given up at an endpoint in this time is put back into its queue.
+pub(super) async fn recover(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    body: Body,
+) -> Result<(StatusCode, Json<TaskBegun>), ApiError> {
+    let (since, until) = body.read::<Since>()?.read()?;
+    let letters = caller.view(&api).dead_letters(caller.application.id);
+    Ok((StatusCode::ACCEPTED, Json(begun(&letters.recover(ep.as_str(), since, until).await?))))
+}
+
+/// What an endpoint never got, though its filter wants it, is put into its queue.
+pub(super) async fn replay_missing(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    body: Body,
+) -> Result<(StatusCode, Json<TaskBegun>), ApiError> {
+    let (since, until) = body.read::<Since>()?.read()?;
+    let tasks = caller.view(&api).tasks();
+    let task = tasks.replay_missing(caller.application.id, ep.as_str(), since, until).await?;
+    Ok((StatusCode::ACCEPTED, Json(begun(&task))))
+}
+
+/// What an endpoint's filter wants is put into its queue once more, however it ended there.
+pub(super) async fn replay(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    body: Body,
+) -> Result<(StatusCode, Json<TaskBegun>), ApiError> {
+    let ReplayIn { time, event_types, channel, tag, status, status_code_class } = body.read()?;
+    let (since, until) = time.read()?;
+    if tag.is_some() {
+        return Err(ApiError::field("body", "tag", "messages carry no tags yet: leave it out"));
+    }
+    let end = match status {
+        None => None,
+        Some(0) => Some(TriedEnd::Delivered),
+        Some(2) => Some(TriedEnd::GivenUp),
+        Some(4) => Some(TriedEnd::Cancelled),
+        Some(_) => return Err(ApiError::field("body", "status", "must be 0 (success), 2 (fail) or 4 (canceled)")),
+    };
+    if status_code_class.is_some_and(|class| ![0, 100, 200, 300, 400, 500].contains(&class)) {
+        return Err(ApiError::field("body", "statusCodeClass", "must be 0, 100, 200, 300, 400 or 500"));
+    }
+    let only = ReplayFilter { event_types, channel, tried: Tried { end, status_class: status_code_class } };
+    let tasks = caller.view(&api).tasks();
+    let task = tasks.replay(caller.application.id, ep.as_str(), since, until, only).await?;
+    Ok((StatusCode::ACCEPTED, Json(begun(&task))))
+}
+
+impl Since {
+    fn read(&self) -> Result<(Timestamp, Option<Timestamp>), ApiError> {
+        let until = self.until.as_deref().map(|text| time("until", text)).transpose()?;
+        Ok((time("since", &self.since)?, until))
+    }
+}
+
+/// A time in a body.
+pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, ApiError> {
+    let wrong = || ApiError::field("body", field, "must be a time such as 2026-11-25T09:45:00Z");
+    times::read(text).ok_or_else(wrong)
+}
+
+fn parsed(id: &str) -> Result<TaskId, ApiError> {
+    id.parse().map_err(|_| ApiError::not_found())
+}
+
+fn begun(task: &Task) -> TaskBegun {
+    TaskBegun {
+        id: task.id.to_string(),
+        // Clients of Svix know no other words.
+        status: match task.status {
+            TaskStatus::Running => "running",
+            TaskStatus::Finished => "finished",
+            TaskStatus::Failed | TaskStatus::Cancelled => "failed",
+        },
+        task: match task.work {
+            Work::Redrive(_) => "endpoint.recover",
+            Work::Purge(_) => "application.purge_content",
+            _ => task.work.name(),
+        },
+        updated_at: written(task.updated_at),
+    }
+}
+
+fn shown(task: &Task) -> TaskOut {
+    let data = TaskData {
+        kind: task.work.name(),
+        app_id: task.work.application().to_string(),
+        endpoint_id: task.work.endpoint().map(|endpoint| endpoint.to_string()),
+        seen: task.progress.seen,
+        done: task.progress.done,
+        cancelled: task.status == TaskStatus::Cancelled,
+        failure: task.failure.clone(),
+        created_at: written(task.created_at),
+    };
+    TaskOut { begun: begun(task), data }
+}
+
+impl From<TaskError> for ApiError {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::NoSuchTask | TaskError::NotFound => Self::not_found(),
+            error @ TaskError::HasEnded => Self::conflict(&error.to_string()),
+            TaskError::EmptyTime => Self::field("body", "since", "must lie before until"),
+            error @ TaskError::TimeTooLong => Self::field("body", "since", error.to_string()),
+            error @ TaskError::TooMany { .. } => Self::new(StatusCode::BAD_REQUEST, "limit_reached", error.to_string()),
+            TaskError::Read(error) => postrider::ReadError::from(error).into(),
+            TaskError::Commit(error) => error.into(),
+            _ => Self::contended(),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! An event once more in a queue: the first life it never had there, or the next one.
+
+use postrider_core::{Delivery, DeliveryId, Effect, LaneId, Life, Place, Refused, Replay, ReplayTo};
+
+use super::{Stop, Transaction};
+use crate::{
+    StoreError,
+    kv::{
+        codec,
+        keys::Key,
+        rows::{BegunBy, EventRow, LifeRow},
+    },
+};
+
+impl Transaction<'_> {
+    pub(super) fn replay(&mut self, replay: &Replay) -> Result<Effect, Stop> {
+        let Replay { application, event, endpoint, generation, at, whom } = *replay;
+        let queue = self.queue(endpoint)?.filter(|queue| queue.generation == generation).ok_or(Refused::Generation)?;
+        let Some(stored) = self.rows.value(&Key::Event(application, event))? else { return Ok(Effect::Done) };
+        let (row, payload) = codec::decode_with::<EventRow<'_>>(&stored)?;
+        let before = self.current_life(&row, endpoint)?;
+        let is_wanted = match (&before, whom) {
+            (None, _) => true,
+            (Some(_), ReplayTo::Missing) => false,
+            (Some(life), ReplayTo::All) => !self.is_waiting(&row, life)?,
+        };
+        if !is_wanted {
+            return Ok(Effect::Done);
+        }
+        let last = Delivery {
+            id: DeliveryId { endpoint, seq: before.as_ref().map_or(row.seq, |life| life.seq) },
+            event,
+            generation,
+            lane: LaneId::WHOLE,
+            place: Place::Ready,
+            attempts: 0,
+            life: before.as_ref().map_or(Life(0), |life| life.life),
+            since: at,
+            bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+        };
+        let next = self.at_the_end(&last, &queue, at)?;
+        if before.is_some() {
+            self.rows.delete(&Key::DeadLetter(last.id));
+        }
+        self.put_delivery(&next);
+        self.put_life(&next, BegunBy::Schedule, 0);
+        Ok(Effect::Queued(next))
+    }
+
+    /// Whether a life waits in the queue as it is, also as one that holds its lane.
+    fn is_waiting(&mut self, event: &EventRow<'_>, life: &LifeRow) -> Result<bool, StoreError> {
+        let LifeRow { endpoint, seq, generation, lane, .. } = *life;
+        if self.queue(endpoint)?.is_none_or(|queue| queue.generation != generation) {
+            return Ok(false);
+        }
+        let id = DeliveryId { endpoint, seq };
+        let (place, since) = (Place::Ready, event.accepted_at);
+        let of =
+            Delivery { id, event: event.id, generation, lane, place, attempts: 0, life: life.life, since, bytes: 0 };
+        Ok(self.scheduled(&of, life)?.is_some())
+    }
+}
