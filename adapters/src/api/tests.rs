@@ -17,6 +17,7 @@ mod event_types;
 mod examples;
 mod filters;
 mod messages;
+mod openapi;
 mod wire;
 
 type Failed = Box<dyn std::error::Error>;
