@@ -56,7 +56,7 @@ struct Api {
     key: Arc<TokenKey>,
 }
 
-/// Every route there is, by its handler: method and path stand there.
+/// Every route there is, by its handler: method, path and what is written of it stand there, in `#[utoipa::path]`.
 #[expect(deprecated, reason = "clients are to leave some that are served still")]
 fn routes() -> Routes {
     routes! {
