@@ -9,12 +9,14 @@ use axum::{
 };
 use postrider::{Application, ApplicationError, ApplicationId, ApplicationSpec, Order, Rate, Uid};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Api,
     auth::{InApplication, InOrganisation},
     body::{Body, given},
     error::ApiError,
+    openapi::{GetIfExists, Paging, Sorting},
     page::List,
     query::Params,
     settings::{Delivery, rate},
@@ -22,12 +24,14 @@ use super::{
 };
 
 /// What is asked of an application.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApplicationIn {
     name: String,
     uid: Option<String>,
+    /// Attempts per second.
     #[serde(alias = "rateLimit")]
+    #[schema(minimum = 1)]
     throttle_rate: Option<u32>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
@@ -35,7 +39,7 @@ pub(super) struct ApplicationIn {
 }
 
 /// An application as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApplicationOut {
     id: String,
@@ -47,18 +51,22 @@ pub(super) struct ApplicationOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_limit: Option<u32>,
     metadata: BTreeMap<String, String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
 /// What is to be changed of an application; `null` clears.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApplicationPatch {
     name: Option<String>,
     #[serde(default, deserialize_with = "given")]
     uid: Option<Option<String>>,
+    /// Attempts per second.
     #[serde(default, alias = "rateLimit", deserialize_with = "given")]
+    #[schema(minimum = 1)]
     throttle_rate: Option<Option<u32>>,
     #[serde(default, deserialize_with = "given")]
     metadata: Option<Option<BTreeMap<String, String>>>,
@@ -66,6 +74,11 @@ pub(super) struct ApplicationPatch {
     delivery: Option<Option<Delivery>>,
 }
 
+/// Lists the applications.
+#[utoipa::path(
+    get, path = "/app", operation_id = "v1.application.list", tag = "Application", params(Paging, Sorting),
+    responses((status = 200, body = List<ApplicationOut>))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -76,6 +89,12 @@ pub(super) async fn list(
     Ok(Json(List::by_id(listing, |application| application.id, |application| shown(&application))))
 }
 
+/// Makes an application.
+#[utoipa::path(
+    post, path = "/app", operation_id = "v1.application.create", tag = "Application", params(GetIfExists),
+    request_body = ApplicationIn,
+    responses((status = 200, body = ApplicationOut), (status = 201, body = ApplicationOut))
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -94,10 +113,21 @@ pub(super) async fn create(
     }
 }
 
+/// Shows an application.
+#[utoipa::path(
+    get, path = "/app/{app_id}", operation_id = "v1.application.get", tag = "Application",
+    responses((status = 200, body = ApplicationOut))
+)]
 pub(super) async fn read(caller: InApplication) -> Json<ApplicationOut> {
     Json(shown(&caller.application))
 }
 
+/// Replaces an application, or makes it.
+#[utoipa::path(
+    put, path = "/app/{app_id}", operation_id = "v1.application.update", tag = "Application",
+    request_body = ApplicationIn,
+    responses((status = 200, body = ApplicationOut), (status = 201, body = ApplicationOut))
+)]
 pub(super) async fn replace(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -121,6 +151,11 @@ pub(super) async fn replace(
     }
 }
 
+/// Changes parts of an application.
+#[utoipa::path(
+    patch, path = "/app/{app_id}", operation_id = "v1.application.patch", tag = "Application",
+    request_body = ApplicationPatch, responses((status = 200, body = ApplicationOut))
+)]
 pub(super) async fn change(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -151,6 +186,11 @@ pub(super) async fn change(
     Ok(Json(shown(&changed)))
 }
 
+/// Deletes an application with all that belongs to it.
+#[utoipa::path(
+    delete, path = "/app/{app_id}", operation_id = "v1.application.delete", tag = "Application",
+    responses((status = 204))
+)]
 pub(super) async fn delete(State(api): State<Api>, caller: InApplication) -> Result<StatusCode, ApiError> {
     caller.as_organisation()?;
     caller.view(&api).applications().delete(caller.application.id).await?;

@@ -12,30 +12,49 @@ use postrider::{
     storage::AttemptRecord,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::{Api, auth::InApplication, error::ApiError, page::List, query::Params, times::written};
+use super::{
+    Api,
+    auth::InApplication,
+    error::ApiError,
+    openapi::{ByChannel, ByClass, ByEndpoint, ByStatus, ByType, Contents, Paging, Period},
+    page::List,
+    query::Params,
+    times::written,
+};
 
 /// Pages of a list that a filter may empty before an answer is given, with an iterator to go on.
 const PAGES_PASSED_OVER_MAX: usize = 20;
 
 /// An attempt as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = MessageAttemptOut)]
 pub(super) struct AttemptOut {
     id: String,
     msg_id: String,
     endpoint_id: String,
     url: String,
     response: String,
+    /// 0 without an answer.
     response_status_code: u16,
     response_duration_ms: u128,
+    /// 0 success, 2 fail.
     status: u8,
     status_text: &'static str,
+    /// 0 by the schedule, 1 by hand.
     trigger_type: u8,
+    #[schema(format = DateTime)]
     timestamp: String,
 }
 
+/// Lists the attempts of a message.
+#[utoipa::path(
+    get, path = "/app/{app_id}/attempt/msg/{msg_id}", operation_id = "v1.message-attempt.list-by-msg",
+    tag = "Message Attempt", params(Paging, ByStatus, ByClass, ByType, ByChannel, Period, Contents, ByEndpoint),
+    responses((status = 200, body = List<AttemptOut>))
+)]
 pub(super) async fn of_message(
     State(api): State<Api>,
     caller: InApplication,
@@ -46,7 +65,30 @@ pub(super) async fn of_message(
     listed_of_message(&api, &caller, &msg, only, &params).await
 }
 
-/// The older path for the attempts of a message at one endpoint.
+/// Lists the attempts of a message; by an older path.
+#[utoipa::path(
+    get, path = "/app/{app_id}/msg/{msg_id}/attempt", operation_id = "v1.message-attempt.list",
+    tag = "Message Attempt", params(Paging, ByStatus, ByClass, ByType, ByChannel, Period, Contents, ByEndpoint),
+    responses((status = 200, body = List<AttemptOut>))
+)]
+#[deprecated]
+pub(super) async fn of_message_before(
+    api: State<Api>,
+    caller: InApplication,
+    path: Path<(String, String)>,
+    params: Params,
+) -> Result<Json<List<AttemptOut>>, ApiError> {
+    of_message(api, caller, path, params).await
+}
+
+/// Lists the attempts of a message at one endpoint; by an older path.
+#[utoipa::path(
+    get, path = "/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/attempt",
+    operation_id = "v1.message-attempt.list-by-endpoint-deprecated", tag = "Message Attempt",
+    params(Paging, ByStatus, ByClass, ByType, ByChannel, Period, Contents),
+    responses((status = 200, body = List<AttemptOut>))
+)]
+#[deprecated]
 pub(super) async fn of_delivery(
     State(api): State<Api>,
     caller: InApplication,
@@ -76,6 +118,12 @@ async fn listed_of_message(
     Ok(Json(List::part_of(shown_here, params, |attempt| &attempt.id)?))
 }
 
+/// Lists the attempts at an endpoint.
+#[utoipa::path(
+    get, path = "/app/{app_id}/attempt/endpoint/{endpoint_id}", operation_id = "v1.message-attempt.list-by-endpoint",
+    tag = "Message Attempt", params(Paging, ByStatus, ByClass, ByType, ByChannel, Period, Contents),
+    responses((status = 200, body = List<AttemptOut>))
+)]
 pub(super) async fn of_endpoint(
     State(api): State<Api>,
     caller: InApplication,
@@ -103,6 +151,11 @@ pub(super) async fn of_endpoint(
     Ok(Json(List::by_cursor(page, |record| shown(view, &caller, record, filter.with_content))))
 }
 
+/// Shows an attempt.
+#[utoipa::path(
+    get, path = "/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}", operation_id = "v1.message-attempt.get",
+    tag = "Message Attempt", responses((status = 200, body = AttemptOut))
+)]
 pub(super) async fn read(
     State(api): State<Api>,
     caller: InApplication,
@@ -115,14 +168,24 @@ pub(super) async fn read(
     Ok(Json(shown(view, &caller, found.ok_or_else(ApiError::not_found)?, true)))
 }
 
+/// Sends a message to an endpoint once more, by hand.
+#[utoipa::path(
+    post, path = "/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend",
+    operation_id = "v1.message-attempt.resend", tag = "Message Attempt", responses((status = 202, body = EmptyOut))
+)]
 pub(super) async fn resend(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, msg, ep)): Path<(String, String, String)>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<EmptyOut>), ApiError> {
     caller.view(&api).deliveries(caller.application.id).resend(msg.as_str(), ep.as_str()).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({}))))
+    Ok((StatusCode::ACCEPTED, Json(EmptyOut {})))
 }
+
+/// Nothing to be told.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EmptyResponse)]
+pub(super) struct EmptyOut {}
 
 /// Which attempts a query asks for.
 struct Filter {

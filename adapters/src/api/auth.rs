@@ -74,7 +74,7 @@ impl FromRequestParts<Api> for InApplication {
         let caller = caller(parts, api)?;
         let named = Path::<HashMap<String, String>>::from_request_parts(parts, api).await;
         let Path(path) = named.map_err(|_| ApiError::not_found())?;
-        let name = path.get("app").map_or("", String::as_str);
+        let name = path.get("app_id").map_or("", String::as_str);
         let (organisation, only) = match caller {
             Caller::Organisation(organisation) => (organisation, None),
             Caller::Application { application, organisation } => (organisation, Some(application)),

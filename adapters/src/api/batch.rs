@@ -3,23 +3,37 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{FromRequest, Request, State},
+    extract::{DefaultBodyLimit, FromRequest, Request, State},
     http::{HeaderMap, StatusCode, header},
 };
 use postrider::Event;
-use serde_json::{Value, value::RawValue};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
     Api,
     auth::InApplication,
     body::Body,
-    error::ApiError,
-    messages::{self, MessageIn},
+    error::{ApiError, RefusedOut},
+    messages::{self, MessageIn, MessageOut},
+    openapi::Contents,
     query::Params,
 };
 
 /// Messages in one request.
 const MESSAGES_MAX: usize = 1_000;
+/// Bytes of a body with many messages.
+const BYTES_MAX: usize = 32 << 20;
+
+/// What became of one of them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = BatchItemOut)]
+pub(super) enum BatchedOut {
+    Accepted(Box<MessageOut>),
+    Refused(RefusedOut),
+}
 
 /// A body of lines, or one that is a list: where each message stands in it.
 pub(super) struct Many(Vec<Bytes>);
@@ -34,6 +48,7 @@ impl<S: Send + Sync> FromRequest<S> for Many {
         if is_lines {
             request.headers_mut().remove(header::CONTENT_TYPE);
         }
+        DefaultBodyLimit::max(BYTES_MAX).apply(&mut request);
         let Body(bytes) = Body::from_request(request, state).await?;
         let parts: Vec<Bytes> = if is_lines {
             let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
@@ -50,14 +65,23 @@ impl<S: Send + Sync> FromRequest<S> for Many {
     }
 }
 
-/// Stores all that can be stored. With an idempotency key each message has it with its place behind it.
+/// Publishes many messages.
+///
+/// Stores all that can be stored; each has its own answer, in their order. With an idempotency key each message has it
+/// with its place behind it.
+#[utoipa::path(
+    post, path = "/app/{app_id}/msg/batch", operation_id = "v1.message.create-many", tag = "Message",
+    params(Contents),
+    request_body(content((Vec<MessageIn> = "application/json"), (MessageIn = "application/x-ndjson"))),
+    responses((status = 202, body = Vec<BatchedOut>))
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     caller: InApplication,
     params: Params,
     headers: HeaderMap,
     Many(parts): Many,
-) -> Result<(StatusCode, Json<Vec<Value>>), ApiError> {
+) -> Result<(StatusCode, Json<Vec<BatchedOut>>), ApiError> {
     caller.as_organisation()?;
     let with_content = params.flag("with_content", true)?;
     let key = messages::idempotency_key(&headers)?;
@@ -75,14 +99,12 @@ pub(super) async fn create(
     let answer = |event: Result<Event, ApiError>| {
         let event = match event {
             Ok(event) => event,
-            Err(wrong) => return wrong.in_list(),
+            Err(wrong) => return BatchedOut::Refused(wrong.in_list()),
         };
         match receipts.next() {
-            Some(Ok(receipt)) => {
-                serde_json::to_value(messages::accepted(&receipt, &event, with_content)).unwrap_or_default()
-            }
-            Some(Err(error)) => ApiError::from(error).in_list(),
-            None => ApiError::conflict("It was not reached. Send it again.").in_list(),
+            Some(Ok(receipt)) => BatchedOut::Accepted(Box::new(messages::accepted(&receipt, &event, with_content))),
+            Some(Err(error)) => BatchedOut::Refused(ApiError::from(error).in_list()),
+            None => BatchedOut::Refused(ApiError::conflict("It was not reached. Send it again.").in_list()),
         }
     };
     Ok((StatusCode::ACCEPTED, Json(asked.into_iter().map(answer).collect())))

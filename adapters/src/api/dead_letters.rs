@@ -10,16 +10,17 @@ use postrider::{
     StoredEvent,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     Api,
     attempts::{self, AttemptOut},
     auth::InApplication,
     body::Body,
-    deliveries,
+    deliveries::{self, DeliveryOut},
     error::ApiError,
     messages::{self, MessageOut},
+    openapi::{ByEndpoint, ByType, Paging, Period},
     page::List,
     query::Params,
     tasks::time,
@@ -30,7 +31,7 @@ use super::{
 const COUNTED_MAX: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(999_999);
 
 /// A dead letter as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DeadLetterOut {
     id: String,
@@ -38,44 +39,56 @@ pub(super) struct DeadLetterOut {
     endpoint_id: String,
     /// None if the message is gone.
     event_type: Option<Box<str>>,
+    /// `exhausted`, `refused`, `expired`, `queueFull`, `poisoned` or `unreadable`.
     reason: &'static str,
     attempts: u32,
     last_status_code: Option<u16>,
+    #[schema(format = DateTime)]
     first_attempt_at: Option<String>,
+    #[schema(format = DateTime)]
     dead_at: String,
-    #[serde(flatten)]
-    whole: Option<Whole>,
 }
 
-/// How many matched, counted up to a million, and the task that deals with them; none after a dry run.
-#[derive(Debug, Serialize)]
+/// A dead letter that is looked at alone.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DeadLetterWithMessageOut)]
+pub(super) struct WholeOut {
+    #[serde(flatten)]
+    letter: DeadLetterOut,
+    message: Option<MessageOut>,
+    attempt_list: Vec<AttemptOut>,
+}
+
+/// Which dead letters, and whether they are only counted.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = DeadLetterFilterIn)]
+pub(super) struct Matching {
+    endpoint_id: Option<String>,
+    #[serde(default)]
+    event_types: Vec<Box<str>>,
+    #[schema(format = DateTime)]
+    before: Option<String>,
+    #[schema(format = DateTime)]
+    after: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// How many match, counted up to a million, and the task that deals with them; none after a dry run.
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MatchedOut {
     matched: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
 }
 
-/// What belongs to one that is looked at alone.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Whole {
-    message: Option<MessageOut>,
-    attempt_list: Vec<AttemptOut>,
-}
-
-/// Which dead letters, and whether they are only counted.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Matching {
-    endpoint_id: Option<String>,
-    #[serde(default)]
-    event_types: Vec<Box<str>>,
-    before: Option<String>,
-    after: Option<String>,
-    #[serde(default)]
-    dry_run: bool,
-}
-
+/// Lists the dead letters of an application.
+#[utoipa::path(
+    get, path = "/app/{app_id}/dead-letter", operation_id = "v1.dead-letter.list", tag = "Dead Letter",
+    params(Paging, ByEndpoint, ByType, Period), responses((status = 200, body = List<DeadLetterOut>))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     caller: InApplication,
@@ -92,40 +105,56 @@ pub(super) async fn list(
     let mut shown_here = Vec::with_capacity(page.items.len());
     for letter in page.items {
         let event = event_of(view, &caller, &letter).await?;
-        shown_here.push(shown(&letter, event.as_ref(), None));
+        shown_here.push(shown(&letter, event.as_ref()));
     }
     Ok(Json(List::by_cursor(postrider::Page { items: shown_here, next: page.next }, |shown| shown)))
 }
 
+/// Shows a dead letter with its message and attempts.
+#[utoipa::path(
+    get, path = "/app/{app_id}/dead-letter/{dead_letter_id}", operation_id = "v1.dead-letter.get",
+    tag = "Dead Letter", responses((status = 200, body = WholeOut))
+)]
 pub(super) async fn read(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, id)): Path<(String, String)>,
-) -> Result<Json<DeadLetterOut>, ApiError> {
+) -> Result<Json<WholeOut>, ApiError> {
     let view = caller.view(&api);
     let (letter, event) = view.dead_letters(caller.application.id).get(parsed(&id)?).await?;
     let record = view.deliveries(caller.application.id).get(letter.last.event, letter.last.id.endpoint).await?;
     let (delivery, event_id, life) = (record.id, record.event, record.life);
     let attempts = record.attempts.into_iter();
     let attempts = attempts.map(|attempt| AttemptRecord { delivery, event: event_id, life, attempt });
-    let whole = Whole {
+    let whole = WholeOut {
+        letter: shown(&letter, event.as_ref()),
         message: event.as_ref().map(|event| messages::stored_shown(event, true)),
         attempt_list: attempts.map(|record| attempts::shown(view, &caller, record, true)).collect(),
     };
-    Ok(Json(shown(&letter, event.as_ref(), Some(whole))))
+    Ok(Json(whole))
 }
 
+/// Puts a dead letter back into the queue, its schedule from the start.
+#[utoipa::path(
+    post, path = "/app/{app_id}/dead-letter/{dead_letter_id}/redrive", operation_id = "v1.dead-letter.redrive",
+    tag = "Dead Letter", responses((status = 202, body = DeliveryOut))
+)]
 pub(super) async fn redrive(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, id)): Path<(String, String)>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<DeliveryOut>), ApiError> {
     let view = caller.view(&api);
     let delivery = view.dead_letters(caller.application.id).redrive(parsed(&id)?).await?;
     let record = view.deliveries(caller.application.id).get(delivery.event, delivery.id.endpoint).await?;
     Ok((StatusCode::ACCEPTED, Json(deliveries::shown(view, &caller, &record).await?)))
 }
 
+/// Forgets a dead letter.
+#[utoipa::path(
+    delete, path = "/app/{app_id}/dead-letter/{dead_letter_id}", operation_id = "v1.dead-letter.delete",
+    tag = "Dead Letter", responses((status = 204))
+)]
 pub(super) async fn delete(
     State(api): State<Api>,
     caller: InApplication,
@@ -135,7 +164,11 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Puts back all that match, in a task of which this shows the id.
+/// Puts back all that match, in a task.
+#[utoipa::path(
+    post, path = "/app/{app_id}/dead-letter/redrive", operation_id = "v1.dead-letter.redrive-matching",
+    tag = "Dead Letter", request_body = Matching, responses((status = 202, body = MatchedOut))
+)]
 pub(super) async fn redrive_matching(
     State(api): State<Api>,
     caller: InApplication,
@@ -148,7 +181,11 @@ pub(super) async fn redrive_matching(
     Ok((StatusCode::ACCEPTED, Json(MatchedOut { matched, id: task.map(|task| task.id.to_string()) })))
 }
 
-/// Forgets all that match, in a task of which this shows the id.
+/// Forgets all that match, in a task.
+#[utoipa::path(
+    post, path = "/app/{app_id}/dead-letter/purge", operation_id = "v1.dead-letter.purge", tag = "Dead Letter",
+    request_body = Matching, responses((status = 202, body = MatchedOut))
+)]
 pub(super) async fn purge(
     State(api): State<Api>,
     caller: InApplication,
@@ -202,7 +239,7 @@ fn parsed(id: &str) -> Result<DeliveryId, ApiError> {
     read().ok_or_else(ApiError::not_found)
 }
 
-fn shown(letter: &DeadLetter, event: Option<&StoredEvent>, whole: Option<Whole>) -> DeadLetterOut {
+fn shown(letter: &DeadLetter, event: Option<&StoredEvent>) -> DeadLetterOut {
     DeadLetterOut {
         id: id_of(letter.last.id),
         msg_id: letter.last.event.to_string(),
@@ -220,6 +257,5 @@ fn shown(letter: &DeadLetter, event: Option<&StoredEvent>, whole: Option<Whole>)
         last_status_code: letter.last_status,
         first_attempt_at: letter.first_attempt_at.map(written),
         dead_at: written(letter.dead_at),
-        whole,
     }
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use postrider::{Attempt, Delivery, DeliveryRecord, DeliveryState, Organisation, Page, ReadError, Then, Waiting};
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{
     Api,
@@ -15,24 +15,34 @@ use super::{
     endpoints::{self, EndpointOut},
     error::ApiError,
     messages::{self, MessageOut},
+    openapi::{ByChannel, ByStatus, ByType, Contents, Paging, Period},
     page::List,
     query::Params,
+    states::{self, WaitingOut},
     times::written,
 };
 
 /// An endpoint, and how a message stands there.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = MessageEndpointOut)]
 pub(super) struct DestinationOut {
     #[serde(flatten)]
     endpoint: EndpointOut,
+    /// 0 success, 1 pending, 2 fail, 3 sending, 4 canceled.
     status: u8,
     status_text: &'static str,
+    #[schema(format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt: Option<String>,
 }
 
-/// The endpoints of a message, without those that were deleted.
+/// Lists the endpoints of a message, without those that were deleted.
+#[utoipa::path(
+    get, path = "/app/{app_id}/msg/{msg_id}/endpoint",
+    operation_id = "v1.message-attempt.list-attempted-destinations", tag = "Message Attempt", params(Paging),
+    responses((status = 200, body = List<DestinationOut>))
+)]
 pub(super) async fn destinations(
     State(api): State<Api>,
     caller: InApplication,
@@ -53,19 +63,29 @@ pub(super) async fn destinations(
 }
 
 /// A message that was tried at an endpoint, and how it stands there.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = EndpointMessageOut)]
 pub(super) struct AttemptedOut {
     #[serde(flatten)]
     message: MessageOut,
+    /// 0 success, 1 pending, 2 fail, 3 sending, 4 canceled.
     status: u8,
     status_text: &'static str,
+    #[schema(format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt: Option<String>,
 }
 
-/// What was tried at an endpoint, by its last attempts, newest first. A page may be shorter than asked for, and still not
-/// the last: each message is shown where its last attempt lies.
+/// Lists what was tried at an endpoint, by its last attempts, newest first.
+///
+/// A page may be shorter than asked for, and still not the last: each message is shown where its last attempt lies.
+#[utoipa::path(
+    get, path = "/app/{app_id}/endpoint/{endpoint_id}/msg",
+    operation_id = "v1.message-attempt.list-attempted-messages", tag = "Message Attempt",
+    params(Paging, ByStatus, ByType, ByChannel, Period, Contents),
+    responses((status = 200, body = List<AttemptedOut>))
+)]
 pub(super) async fn attempted(
     State(api): State<Api>,
     caller: InApplication,
@@ -103,16 +123,53 @@ pub(super) async fn attempted(
     Ok(Json(List::by_cursor(Page { items, next: page.next }, |item| item)))
 }
 
+/// How a message stands at an endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeliveryOut {
+    msg_id: String,
+    endpoint_id: String,
+    /// 0 success, 1 pending, 2 fail, 3 sending, 4 canceled.
+    status: u8,
+    status_text: &'static str,
+    /// Its place among all of the endpoint.
+    seq: u64,
+    attempts: usize,
+    last_attempt: Option<LastAttemptOut>,
+    #[schema(format = DateTime)]
+    next_attempt: Option<String>,
+    waiting: Option<WaitingOut>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LastAttemptOut {
+    id: String,
+    #[schema(format = DateTime)]
+    timestamp: String,
+    response_status_code: u16,
+}
+
+/// Shows how a message stands at an endpoint.
+#[utoipa::path(
+    get, path = "/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}", operation_id = "v1.message-attempt.get-delivery",
+    tag = "Message Attempt", responses((status = 200, body = DeliveryOut))
+)]
 pub(super) async fn read(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, msg, ep)): Path<(String, String, String)>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<DeliveryOut>, ApiError> {
     let view = caller.view(&api);
     let record = view.deliveries(caller.application.id).get(msg.as_str(), ep.as_str()).await?;
     Ok(Json(shown(view, &caller, &record).await?))
 }
 
+/// Calls off what is not delivered yet.
+#[utoipa::path(
+    delete, path = "/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}",
+    operation_id = "v1.message-attempt.cancel-delivery", tag = "Message Attempt", responses((status = 204))
+)]
 pub(super) async fn cancel(
     State(api): State<Api>,
     caller: InApplication,
@@ -126,7 +183,7 @@ pub(super) async fn shown(
     view: Organisation<'_>,
     caller: &InApplication,
     record: &DeliveryRecord,
-) -> Result<Value, ApiError> {
+) -> Result<DeliveryOut, ApiError> {
     let waiting = waiting(view, caller, record).await?;
     let (status, status_text) = status_of(record, waiting.as_ref());
     let behind = match (&waiting, &record.state) {
@@ -136,31 +193,31 @@ pub(super) async fn shown(
         _ => None,
     };
     let waiting_shown = waiting.as_ref().map(|waiting| {
-        let mut shown = endpoints::waiting_shown(waiting);
+        let mut shown = states::waiting_shown(waiting);
         if let Some(head) = behind {
-            shown["behindMsgId"] = json!(head.event.to_string());
+            shown.behind_msg_id = Some(head.event.to_string());
         }
         shown
     });
-    Ok(json!({
-        "msgId": record.event.to_string(),
-        "endpointId": record.id.endpoint.to_string(),
-        "status": status,
-        "statusText": status_text,
-        "seq": record.id.seq.0,
-        "attempts": record.attempts.len(),
-        "lastAttempt": record.attempts.last().map(last_attempt),
-        "nextAttempt": next_attempt(record, waiting.as_ref()),
-        "waiting": waiting_shown,
-    }))
+    Ok(DeliveryOut {
+        msg_id: record.event.to_string(),
+        endpoint_id: record.id.endpoint.to_string(),
+        status,
+        status_text,
+        seq: record.id.seq.0,
+        attempts: record.attempts.len(),
+        last_attempt: record.attempts.last().map(last_attempt),
+        next_attempt: next_attempt(record, waiting.as_ref()),
+        waiting: waiting_shown,
+    })
 }
 
-fn last_attempt(attempt: &Attempt) -> Value {
-    json!({
-        "id": attempt.id.to_string(),
-        "timestamp": written(attempt.started),
-        "responseStatusCode": attempt.outcome.status_code(),
-    })
+fn last_attempt(attempt: &Attempt) -> LastAttemptOut {
+    LastAttemptOut {
+        id: attempt.id.to_string(),
+        timestamp: written(attempt.started),
+        response_status_code: attempt.outcome.status_code(),
+    }
 }
 
 /// What it waits for; none if it is finished.

@@ -8,17 +8,18 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    BreakerState, DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointState,
-    EndpointStatus, Order, Rate, Secret, Uid, Waiting,
+    DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointStatus, Order, Rate,
+    Secret, Uid,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{
     Api,
     auth::InApplication,
     body::{Body, given},
     error::{ApiError, told},
+    openapi::{Paging, Sorting},
     page::List,
     query::Params,
     settings::{Delivery, rate},
@@ -28,7 +29,7 @@ use super::{
 const GRACE_DEFAULT_SECONDS: u64 = 24 * 3600;
 
 /// What is asked of an endpoint.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndpointIn {
     url: String,
@@ -37,20 +38,25 @@ pub(super) struct EndpointIn {
     description: String,
     #[serde(default)]
     disabled: bool,
+    /// What is sent to it; everything if there are none.
     #[serde(alias = "filterTypes")]
     event_types: Option<Vec<Box<str>>>,
     channels: Option<Vec<Box<str>>>,
+    /// Attempts per second.
     #[serde(alias = "rateLimit")]
+    #[schema(minimum = 1)]
     throttle_rate: Option<u32>,
+    /// `whsec_` or `whsk_` and base64; made if there is none. Only a new endpoint takes it.
     secret: Option<String>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
+    /// Sent with every request, beside those of the signature.
     headers: Option<BTreeMap<Box<str>, Box<str>>>,
     delivery: Option<Delivery>,
 }
 
 /// An endpoint as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndpointOut {
     id: String,
@@ -67,12 +73,14 @@ pub(super) struct EndpointOut {
     rate_limit: Option<u32>,
     metadata: BTreeMap<String, String>,
     delivery: Delivery,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
 /// What is to be changed of an endpoint; `null` clears.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndpointPatch {
     url: Option<String>,
@@ -85,7 +93,9 @@ pub(super) struct EndpointPatch {
     event_types: Option<Option<Vec<Box<str>>>>,
     #[serde(default, deserialize_with = "given")]
     channels: Option<Option<Vec<Box<str>>>>,
+    /// Attempts per second.
     #[serde(default, alias = "rateLimit", deserialize_with = "given")]
+    #[schema(minimum = 1)]
     throttle_rate: Option<Option<u32>>,
     secret: Option<String>,
     #[serde(default, deserialize_with = "given")]
@@ -95,13 +105,28 @@ pub(super) struct EndpointPatch {
 }
 
 /// A new secret, and how long the old one signs beside it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = EndpointSecretRotateIn)]
 pub(super) struct RotateIn {
+    /// Made if there is none.
     key: Option<String>,
+    /// How long the old one signs beside it: at most seven days, and one day if nothing is said.
     grace_period_seconds: Option<u64>,
 }
 
+/// What receivers verify with: a secret, or the public half of one.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EndpointSecretOut)]
+pub(super) struct SecretOut {
+    key: String,
+}
+
+/// Lists the endpoints of an application.
+#[utoipa::path(
+    get, path = "/app/{app_id}/endpoint", operation_id = "v1.endpoint.list", tag = "Endpoint",
+    params(Paging, Sorting), responses((status = 200, body = List<EndpointOut>))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     caller: InApplication,
@@ -112,6 +137,11 @@ pub(super) async fn list(
     Ok(Json(List::by_id(listing, |endpoint| endpoint.id, |endpoint| shown(&endpoint))))
 }
 
+/// Makes an endpoint.
+#[utoipa::path(
+    post, path = "/app/{app_id}/endpoint", operation_id = "v1.endpoint.create", tag = "Endpoint",
+    request_body = EndpointIn, responses((status = 201, body = EndpointOut))
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     caller: InApplication,
@@ -128,6 +158,11 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(shown(&made))))
 }
 
+/// Shows an endpoint.
+#[utoipa::path(
+    get, path = "/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.get", tag = "Endpoint",
+    responses((status = 200, body = EndpointOut))
+)]
 pub(super) async fn read(
     State(api): State<Api>,
     caller: InApplication,
@@ -136,6 +171,11 @@ pub(super) async fn read(
     Ok(Json(shown(&*caller.view(&api).endpoints(caller.application.id).get(ep.as_str())?)))
 }
 
+/// Replaces an endpoint, or makes it.
+#[utoipa::path(
+    put, path = "/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.update", tag = "Endpoint",
+    request_body = EndpointIn, responses((status = 200, body = EndpointOut), (status = 201, body = EndpointOut))
+)]
 pub(super) async fn replace(
     State(api): State<Api>,
     caller: InApplication,
@@ -156,6 +196,11 @@ pub(super) async fn replace(
     }
 }
 
+/// Changes parts of an endpoint.
+#[utoipa::path(
+    patch, path = "/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.patch", tag = "Endpoint",
+    request_body = EndpointPatch, responses((status = 200, body = EndpointOut))
+)]
 pub(super) async fn change(
     State(api): State<Api>,
     caller: InApplication,
@@ -173,6 +218,11 @@ pub(super) async fn change(
     Ok(Json(shown(&changed)))
 }
 
+/// Deletes an endpoint.
+#[utoipa::path(
+    delete, path = "/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.delete", tag = "Endpoint",
+    responses((status = 204))
+)]
 pub(super) async fn delete(
     State(api): State<Api>,
     caller: InApplication,
@@ -182,15 +232,25 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Shows what receivers verify with.
+#[utoipa::path(
+    get, path = "/app/{app_id}/endpoint/{endpoint_id}/secret", operation_id = "v1.endpoint.get-secret",
+    tag = "Endpoint", responses((status = 200, body = SecretOut))
+)]
 pub(super) async fn secret(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, ep)): Path<(String, String)>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<SecretOut>, ApiError> {
     let secret = caller.view(&api).endpoints(caller.application.id).secret(ep.as_str())?;
-    Ok(Json(json!({ "key": secret.verifying() })))
+    Ok(Json(SecretOut { key: secret.verifying() }))
 }
 
+/// Gives an endpoint a new secret; the old one signs beside it for a while.
+#[utoipa::path(
+    post, path = "/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", operation_id = "v1.endpoint.rotate-secret",
+    tag = "Endpoint", request_body = Option<RotateIn>, responses((status = 204))
+)]
 pub(super) async fn rotate(
     State(api): State<Api>,
     caller: InApplication,
@@ -202,35 +262,6 @@ pub(super) async fn rotate(
     let grace = Duration::from_secs(grace_period_seconds.unwrap_or(GRACE_DEFAULT_SECONDS));
     caller.view(&api).endpoints(caller.application.id).rotate_secret(ep.as_str(), new, grace).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-pub(super) async fn pause(
-    State(api): State<Api>,
-    caller: InApplication,
-    Path((_, ep)): Path<(String, String)>,
-) -> Result<Json<Value>, ApiError> {
-    let endpoints = caller.view(&api).endpoints(caller.application.id);
-    endpoints.pause(ep.as_str()).await?;
-    Ok(Json(state_shown(&endpoints.state(ep.as_str()).await?)))
-}
-
-pub(super) async fn resume(
-    State(api): State<Api>,
-    caller: InApplication,
-    Path((_, ep)): Path<(String, String)>,
-) -> Result<Json<Value>, ApiError> {
-    let endpoints = caller.view(&api).endpoints(caller.application.id);
-    endpoints.resume(ep.as_str()).await?;
-    Ok(Json(state_shown(&endpoints.state(ep.as_str()).await?)))
-}
-
-pub(super) async fn state(
-    State(api): State<Api>,
-    caller: InApplication,
-    Path((_, ep)): Path<(String, String)>,
-) -> Result<Json<Value>, ApiError> {
-    let state = caller.view(&api).endpoints(caller.application.id).state(ep.as_str()).await?;
-    Ok(Json(state_shown(&state)))
 }
 
 /// What is asked, over what cannot be asked anew. A pause is kept.
@@ -338,46 +369,4 @@ pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {
         created_at: written(endpoint.created_at),
         updated_at: written(endpoint.updated_at),
     }
-}
-
-fn state_shown(state: &EndpointState) -> Value {
-    let (status, reason) = match state.status {
-        EndpointStatus::Active => ("active", None),
-        EndpointStatus::Paused => ("paused", None),
-        EndpointStatus::Disabled(DisableReason::ByPerson) => ("disabled", Some("by a person")),
-        EndpointStatus::Disabled(DisableReason::Gone) => ("disabled", Some("the receiver answered 410")),
-        EndpointStatus::Disabled(DisableReason::FailingTooLong) => ("disabled", Some("it only failed for days")),
-    };
-    let (breaker, until) = match state.breaker {
-        BreakerState::Closed { .. } => ("closed", None),
-        BreakerState::Open { until, .. } => ("open", Some(written(until))),
-        BreakerState::HalfOpen { .. } => ("halfOpen", None),
-    };
-    json!({
-        "status": status,
-        "reason": reason,
-        "breaker": { "state": breaker, "until": until },
-        "queued": state.backlog.queued,
-        "oldestQueuedAt": state.backlog.oldest.map(written),
-        "inFlight": state.in_flight,
-        "nextAttempt": state.next_attempt.map(written),
-        "waiting": state.waiting.as_ref().map(waiting_shown),
-    })
-}
-
-/// Why something is not sent, in the words of the API.
-pub(super) fn waiting_shown(waiting: &Waiting) -> Value {
-    let reason = match waiting {
-        Waiting::InFlight(_) => "inFlight",
-        Waiting::Paused => "paused",
-        Waiting::Disabled(_) => "disabled",
-        Waiting::ReceiverAskedToWait(_) => "receiverAskedToWait",
-        Waiting::BreakerOpen(_) => "breakerOpen",
-        Waiting::InFlightLimit => "inFlightLimit",
-        Waiting::RateLimited(_) => "rateLimited",
-        Waiting::Behind(_) | Waiting::Held => "behind",
-        Waiting::RetryAt(_) => "retryAt",
-        _ => "queued",
-    };
-    json!({ "reason": reason, "until": waiting.until().map(written) })
 }

@@ -10,8 +10,10 @@ use axum::{
 use postrider::{
     ApplicationError, CommitError, DeadLetterError, DeliveryError, EndpointError, PublishError, ReadError,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::error;
+use utoipa::ToSchema;
 
 use super::body::WrongField;
 
@@ -19,13 +21,57 @@ use super::body::WrongField;
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
-    body: Value,
+    body: Told,
     retry_after: Option<Duration>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = AnyErrorOut)]
+enum Told {
+    Whole(ErrorOut),
+    Parts(UnprocessableOut),
+}
+
+/// What is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HttpErrorOut)]
+pub(super) struct ErrorOut {
+    /// For programs.
+    code: String,
+    /// For people.
+    detail: String,
+}
+
+/// What is wrong with a request, and with which parts of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HTTPValidationError)]
+pub(super) struct UnprocessableOut {
+    detail: Vec<WrongOut>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ValidationErrorItem)]
+struct WrongOut {
+    /// `body`, `query` or `header`, and the way to the part from there.
+    loc: Vec<Value>,
+    msg: String,
+    r#type: &'static str,
+}
+
+/// An answer among others that is not what was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchErrorOut)]
+pub(super) struct RefusedOut {
+    /// What the status would be of this alone.
+    status: u16,
+    error: Told,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self { status, body: json!({ "code": code, "detail": detail.into() }), retry_after: None }
+        let told = ErrorOut { code: code.to_owned(), detail: detail.into() };
+        Self { status, body: Told::Whole(told), retry_after: None }
     }
 
     /// A field, and what is wrong with it.
@@ -46,10 +92,14 @@ impl ApiError {
     }
 
     /// Where something is wrong, and what.
-    fn unprocessable(kind: &str, wrong: impl IntoIterator<Item = (Vec<Value>, String)>) -> Self {
-        let told = |(loc, message)| json!({ "loc": Value::Array(loc), "msg": message, "type": kind });
-        let detail: Vec<_> = wrong.into_iter().map(told).collect();
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, body: json!({ "detail": detail }), retry_after: None }
+    fn unprocessable(kind: &'static str, wrong: impl IntoIterator<Item = (Vec<Value>, String)>) -> Self {
+        let told = |(loc, message)| WrongOut { loc, msg: message, r#type: kind };
+        let detail = wrong.into_iter().map(told).collect();
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            body: Told::Parts(UnprocessableOut { detail }),
+            retry_after: None,
+        }
     }
 
     pub(super) fn not_found() -> Self {
@@ -74,8 +124,8 @@ impl ApiError {
     }
 
     /// As one answer among others: its status, and what its body would be.
-    pub(super) fn in_list(self) -> Value {
-        json!({ "status": self.status.as_u16(), "error": self.body })
+    pub(super) fn in_list(self) -> RefusedOut {
+        RefusedOut { status: self.status.as_u16(), error: self.body }
     }
 
     /// The store, not the caller: try again.

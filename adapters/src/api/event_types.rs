@@ -10,12 +10,14 @@ use axum::{
 use postrider::{EventType, EventTypeError, EventTypeSpec, Order, SchemaVersion};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
+use utoipa::ToSchema;
 
 use super::{
     Api,
     auth::{AnyCaller, InOrganisation},
     body::{Body, given},
     error::ApiError,
+    openapi::{Contents, Expunging, Paging, Sorting, WithArchived},
     page::List,
     query::Params,
     times::written,
@@ -25,7 +27,7 @@ use super::{
 type Schemas = BTreeMap<String, Box<RawValue>>;
 
 /// What is said of an event type, and its name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct EventTypeIn {
     name: String,
     #[serde(flatten)]
@@ -33,7 +35,7 @@ pub(super) struct EventTypeIn {
 }
 
 /// What is said of an event type.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventTypeUpdate {
     description: String,
@@ -41,6 +43,8 @@ pub(super) struct EventTypeUpdate {
     archived: bool,
     #[serde(default)]
     deprecated: bool,
+    /// JSON Schemas by their version: `1`, `2` and so on.
+    #[schema(value_type = Option<BTreeMap<String, Object>>)]
     schemas: Option<BTreeMap<String, Value>>,
     feature_flag: Option<String>,
     group_name: Option<String>,
@@ -48,7 +52,7 @@ pub(super) struct EventTypeUpdate {
 }
 
 /// What becomes of payloads that do not match their schema.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum SchemaCheck {
     /// They are refused.
@@ -60,13 +64,14 @@ pub(super) enum SchemaCheck {
 }
 
 /// What is to be changed of an event type; `null` clears.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventTypePatch {
     description: Option<String>,
     archived: Option<bool>,
     deprecated: Option<bool>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<BTreeMap<String, Object>>)]
     schemas: Option<Option<BTreeMap<String, Value>>>,
     #[serde(default, deserialize_with = "given")]
     feature_flag: Option<Option<String>>,
@@ -77,13 +82,14 @@ pub(super) struct EventTypePatch {
 }
 
 /// An event type as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventTypeOut {
     name: Box<str>,
     description: String,
     archived: bool,
     deprecated: bool,
+    #[schema(value_type = Option<BTreeMap<String, Object>>)]
     schemas: Option<Schemas>,
     #[serde(skip_serializing_if = "Option::is_none")]
     feature_flag: Option<Box<str>>,
@@ -91,12 +97,15 @@ pub(super) struct EventTypeOut {
     group_name: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema_check: Option<SchemaCheck>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
 /// What whoever writes a receiver has to know of an event type.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EventTypeDocumentationOut)]
 pub(super) struct DocumentationOut {
     #[serde(flatten)]
     event_type: EventTypeOut,
@@ -105,13 +114,19 @@ pub(super) struct DocumentationOut {
 }
 
 /// A request as the receiver will get it, but for its times, ids and signatures.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SampleRequestOut)]
 pub(super) struct SampleRequest {
     method: &'static str,
     headers: BTreeMap<&'static str, &'static str>,
     body: String,
 }
 
+/// Lists the event types, by name.
+#[utoipa::path(
+    get, path = "/event-type", operation_id = "v1.event-type.list", tag = "Event Type",
+    params(Paging, Sorting, WithArchived, Contents), responses((status = 200, body = List<EventTypeOut>))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     AnyCaller(organisation): AnyCaller,
@@ -124,6 +139,11 @@ pub(super) async fn list(
     Ok(Json(List::by_id(listing, |found| found.name.clone(), |found| shown(&found, with_content))))
 }
 
+/// Describes a new event type, or one that was archived.
+#[utoipa::path(
+    post, path = "/event-type", operation_id = "v1.event-type.create", tag = "Event Type", request_body = EventTypeIn,
+    responses((status = 201, body = EventTypeOut))
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -134,6 +154,11 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(shown(&made, true))))
 }
 
+/// Shows an event type.
+#[utoipa::path(
+    get, path = "/event-type/{event_type_name}", operation_id = "v1.event-type.get", tag = "Event Type",
+    responses((status = 200, body = EventTypeOut))
+)]
 pub(super) async fn read(
     State(api): State<Api>,
     AnyCaller(organisation): AnyCaller,
@@ -142,6 +167,12 @@ pub(super) async fn read(
     Ok(Json(shown(&*api.engine.organisation(organisation).event_types().get(&name)?, true)))
 }
 
+/// Replaces an event type, or makes it.
+#[utoipa::path(
+    put, path = "/event-type/{event_type_name}", operation_id = "v1.event-type.update", tag = "Event Type",
+    request_body = EventTypeUpdate,
+    responses((status = 200, body = EventTypeOut), (status = 201, body = EventTypeOut))
+)]
 pub(super) async fn replace(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -154,6 +185,11 @@ pub(super) async fn replace(
     Ok((status, Json(shown(&put, true))))
 }
 
+/// Changes parts of an event type.
+#[utoipa::path(
+    patch, path = "/event-type/{event_type_name}", operation_id = "v1.event-type.patch", tag = "Event Type",
+    request_body = EventTypePatch, responses((status = 200, body = EventTypeOut))
+)]
 pub(super) async fn change(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -186,7 +222,11 @@ pub(super) async fn change(
     Ok(Json(shown(&changed, true)))
 }
 
-/// Archives it; with `expunge` it is gone for good.
+/// Archives an event type; with `expunge` it is gone for good.
+#[utoipa::path(
+    delete, path = "/event-type/{event_type_name}", operation_id = "v1.event-type.delete", tag = "Event Type",
+    params(Expunging), responses((status = 204))
+)]
 pub(super) async fn delete(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -202,7 +242,11 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// All that whoever writes a receiver has to know.
+/// Shows all that whoever writes a receiver has to know.
+#[utoipa::path(
+    get, path = "/event-type/{event_type_name}/documentation", operation_id = "v1.event-type.get-documentation",
+    tag = "Event Type", responses((status = 200, body = DocumentationOut))
+)]
 pub(super) async fn documentation(
     State(api): State<Api>,
     AnyCaller(organisation): AnyCaller,

@@ -9,27 +9,36 @@ use axum::{
 };
 use postrider::CustomHeader;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Api, auth::InApplication, body::Body, error::ApiError};
 
 /// Headers as they are shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EndpointHeadersOut)]
 pub(super) struct HeadersOut {
     headers: BTreeMap<Box<str>, Box<str>>,
     /// Names of those that are not.
     sensitive: Vec<Box<str>>,
 }
 
-#[derive(Debug, Deserialize)]
-struct HeadersIn {
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = EndpointHeadersIn)]
+pub(super) struct HeadersIn {
     headers: BTreeMap<Box<str>, Box<str>>,
 }
 
-#[derive(Debug, Deserialize)]
-struct HeadersPatch {
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = EndpointHeadersPatchIn)]
+pub(super) struct HeadersPatch {
     headers: BTreeMap<Box<str>, Option<Box<str>>>,
 }
 
+/// Shows the headers that are sent with every request.
+#[utoipa::path(
+    get, path = "/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.get-headers",
+    tag = "Endpoint", responses((status = 200, body = HeadersOut))
+)]
 pub(super) async fn read(
     State(api): State<Api>,
     caller: InApplication,
@@ -41,6 +50,11 @@ pub(super) async fn read(
     Ok(Json(HeadersOut { headers, sensitive: hidden.into_iter().map(|header| header.name).collect() }))
 }
 
+/// Replaces the headers.
+#[utoipa::path(
+    put, path = "/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.update-headers",
+    tag = "Endpoint", request_body = HeadersIn, responses((status = 204))
+)]
 pub(super) async fn replace(
     State(api): State<Api>,
     caller: InApplication,
@@ -54,7 +68,13 @@ pub(super) async fn replace(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Changes some of the headers.
+///
 /// `null` takes one away; a name in another case is the same name.
+#[utoipa::path(
+    patch, path = "/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.patch-headers",
+    tag = "Endpoint", request_body = HeadersPatch, responses((status = 204))
+)]
 pub(super) async fn change(
     State(api): State<Api>,
     caller: InApplication,

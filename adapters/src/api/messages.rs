@@ -10,12 +10,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use postrider::{Event, EventFilter, PublishError, Receipt, SchemaFault, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
     Api,
     auth::InApplication,
     body::{Body, Wrong, parse},
     error::ApiError,
+    openapi::{ByChannel, ByType, Contents, Paging, Period},
     page::List,
     query::Params,
     times::written,
@@ -26,17 +28,23 @@ const PING: &str = "svix.ping";
 const PING_PAYLOAD: &str = r#"{"success":true}"#;
 
 /// What is published: a JSON object as it came, or text or bytes of any other kind.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MessageIn<'b> {
     event_type: String,
     #[serde(borrow, alias = "data")]
+    #[schema(value_type = Option<Object>)]
     payload: Option<&'b RawValue>,
+    /// In place of `payload`, for text that is not a JSON object.
     payload_text: Option<String>,
+    /// In place of `payload`, for bytes.
     payload_base64: Option<String>,
+    /// Of what is not JSON.
     content_type: Option<String>,
+    /// A name of your own, taken once.
     event_id: Option<String>,
     channels: Option<Vec<Box<str>>>,
+    /// Messages with one key go one after another to endpoints with `perKey` ordering.
     ordering_key: Option<String>,
 }
 
@@ -74,13 +82,14 @@ impl MessageIn<'_> {
 }
 
 /// A message as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MessageOut {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<String>,
     event_type: String,
+    #[schema(value_type = Object)]
     payload: Box<RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_text: Option<String>,
@@ -92,6 +101,7 @@ pub(super) struct MessageOut {
     channels: Option<Vec<Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ordering_key: Option<String>,
+    #[schema(format = DateTime)]
     timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema_version: Option<u32>,
@@ -100,12 +110,18 @@ pub(super) struct MessageOut {
 }
 
 /// Where a payload does not match the schema of its type, which only asks for that to be told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SchemaWarningOut)]
 pub(super) struct SchemaWarning {
     path: Box<str>,
     msg: Box<str>,
 }
 
+/// Publishes a message.
+#[utoipa::path(
+    post, path = "/app/{app_id}/msg", operation_id = "v1.message.create", tag = "Message", params(Contents),
+    request_body = MessageIn, responses((status = 202, body = MessageOut))
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     caller: InApplication,
@@ -125,13 +141,20 @@ pub(super) async fn create(
 }
 
 /// Which example is to be sent.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = EventExampleIn)]
 pub(super) struct ExampleIn {
     event_type: String,
 }
 
+/// Sends an example.
+///
 /// To this endpoint alone, whatever it wants: shows that it listens, and that it verifies. 200 and not 202, as Svix does.
+#[utoipa::path(
+    post, path = "/app/{app_id}/endpoint/{endpoint_id}/send-example", operation_id = "v1.endpoint.send-example",
+    tag = "Endpoint", request_body = ExampleIn, responses((status = 200, body = MessageOut))
+)]
 pub(super) async fn send_example(
     State(api): State<Api>,
     caller: InApplication,
@@ -160,7 +183,7 @@ pub(super) async fn send_example(
 }
 
 /// What would be published.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PrecheckIn {
     event_type: String,
@@ -168,12 +191,18 @@ pub(super) struct PrecheckIn {
 }
 
 /// Whether anybody would get it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PrecheckOut {
     active: bool,
 }
 
+/// Tells whether anybody would get a message.
+///
 /// Spares a publisher the work of making what nobody wants.
+#[utoipa::path(
+    post, path = "/app/{app_id}/msg/precheck/active", operation_id = "v1.message.precheck", tag = "Message",
+    request_body = PrecheckIn, responses((status = 200, body = PrecheckOut))
+)]
 pub(super) async fn precheck(
     State(api): State<Api>,
     caller: InApplication,
@@ -185,6 +214,11 @@ pub(super) async fn precheck(
     Ok(Json(PrecheckOut { active: caller.view(&api).is_wanted(caller.application.id, &event)? }))
 }
 
+/// Lists the messages of an application, newest first.
+#[utoipa::path(
+    get, path = "/app/{app_id}/msg", operation_id = "v1.message.list", tag = "Message",
+    params(Paging, ByType, ByChannel, Period, Contents), responses((status = 200, body = List<MessageOut>))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     caller: InApplication,
@@ -201,6 +235,11 @@ pub(super) async fn list(
     Ok(Json(List::by_cursor(page, |stored| stored_shown(&stored, with_content))))
 }
 
+/// Shows a message.
+#[utoipa::path(
+    get, path = "/app/{app_id}/msg/{msg_id}", operation_id = "v1.message.get", tag = "Message", params(Contents),
+    responses((status = 200, body = MessageOut))
+)]
 pub(super) async fn read(
     State(api): State<Api>,
     caller: InApplication,

@@ -8,6 +8,7 @@ use postrider::{
     storage::{Cursor, Page, PageRequest},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{error::ApiError, query::Params};
 
@@ -15,7 +16,7 @@ const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 250;
 
 /// A part of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct List<T> {
     data: Vec<T>,

@@ -9,6 +9,7 @@ use axum::{
 };
 use postrider::{IdOr, ReadError};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Api,
@@ -22,8 +23,9 @@ use crate::token::TokenKey;
 const EXPIRY_SECONDS_MIN: u64 = 3600;
 
 /// What the token may do, and for how long. Feature flags are passed over: nothing is hidden by them yet.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AppPortalAccessIn)]
 pub(super) struct AccessIn {
     /// Made if there is none with the uid of the path.
     application: Option<ApplicationIn>,
@@ -34,13 +36,20 @@ pub(super) struct AccessIn {
 }
 
 /// A token, and where it is good.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AppPortalAccessOut)]
 pub(super) struct AccessOut {
     token: String,
     url: String,
 }
 
+/// Makes a token for the people of an application.
+///
 /// An empty body asks for everything, for 28 days.
+#[utoipa::path(
+    post, path = "/auth/app-portal-access/{app_id}", operation_id = "v1.authentication.app-portal-access",
+    tag = "Authentication", request_body = Option<AccessIn>, responses((status = 200, body = AccessOut))
+)]
 pub(super) async fn access(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -76,4 +85,19 @@ pub(super) async fn access(
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "The token could not be signed.")
     })?;
     Ok(Json(AccessOut { token, url: format!("/api/v1/app/{}", found.id) }))
+}
+
+/// Makes a token for the people of an application; by an older path.
+#[utoipa::path(
+    post, path = "/auth/dashboard-access/{app_id}", operation_id = "v1.authentication.dashboard-access",
+    tag = "Authentication", request_body = Option<AccessIn>, responses((status = 200, body = AccessOut))
+)]
+#[deprecated]
+pub(super) async fn dashboard_access(
+    api: State<Api>,
+    organisation: InOrganisation,
+    path: Path<String>,
+    body: Body,
+) -> Result<Json<AccessOut>, ApiError> {
+    access(api, organisation, path, body).await
 }

@@ -7,15 +7,19 @@ use postrider::{
     RetryPolicy, SignatureStyle, core::WhenFull,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{body::given, error::ApiError};
 
 /// The `delivery` object. Every part is optional; an unknown one is a mistake.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = DeliverySettings)]
 pub(super) struct Delivery {
     ordering: Option<Ordering>,
+    /// What becomes of those behind a delivery that is given up.
     on_exhausted: Option<Exhausted>,
+    /// Seconds before each attempt after the first; none for one attempt.
     retry_schedule: Option<Vec<f64>>,
     retry_on: Option<Retried>,
     max_in_flight: Option<u32>,
@@ -28,7 +32,7 @@ pub(super) struct Delivery {
     signature: Option<Style>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 enum Ordering {
     Concurrent,
@@ -36,31 +40,35 @@ enum Ordering {
     Fifo,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = OnExhausted)]
 enum Exhausted {
     Continue,
     Hold,
 }
 
 /// What becomes of an event for which there is no room.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WhenFull)]
 enum Full {
     DeadLetter,
     Refuse,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RetryOn)]
 enum Retried {
     Default,
     AnyFailure,
     ServerErrors,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = SignatureStyle)]
 enum Style {
     Standard,
     Svix,
@@ -68,8 +76,9 @@ enum Style {
     Stripe,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schema(as = BreakerSettings)]
 struct Breaker {
     consecutive_failures: u32,
     failure_ratio: f64,

@@ -10,51 +10,64 @@ use postrider::{
     task::{Tried, TriedEnd},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Api,
     auth::{InApplication, InOrganisation},
     body::Body,
     error::ApiError,
+    openapi::{ByTask, Paging, Sorting},
     page::List,
     query::Params,
     times::{self, written},
 };
 
-/// Which time is recovered or replayed.
-#[derive(Debug, Deserialize)]
+/// Which time is recovered or replayed: at most 14 days.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RecoverIn)]
 pub(super) struct Since {
+    #[schema(format = DateTime)]
     since: String,
+    #[schema(format = DateTime)]
     until: Option<String>,
 }
 
 /// Which messages are replayed, whatever became of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = BulkReplayIn)]
 pub(super) struct ReplayIn {
     #[serde(flatten)]
     time: Since,
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     event_types: Vec<Box<str>>,
+    #[schema(value_type = Option<String>)]
     channel: Option<Box<str>>,
     tag: Option<String>,
+    /// 0 success, 2 fail, 4 canceled.
     status: Option<u16>,
+    /// The hundreds of the last status code, 100 to 500; 0 without an answer.
     status_code_class: Option<u16>,
 }
 
 /// A task as its beginning shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RecoverOut)]
 pub(super) struct TaskBegun {
     id: String,
     status: &'static str,
     task: &'static str,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
 /// A task as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = BackgroundTaskOut)]
 pub(super) struct TaskOut {
     #[serde(flatten)]
     begun: TaskBegun,
@@ -62,8 +75,9 @@ pub(super) struct TaskOut {
 }
 
 /// What a task is for, and how far it has come.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = BackgroundTaskData)]
 pub(super) struct TaskData {
     /// `task` names only what Svix's clients know; this is what it really is.
     kind: &'static str,
@@ -77,10 +91,17 @@ pub(super) struct TaskData {
     /// Called off by a person: then its status is `failed`.
     cancelled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     failure: Option<Box<str>>,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
+/// Lists the tasks of an organisation.
+#[utoipa::path(
+    get, path = "/background-task", operation_id = "v1.background-task.list", tag = "Background Task",
+    params(Paging, Sorting, ByTask), responses((status = 200, body = List<TaskOut>))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -100,6 +121,11 @@ pub(super) async fn list(
     Ok(Json(List::by_id(listing, |task| task.id, |task| shown(&task))))
 }
 
+/// Shows a task, and how far it has come.
+#[utoipa::path(
+    get, path = "/background-task/{task_id}", operation_id = "v1.background-task.get", tag = "Background Task",
+    responses((status = 200, body = TaskOut))
+)]
 pub(super) async fn read(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -108,7 +134,13 @@ pub(super) async fn read(
     Ok(Json(shown(&api.engine.organisation(organisation).tasks().get(parsed(&task)?).await?)))
 }
 
-/// Calls one off. What it has done stays done.
+/// Calls a task off.
+///
+/// What it has done stays done.
+#[utoipa::path(
+    post, path = "/background-task/{task_id}/cancel", operation_id = "v1.background-task.cancel",
+    tag = "Background Task", responses((status = 200, body = TaskOut))
+)]
 pub(super) async fn cancel(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
@@ -117,7 +149,11 @@ pub(super) async fn cancel(
     Ok(Json(shown(&api.engine.organisation(organisation).tasks().cancel(parsed(&task)?).await?)))
 }
 
-/// What was given up at an endpoint in this time is put back into its queue.
+/// Puts back what was given up at an endpoint in this time, in a task.
+#[utoipa::path(
+    post, path = "/app/{app_id}/endpoint/{endpoint_id}/recover", operation_id = "v1.endpoint.recover",
+    tag = "Endpoint", request_body = Since, responses((status = 202, body = TaskBegun))
+)]
 pub(super) async fn recover(
     State(api): State<Api>,
     caller: InApplication,
@@ -129,7 +165,11 @@ pub(super) async fn recover(
     Ok((StatusCode::ACCEPTED, Json(begun(&letters.recover(ep.as_str(), since, until).await?))))
 }
 
-/// What an endpoint never got, though its filter wants it, is put into its queue.
+/// Puts into an endpoint's queue what it never got though its filter wants it, in a task.
+#[utoipa::path(
+    post, path = "/app/{app_id}/endpoint/{endpoint_id}/replay-missing", operation_id = "v1.endpoint.replay-missing",
+    tag = "Endpoint", request_body = Since, responses((status = 202, body = TaskBegun))
+)]
 pub(super) async fn replay_missing(
     State(api): State<Api>,
     caller: InApplication,
@@ -142,7 +182,11 @@ pub(super) async fn replay_missing(
     Ok((StatusCode::ACCEPTED, Json(begun(&task))))
 }
 
-/// What an endpoint's filter wants is put into its queue once more, however it ended there.
+/// Puts into an endpoint's queue what its filter wants once more, however it ended there, in a task.
+#[utoipa::path(
+    post, path = "/app/{app_id}/endpoint/{endpoint_id}/bulk-replay", operation_id = "v1.endpoint.bulk-replay",
+    tag = "Endpoint", request_body = ReplayIn, responses((status = 202, body = TaskBegun))
+)]
 pub(super) async fn replay(
     State(api): State<Api>,
     caller: InApplication,

@@ -17,6 +17,7 @@ mod event_types;
 mod examples;
 mod filters;
 mod messages;
+mod openapi;
 mod tasks;
 mod wire;
 

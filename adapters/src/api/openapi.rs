@@ -1,0 +1,125 @@
+//! The document of this API, made of what the handlers say of themselves, and its page for people.
+//!
+//! A route is a handler with `#[utoipa::path]` and a word in the list in `mod.rs`: its method and path stand in the
+//! attribute alone, so that none can be served and not be written about. What all share is added once, in `common.rs`.
+
+mod common;
+mod queries;
+
+use std::sync::LazyLock;
+
+use axum::{
+    Router,
+    body::Bytes,
+    handler::Handler,
+    http::header,
+    response::{Html, IntoResponse},
+    routing::on,
+};
+use utoipa::{Modify, OpenApi, openapi::OpenApi as Document};
+
+use self::common::{Common, operations};
+pub(super) use self::queries::{
+    ByChannel, ByClass, ByEndpoint, ByStatus, ByTask, ByType, Contents, Expunging, GetIfExists, Paging, Period,
+    Sorting, WithArchived,
+};
+use super::Api;
+
+/// Where all routes lie.
+pub(super) const BASE: &str = "/api/v1";
+
+const PAGE: &str = include_str!("docs.html");
+
+/// The document as it is served. Nothing in it depends on the engine, so that it is made once.
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+    let written = super::routes().document();
+    serde_json::to_vec(&written).expect("it is made of strings and numbers").into()
+});
+
+/// What is written over all operations; they come from the routes.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Postrider", description = "Delivers events to HTTP endpoints, and shows what became of them."),
+    tags(
+        (name = "Application", description = "Whose endpoints and messages are kept apart from those of others."),
+        (name = "Endpoint", description = "Where messages go, how, and what holds them."),
+        (name = "Message", description = "What is published."),
+        (name = "Message Attempt", description = "What was sent, what came back, and what is still to be sent."),
+        (name = "Dead Letter", description = "What was given up: put back, or forgotten."),
+        (name = "Background Task", description = "Long-running work on many messages."),
+        (name = "Event Type", description = "What an organisation publishes, described for those who receive it."),
+        (name = "Authentication", description = "Tokens for an application's own people."),
+        (name = "Health", description = "For load balancers."),
+        (name = "Document", description = "For whoever writes a client."),
+    ),
+    security(("HTTPBearer" = [])),
+)]
+struct Cover;
+
+/// Routes, each with what is written about it.
+#[derive(Default)]
+pub(super) struct Routes {
+    router: Router<Api>,
+    written: Document,
+}
+
+/// Routes by their handlers: `routes! { module: handler, handler; module: handler; }`.
+macro_rules! routes {
+    ($($module:ident: $($handler:ident),+;)+) => {
+        $crate::api::openapi::Routes::default()$($(.and(
+            {
+                #[derive(utoipa::OpenApi)]
+                #[openapi(paths($module::$handler))]
+                struct Written;
+                <Written as utoipa::OpenApi>::openapi()
+            },
+            $module::$handler,
+        ))+)+
+    };
+}
+pub(super) use routes;
+
+impl Routes {
+    /// With `handler` at the method and path that are `written` of it.
+    pub(super) fn and<H: Handler<T, Api>, T: 'static>(mut self, mut written: Document, handler: H) -> Self {
+        debug_assert!(!self.contradicts(&written), "one name for two schemas: {:?}", written.paths.paths.keys());
+        for (path, item) in &mut written.paths.paths {
+            for (method, _) in operations(item) {
+                self.router = self.router.route(path, on(method, handler.clone()));
+            }
+        }
+        self.written.merge(written);
+        self
+    }
+
+    pub(super) fn into_router(self) -> Router<Api> {
+        self.router
+    }
+
+    /// All that is written, with what is the same everywhere.
+    pub(super) fn document(self) -> Document {
+        let mut document = Cover::openapi().nest(BASE, self.written);
+        Common.modify(&mut document);
+        document
+    }
+
+    /// Whether a schema of `written` has the name of another one, and would be lost.
+    fn contradicts(&self, written: &Document) -> bool {
+        let (Some(known), Some(new)) = (&self.written.components, &written.components) else { return false };
+        new.schemas.iter().any(|(name, schema)| known.schemas.get(name).is_some_and(|known| known != schema))
+    }
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "v1.openapi.get", tag = "Document", security(()),
+    responses((status = 200, body = Object))
+)]
+pub(super) async fn document() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
+}
+
+/// The document for people.
+pub(super) async fn page() -> Html<&'static str> {
+    Html(PAGE)
+}

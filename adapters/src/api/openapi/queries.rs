@@ -1,0 +1,117 @@
+//! Parameters of queries, as they are written about; [`Params`](super::super::query::Params) reads them.
+#![expect(dead_code, reason = "nobody makes one: the fields are what is written")]
+
+use utoipa::IntoParams;
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct Paging {
+    /// How many at most.
+    #[param(required = false, default = 50, minimum = 1, maximum = 250)]
+    limit: u32,
+    /// The `iterator` of the page before this one, or the `prevIterator` of the one after it.
+    #[param(required = false)]
+    iterator: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct Sorting {
+    /// `ascending` or `descending`, by age.
+    #[param(required = false)]
+    order: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct Contents {
+    /// Without it, payloads are `{}` and responses are empty.
+    #[param(required = false, default = true)]
+    with_content: bool,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct Period {
+    /// Only what is older.
+    #[param(required = false, format = DateTime)]
+    before: String,
+    /// Only what is younger.
+    #[param(required = false, format = DateTime)]
+    after: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ByType {
+    /// Only messages of these types: repeated, or with commas between them.
+    #[param(required = false)]
+    event_types: Vec<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ByChannel {
+    /// Only messages of this channel.
+    #[param(required = false)]
+    channel: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ByStatus {
+    /// 0 success, 1 pending, 2 fail, 3 sending.
+    #[param(required = false, maximum = 3)]
+    status: u8,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ByClass {
+    /// The hundreds of the status code, 100 to 500; 0 without an answer.
+    #[param(required = false)]
+    status_code_class: u16,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ByEndpoint {
+    /// Id or uid of the only endpoint that is looked at.
+    #[param(required = false)]
+    endpoint_id: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct GetIfExists {
+    /// Whether one that has the uid already will do.
+    #[param(required = false)]
+    get_if_exists: bool,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct WithArchived {
+    /// Whether those that are archived are listed, too.
+    #[param(required = false)]
+    include_archived: bool,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct Expunging {
+    /// Whether it is gone for good.
+    #[param(required = false)]
+    expunge: bool,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ByTask {
+    /// `running`, `finished`, `failed` or `cancelled`.
+    #[param(required = false)]
+    status: String,
+    /// As `data.kind` names it: `endpoint.replay`, say.
+    #[param(required = false)]
+    task: String,
+}
