@@ -79,6 +79,7 @@ async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
         engine.group_requests = size(limits.group_requests);
         engine.group_bytes = size(limits.group_bytes).get();
         engine.free_bytes_min = limits.min_free_bytes;
+        engine.retention = Duration::from_secs(limits.retention_days * 24 * 3600);
     });
     let builder = match config.general.storage {
         Storage::Memory => builder,

@@ -1,9 +1,11 @@
 //! Events of one application: found, listed, and what was tried for them.
 
-use postrider_core::{ApplicationId, EventId, IdOr, StoredEvent, Timestamp};
+use postrider_core::{
+    ApplicationId, AttemptId, AttemptPlace, Batch, EventId, IdOr, Refused, StoredEvent, Task, Timestamp, Work, Write,
+};
 use postrider_storage::{AttemptRecord, EventQuery, Page, PageRequest, Reads};
 
-use crate::{ReadError, engine::Scope};
+use crate::{CommitError, EventError, ReadError, TaskError, engine::Scope};
 
 /// Events of one application.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct EventFilter {
     pub event_types: Vec<Box<str>>,
     /// On this channel.
     pub channel: Option<Box<str>>,
+    /// With this tag.
+    pub tag: Option<Box<str>>,
     /// Accepted before.
     pub before: Option<Timestamp>,
     /// Accepted after.
@@ -41,9 +45,9 @@ impl Events<'_> {
     /// # Errors
     /// As they were read.
     pub async fn list(&self, filter: EventFilter, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
-        let EventFilter { event_types, channel, before, after } = filter;
-        let mut query = EventQuery::of(self.owner()?);
-        (query.event_types, query.channel, query.before, query.after) = (event_types, channel, before, after);
+        let EventFilter { event_types, channel, tag, before, after } = filter;
+        let mut query = EventQuery { event_types, channel, tag, ..EventQuery::of(self.owner()?) };
+        (query.before, query.after) = (before, after);
         Ok(self.scope.engine().store.get()?.reads().events(&query, page).await?)
     }
 
@@ -56,6 +60,58 @@ impl Events<'_> {
         let store = self.scope.engine().store.get()?;
         let id = event_id(store.reads(), owner, &event.into()).await?;
         Ok(store.reads().attempts_of_event(owner, id).await?)
+    }
+
+    /// Forgets the payload of one at once. Deliveries of it that wait end without it.
+    ///
+    /// # Errors
+    /// [`EventError::NoSuchEvent`]; else as the commit went.
+    pub async fn expunge(&self, event: impl Into<IdOr<EventId>>) -> Result<(), EventError> {
+        let engine = self.scope.engine();
+        let owner = self.owner().map_err(|_| EventError::NoSuchEvent)?;
+        let store = engine.store.get().map_err(ReadError::from)?;
+        let id = match event_id(store.reads(), owner, &event.into()).await {
+            Err(ReadError::NotFound) => return Err(EventError::NoSuchEvent),
+            id => id?,
+        };
+        drop(store);
+        match engine.commit(owner, Batch::synced([Write::Expunge(owner, id)])).await? {
+            Ok(_) => Ok(()),
+            Err(Refused::NoEvent) => Err(EventError::NoSuchEvent),
+            Err(_) => Err(CommitError::unavailable().into()),
+        }
+    }
+
+    /// Forgets what a receiver answered to an attempt of one.
+    ///
+    /// # Errors
+    /// [`EventError::NoSuchEvent`] if there is no such event or attempt; else as the commit went.
+    pub async fn expunge_response(
+        &self,
+        event: impl Into<IdOr<EventId>>,
+        attempt: AttemptId,
+    ) -> Result<(), EventError> {
+        let found = match self.attempts(event).await {
+            Err(ReadError::NotFound) => None,
+            attempts => attempts?.into_iter().find(|record| record.attempt.id == attempt),
+        };
+        let AttemptRecord { delivery, event, life, attempt } = found.ok_or(EventError::NoSuchEvent)?;
+        let place = AttemptPlace { delivery, life, number: attempt.number, event };
+        let owner = self.owner()?;
+        match self.scope.engine().commit(owner, Batch::synced([Write::ExpungeResponse(place)])).await? {
+            Ok(_) => Ok(()),
+            Err(Refused::NoEvent) => Err(EventError::NoSuchEvent),
+            Err(_) => Err(CommitError::unavailable().into()),
+        }
+    }
+
+    /// Begins a task that forgets the payloads of all that are published by now.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn expunge_all(&self) -> Result<Task, TaskError> {
+        let owner = self.scope.application().ok_or(TaskError::NotFound)?.id;
+        self.scope.organisation.tasks().start(Work::Expunge(owner)).await
     }
 
     fn owner(&self) -> Result<ApplicationId, ReadError> {

@@ -19,7 +19,7 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport,
+    Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport, agenda,
     catalogue::Catalogue,
     commit_queue::CommitQueue,
     committer::Committer,
@@ -29,6 +29,7 @@ use crate::{
     permit::PermitDesk,
     purge,
     registry::Registry,
+    retention,
     set_back::set_back,
     space::FreeSpace,
     store_cell::StoreCell,
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) wakes: Wakes,
     /// Where tasks that are durable begin to run.
     pub(crate) new_tasks: mpsc::UnboundedSender<(OrganisationId, TaskId)>,
+    /// Rung when something was put off.
+    pub(crate) put_off: Notify,
     /// Rung when a queue was cut off.
     pub(crate) cut_off: Notify,
     /// What a reader met, until the committer looks.
@@ -115,6 +118,7 @@ impl Engine {
             permits: PermitDesk::new(limits.in_flight_requests.get()),
             wakes: Wakes::new(limits.active_endpoints),
             new_tasks,
+            put_off: Notify::new(),
             cut_off: Notify::new(),
             failure: Mutex::new(None),
             tasks: Mutex::new(Vec::new()),
@@ -146,6 +150,8 @@ impl Inner {
             tokio::spawn(committer.run()),
             tokio::spawn(wakes::scan(Arc::clone(self))),
             tokio::spawn(purge::purge(Arc::clone(self))),
+            tokio::spawn(retention::retain(Arc::clone(self))),
+            tokio::spawn(agenda::keep(Arc::clone(self))),
             tokio::spawn(task_runner::run(Arc::clone(self), tasks_to_run)),
         ];
         self.tasks().extend(tasks);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Acceptance, ApplicationId, Batch, EndpointId, Event, EventId, Guard, IdOr, KeyClaim, Refused, SameBody,
-    SchemaCheck, SchemaVersion, Timestamp, Write, plan_recipient,
+    Acceptance, ApplicationId, Batch, DELIVER_AT_AHEAD_MAX, EndpointId, Event, EventId, Guard, IdOr, InvalidEvent,
+    KeyClaim, Refused, SameBody, SchemaCheck, SchemaVersion, Timestamp, Write, plan_recipient,
 };
 use postrider_storage::Verdict;
 
@@ -45,7 +45,7 @@ impl Organisation<'_> {
         self.publish_as(Wanted { application: &application.into(), event: &Arc::new(event), only: None }).await
     }
 
-    /// To one endpoint alone, whatever its filter says: a test, say.
+    /// To one endpoint alone, whatever its filter says, and at once: a test, say.
     ///
     /// # Errors
     /// Each says whether the event may be stored, and what to do.
@@ -56,7 +56,10 @@ impl Organisation<'_> {
         event: Event,
     ) -> Result<Receipt, PublishError> {
         let (application, endpoint) = (application.into(), endpoint.into());
-        self.publish_as(Wanted { application: &application, event: &Arc::new(event), only: Some(&endpoint) }).await
+        let mut event = event;
+        event.deliver_at = None;
+        let event = Arc::new(event);
+        self.publish_as(Wanted { application: &application, event: &event, only: Some(&endpoint) }).await
     }
 
     /// Whether anybody would get such an event now.
@@ -126,7 +129,13 @@ impl Organisation<'_> {
         let owner = routes.application;
         let accepted_at = engine.clock.now();
         let key = event.idempotency_key.clone().map(|key| KeyClaim { key, body: event.body_hash() });
+        let is_later = event.deliver_at.is_some_and(|at| accepted_at < at);
+        if event.deliver_at.is_some_and(|at| accepted_at + DELIVER_AT_AHEAD_MAX < at) {
+            return Err(InvalidEvent::TooFarAhead.into());
+        }
         let recipients = match only {
+            // They are found when its time has come.
+            None if is_later => Vec::new(),
             None => routes.recipients(event),
             Some(name) => {
                 let endpoint = engine.registry.find_endpoint(owner, name).ok_or(PublishError::NoSuchEndpoint)?;

@@ -6,8 +6,8 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use postrider_core::{
-    Batch, DeadLetter, DeliveryId, DocumentId, DocumentKind, Endpoint, EventId, Guard, IdOr, OrganisationId, Refused,
-    Replay, ReplayTo, Space, StoredEvent, Task, TaskId, TaskStatus, Work, Write,
+    ApplicationId, Batch, DeadLetter, DeliveryId, DocumentId, DocumentKind, Endpoint, EventId, Guard, IdOr,
+    OrganisationId, Refused, Replay, ReplayTo, Space, StoredEvent, Task, TaskId, TaskStatus, Work, Write,
     task::{Events, Letters, Tried, TriedEnd},
 };
 use postrider_storage::{
@@ -162,6 +162,7 @@ impl Inner {
                 self.replay_events(task, next, events, &Tried::default(), ReplayTo::Missing).await
             }
             Work::Replay(events, tried) => self.replay_events(task, next, events, tried, ReplayTo::All).await,
+            Work::Expunge(application) => self.expunge_events(task, next, *application).await,
             _ => Err(Stop::Failed("this program does not know such a task")),
         }
     }
@@ -252,6 +253,7 @@ impl Inner {
         let mut query = EventQuery::of(events.application);
         query.event_types.clone_from(&events.event_types);
         query.channel.clone_from(&events.channel);
+        query.tag.clone_from(&events.tag);
         // What is published later has its delivery already.
         (query.after, query.before) = (Some(events.after), Some(events.before.min(task.created_at)));
         query.oldest_first = true;
@@ -272,6 +274,17 @@ impl Inner {
         next.progress.done += writes.len() as u64;
         next.place = found.next.map(|Cursor(place)| place.to_vec());
         self.note(task, next, writes, Some(Guard::Space(endpoint.id, generation, space))).await
+    }
+
+    async fn expunge_events(&self, task: &Task, next: &mut Task, owner: ApplicationId) -> Result<(), Stop> {
+        let query = EventQuery { before: Some(task.created_at), oldest_first: true, ..EventQuery::of(owner) };
+        let found = self.store.opened().await.reads().events(&query, &page(task)).await?;
+        next.progress.seen += found.items.len() as u64;
+        let left = found.items.iter().filter(|event| !event.is_expunged);
+        let writes: Vec<_> = left.map(|event| Write::Expunge(owner, event.id)).collect();
+        next.progress.done += writes.len() as u64;
+        next.place = found.next.map(|Cursor(place)| place.to_vec());
+        self.note(task, next, writes, None).await
     }
 
     /// Commits these writes, and how far the task has come with them: to its end, if there is no place to go on from.

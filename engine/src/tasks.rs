@@ -165,7 +165,7 @@ impl Tasks<'_> {
         only: ReplayFilter,
     ) -> Result<Task, TaskError> {
         let mut events = self.events(&application.into(), &endpoint.into(), since, until)?;
-        (events.event_types, events.channel) = (only.event_types, only.channel);
+        (events.event_types, events.channel, events.tag) = (only.event_types, only.channel, only.tag);
         self.start(Work::Replay(events, only.tried)).await
     }
 
@@ -203,7 +203,7 @@ impl Tasks<'_> {
         let endpoint = registry.find_endpoint(application, endpoint).ok_or(TaskError::NotFound)?.id;
         let after = Timestamp::from_nanos(since.as_nanos().saturating_sub(1));
         let before = until.unwrap_or_else(|| self.scope.engine.clock.now());
-        Ok(Events { application, endpoint, after, before, event_types: Vec::new(), channel: None })
+        Ok(Events { application, endpoint, after, before, event_types: Vec::new(), channel: None, tag: None })
     }
 
     /// Whether the work is about things that this organisation has, and not about too much at once.
@@ -239,6 +239,8 @@ pub struct ReplayFilter {
     pub event_types: Vec<Box<str>>,
     /// On this channel.
     pub channel: Option<Box<str>>,
+    /// With this tag.
+    pub tag: Option<Box<str>>,
     /// How they stand at the endpoint.
     pub tried: Tried,
 }

@@ -4,8 +4,8 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 use postrider_core::{
-    ApplicationId, Ask, Batch, DeadLetter, Delivery, DeliveryId, Document, DocumentId, Durability, Endpoint,
-    EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, WindowShare,
+    AgendaItem, ApplicationId, Ask, Batch, DeadLetter, Delivery, DeliveryId, Document, DocumentId, Durability,
+    Endpoint, EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
 };
 use postrider_storage::{
     AttemptRecord, Backlog, Begun, DeadLetterQuery, DeliveryRecord, DocumentQuery, EventQuery, Page, PageRequest,
@@ -29,6 +29,10 @@ impl Store for TimedStore {
 
     async fn begin(&self, group: Arc<[Batch]>, durability: Durability) -> Answer<Begun> {
         self.0.begin(group, durability).await
+    }
+
+    async fn forget(&self, week: Week) -> Answer<()> {
+        answer_of("forget a week", async { self.0.forget(week).await }).await
     }
 
     fn reads(&self) -> &dyn Reads {
@@ -126,6 +130,14 @@ impl Reads for TimedStore {
 
     async fn dead_letter(&self, delivery: DeliveryId) -> Answer<Option<DeadLetter>> {
         answer_of("read the dead letter", async { self.0.reads().dead_letter(delivery).await }).await
+    }
+
+    async fn weeks(&self) -> Answer<Vec<Week>> {
+        answer_of("read which weeks there are", async { self.0.reads().weeks().await }).await
+    }
+
+    async fn agenda(&self, until: Timestamp, limit: NonZeroUsize) -> Answer<Vec<AgendaItem>> {
+        answer_of("read the agenda", async { self.0.reads().agenda(until, limit).await }).await
     }
 
     async fn document(&self, document: &DocumentId) -> Answer<Option<Document>> {

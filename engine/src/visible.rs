@@ -42,6 +42,7 @@ impl Inner {
                 Write::Endpoint(endpoint) => self.configured(endpoint, effect),
                 Write::DropEndpoint(endpoint) => self.dropped(*endpoint, effect),
                 Write::Forget(_) | Write::Purge(..) | Write::Wake(..) | Write::Clock(..) => {}
+                Write::Expunge(..) | Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => {}
                 Write::Document(document) => self.documented(document),
                 Write::DropDocument(document) => {
                     if document.kind == DocumentKind::EventType {
@@ -54,6 +55,9 @@ impl Inner {
 
     /// The event rides along, within the budget for payloads: nothing is read back for what was just published.
     fn accepted(self: &Arc<Self>, acceptance: &Acceptance, seq: Seq, id: EventId, full: &[EndpointId]) {
+        if acceptance.event.deliver_at.is_some() || acceptance.event.payload_kept.is_some() {
+            self.put_off.notify_one();
+        }
         self.metrics.accepted(acceptance.recipients.len() - full.len().min(acceptance.recipients.len()));
         if acceptance.recipients.is_empty() {
             return;

@@ -262,6 +262,7 @@ impl Inner {
             }
             Write::Forget(_) | Write::Soft(..) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => Vec::new(),
             Write::Document(_) | Write::DropDocument(_) => Vec::new(),
+            Write::Expunge(..) | Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => Vec::new(),
         }
     }
 

@@ -226,6 +226,7 @@ impl World {
                     self.begin_purge();
                 }
                 Write::DropApplication(_) | Write::Clock(..) | Write::Document(_) | Write::DropDocument(_) => {}
+                Write::Expunge(..) | Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => {}
                 Write::Soft(..) | Write::Forget(_) | Write::Purge(..) | Write::Wake(..) => {}
             }
         }

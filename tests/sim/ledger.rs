@@ -185,6 +185,7 @@ impl Ledger {
             }
             Write::Resend(_) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => {}
             Write::Document(_) | Write::DropDocument(_) => {}
+            Write::Expunge(..) | Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => {}
             Write::Application(_) | Write::Endpoint(_) => {}
             Write::DropApplication(_) => {}
         }

@@ -77,6 +77,7 @@ impl World {
             }
             Write::Forget(_) | Write::Soft(..) | Write::Wake(..) | Write::Purge(..) | Write::Clock(..) => Vec::new(),
             Write::Document(_) | Write::DropDocument(_) => Vec::new(),
+            Write::Expunge(..) | Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => Vec::new(),
         }
     }
 

@@ -168,6 +168,22 @@ pub(super) async fn read(
     Ok(Json(shown(view, &caller, found.ok_or_else(ApiError::not_found)?, true)))
 }
 
+/// Forgets what a receiver answered.
+#[utoipa::path(
+    delete, path = "/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content",
+    operation_id = "v1.message-attempt.expunge-content", tag = "Message Attempt", responses((status = 204))
+)]
+pub(super) async fn expunge(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, msg, att)): Path<(String, String, String)>,
+) -> Result<StatusCode, ApiError> {
+    caller.as_organisation()?;
+    let wanted: AttemptId = att.parse().map_err(|_| ApiError::not_found())?;
+    caller.view(&api).events(caller.application.id).expunge_response(msg.as_str(), wanted).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Sends a message to an endpoint once more, by hand.
 #[utoipa::path(
     post, path = "/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend",

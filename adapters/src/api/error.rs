@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use postrider::{
-    ApplicationError, CommitError, DeadLetterError, DeliveryError, EndpointError, PublishError, ReadError,
+    ApplicationError, CommitError, DeadLetterError, DeliveryError, EndpointError, EventError, PublishError, ReadError,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -121,6 +121,10 @@ impl ApiError {
 
     pub(super) fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not know this method")
+    }
+
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// As one answer among others: its status, and what its body would be.
@@ -264,6 +268,17 @@ impl From<PublishError> for ApiError {
             },
             PublishError::Contended => Self::contended(),
             PublishError::Commit(error) => error.into(),
+            _ => Self::corrupt(),
+        }
+    }
+}
+
+impl From<EventError> for ApiError {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::NoSuchEvent => Self::not_found(),
+            EventError::Read(error) => error.into(),
+            EventError::Commit(error) => error.into(),
             _ => Self::corrupt(),
         }
     }

@@ -1,5 +1,7 @@
 //! Messages: what Svix calls events that were published. Payload bytes stay as they came.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     body::Bytes,
@@ -17,14 +19,17 @@ use super::{
     auth::InApplication,
     body::{Body, Wrong, parse},
     error::ApiError,
-    openapi::{ByChannel, ByType, Contents, Paging, Period},
+    openapi::{ByChannel, ByTag, ByType, Contents, Paging, Period},
     page::List,
     query::Params,
+    tasks::{TaskBegun, begun, time},
     times::written,
 };
 
 /// The event type that every endpoint may be tried with.
 const PING: &str = "svix.ping";
+/// Messages in one request to forget several.
+const SEVERAL_MAX: usize = 1_000;
 const PING_PAYLOAD: &str = r#"{"success":true}"#;
 
 /// What is published: a JSON object as it came, or text or bytes of any other kind.
@@ -46,6 +51,17 @@ pub(super) struct MessageIn<'b> {
     channels: Option<Vec<Box<str>>>,
     /// Messages with one key go one after another to endpoints with `perKey` ordering.
     ordering_key: Option<String>,
+    /// At most 8; lists find by them.
+    tags: Option<Vec<Box<str>>>,
+    /// Deliveries begin then, at most 24 hours ahead, for whoever wants the message then.
+    #[schema(format = DateTime)]
+    deliver_at: Option<String>,
+    /// Days until the payload is forgotten, 5 to 90; or when all others are, if that is sooner.
+    #[schema(minimum = 5, maximum = 90)]
+    payload_retention_period: Option<u64>,
+    /// The same in hours, at least 1.
+    #[schema(minimum = 1, maximum = 2160)]
+    payload_retention_hours: Option<u64>,
 }
 
 impl MessageIn<'_> {
@@ -70,6 +86,9 @@ impl MessageIn<'_> {
             }
         };
         let mut event = Event::new(self.event_type, payload).channels(self.channels.unwrap_or_default());
+        event = event.tags(self.tags.unwrap_or_default());
+        event.deliver_at = self.deliver_at.as_deref().map(|text| time("deliverAt", text)).transpose()?;
+        event.payload_kept = kept(self.payload_retention_period, self.payload_retention_hours)?;
         event.content_type = self.content_type.map(Into::into);
         if let Some(uid) = self.event_id {
             event = event.uid(uid);
@@ -78,6 +97,19 @@ impl MessageIn<'_> {
             event = event.ordering_key(key);
         }
         Ok(event)
+    }
+}
+
+/// How long a payload is kept. 90 days are what all others are kept for.
+fn kept(days: Option<u64>, hours: Option<u64>) -> Result<Option<Duration>, ApiError> {
+    let wrong = |field, message| Err(ApiError::field("body", field, message));
+    match (days, hours) {
+        (None | Some(90), None) => Ok(None),
+        (Some(days @ 5..=90), None) => Ok(Some(Duration::from_secs(days * 24 * 3600))),
+        (Some(_), None) => wrong("payloadRetentionPeriod", "must be 5 to 90 days"),
+        (None, Some(hours @ 1..=2160)) => Ok(Some(Duration::from_secs(hours * 3600))),
+        (None, Some(_)) => wrong("payloadRetentionHours", "must be 1 to 2160 hours"),
+        (Some(_), Some(_)) => wrong("payloadRetentionHours", "give it or payloadRetentionPeriod, not both"),
     }
 }
 
@@ -101,6 +133,11 @@ pub(super) struct MessageOut {
     channels: Option<Vec<Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ordering_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<Box<str>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    deliver_at: Option<String>,
     #[schema(format = DateTime)]
     timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,7 +254,7 @@ pub(super) async fn precheck(
 /// Lists the messages of an application, newest first.
 #[utoipa::path(
     get, path = "/app/{app_id}/msg", operation_id = "v1.message.list", tag = "Message",
-    params(Paging, ByType, ByChannel, Period, Contents), responses((status = 200, body = List<MessageOut>))
+    params(Paging, ByType, ByChannel, ByTag, Period, Contents), responses((status = 200, body = List<MessageOut>))
 )]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -228,6 +265,7 @@ pub(super) async fn list(
     let filter = EventFilter {
         event_types: params.many("event_types"),
         channel: params.one("channel").map(Into::into),
+        tag: params.one("tag").map(Into::into),
         before: params.time("before")?,
         after: params.time("after")?,
     };
@@ -251,7 +289,95 @@ pub(super) async fn read(
     Ok(Json(stored_shown(&stored, with_content)))
 }
 
+/// Forgets the payload of a message.
+///
+/// Deliveries of it that wait end without it.
+#[utoipa::path(
+    delete, path = "/app/{app_id}/msg/{msg_id}/content", operation_id = "v1.message.expunge-content", tag = "Message",
+    responses((status = 204))
+)]
+pub(super) async fn expunge(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, msg)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    caller.as_organisation()?;
+    caller.view(&api).events(caller.application.id).expunge(msg.as_str()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which messages.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BulkExpungeIn)]
+pub(super) struct Several {
+    /// Ids or names of your own, at most 1,000.
+    #[schema(max_items = 1000)]
+    msg_ids: Vec<String>,
+}
+
+/// What became of each.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkExpungeOut)]
+pub(super) struct SeveralOut {
+    data: Vec<OneOut>,
+}
+
+/// What became of one: 204, or as it would be answered alone.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkExpungeResultOut)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OneOut {
+    msg_id: String,
+    status: u16,
+}
+
+/// Forgets the payloads of several messages.
+#[utoipa::path(
+    post, path = "/app/{app_id}/msg/bulk-expunge", operation_id = "v1.message.bulk-expunge", tag = "Message",
+    request_body = Several, responses((status = 200, body = SeveralOut))
+)]
+pub(super) async fn expunge_several(
+    State(api): State<Api>,
+    caller: InApplication,
+    body: Body,
+) -> Result<Json<SeveralOut>, ApiError> {
+    caller.as_organisation()?;
+    let Several { msg_ids } = body.read()?;
+    if msg_ids.len() > SEVERAL_MAX {
+        return Err(ApiError::field("body", "msgIds", format!("must name at most {SEVERAL_MAX} messages")));
+    }
+    let events = caller.view(&api).events(caller.application.id);
+    let mut data = Vec::with_capacity(msg_ids.len());
+    for msg_id in msg_ids {
+        let status = match events.expunge(msg_id.as_str()).await {
+            Ok(()) => StatusCode::NO_CONTENT,
+            Err(error) => ApiError::from(error).status(),
+        };
+        data.push(OneOut { msg_id, status: status.as_u16() });
+    }
+    Ok(Json(SeveralOut { data }))
+}
+
+/// Forgets the payloads of all messages of an application, in a task.
+#[utoipa::path(
+    post, path = "/app/{app_id}/msg/expunge-all-contents", operation_id = "v1.message.expunge-all-contents",
+    tag = "Message", responses((status = 202, body = TaskBegun))
+)]
+pub(super) async fn expunge_all(
+    State(api): State<Api>,
+    caller: InApplication,
+) -> Result<(StatusCode, Json<TaskBegun>), ApiError> {
+    caller.as_organisation()?;
+    let task = caller.view(&api).events(caller.application.id).expunge_all().await?;
+    Ok((StatusCode::ACCEPTED, Json(begun(&task))))
+}
+
 pub(super) fn stored_shown(stored: &StoredEvent, with_content: bool) -> MessageOut {
+    if stored.is_expunged {
+        let shown = shown(stored.id.to_string(), &stored.event, written(stored.accepted_at), false);
+        return MessageOut { payload: expunged(), ..shown };
+    }
     shown(stored.id.to_string(), &stored.event, written(stored.accepted_at), with_content)
 }
 
@@ -280,6 +406,8 @@ fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> Me
         content_type: event.content_type.clone(),
         channels: (!event.channels.is_empty()).then(|| event.channels.clone()),
         ordering_key: event.ordering_key.as_ref().map(|key| key.0.to_string()),
+        tags: (!event.tags.is_empty()).then(|| event.tags.clone()),
+        deliver_at: event.deliver_at.map(written),
         timestamp,
         schema_version: None,
         schema_warnings: Vec::new(),
@@ -289,6 +417,11 @@ fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> Me
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let wrong = |_| ApiError::field("header", "idempotency-key", "must be 1 to 256 visible ASCII characters");
     headers.get("idempotency-key").map(|key| key.to_str().map_err(wrong)).transpose()
+}
+
+/// As Svix shows a payload that was forgotten before its time.
+fn expunged() -> Box<RawValue> {
+    RawValue::from_string(r#"{"expired":true}"#.to_owned()).expect("it is an object")
 }
 
 fn empty() -> Box<RawValue> {

@@ -65,10 +65,10 @@ fn routes() -> Routes {
         endpoints: list, create, read, replace, change, delete, secret, rotate;
         states: pause, resume, state;
         headers: read, replace, change;
-        messages: list, create, precheck, read, send_example;
+        messages: list, create, precheck, read, send_example, expunge, expunge_several, expunge_all;
         batch: create;
         deliveries: attempted, destinations, read, cancel;
-        attempts: of_message, of_endpoint, read, resend, of_message_before, of_delivery;
+        attempts: of_message, of_endpoint, read, expunge, resend, of_message_before, of_delivery;
         dead_letters: list, redrive_matching, purge, read, redrive, delete;
         tasks: recover, replay_missing, replay, list, read, cancel;
         event_types: list, create, read, replace, change, delete, documentation;

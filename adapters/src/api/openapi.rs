@@ -20,7 +20,7 @@ use utoipa::{Modify, OpenApi, openapi::OpenApi as Document};
 
 use self::common::{Common, operations};
 pub(super) use self::queries::{
-    ByChannel, ByClass, ByEndpoint, ByStatus, ByTask, ByType, Contents, Expunging, GetIfExists, Paging, Period,
+    ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, Expunging, GetIfExists, Paging, Period,
     Sorting, WithArchived,
 };
 use super::Api;

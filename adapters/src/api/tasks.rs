@@ -45,7 +45,8 @@ pub(super) struct ReplayIn {
     event_types: Vec<Box<str>>,
     #[schema(value_type = Option<String>)]
     channel: Option<Box<str>>,
-    tag: Option<String>,
+    #[schema(value_type = Option<String>)]
+    tag: Option<Box<str>>,
     /// 0 success, 2 fail, 4 canceled.
     status: Option<u16>,
     /// The hundreds of the last status code, 100 to 500; 0 without an answer.
@@ -195,9 +196,6 @@ pub(super) async fn replay(
 ) -> Result<(StatusCode, Json<TaskBegun>), ApiError> {
     let ReplayIn { time, event_types, channel, tag, status, status_code_class } = body.read()?;
     let (since, until) = time.read()?;
-    if tag.is_some() {
-        return Err(ApiError::field("body", "tag", "messages carry no tags yet: leave it out"));
-    }
     let end = match status {
         None => None,
         Some(0) => Some(TriedEnd::Delivered),
@@ -208,7 +206,7 @@ pub(super) async fn replay(
     if status_code_class.is_some_and(|class| ![0, 100, 200, 300, 400, 500].contains(&class)) {
         return Err(ApiError::field("body", "statusCodeClass", "must be 0, 100, 200, 300, 400 or 500"));
     }
-    let only = ReplayFilter { event_types, channel, tried: Tried { end, status_class: status_code_class } };
+    let only = ReplayFilter { event_types, channel, tag, tried: Tried { end, status_class: status_code_class } };
     let tasks = caller.view(&api).tasks();
     let task = tasks.replay(caller.application.id, ep.as_str(), since, until, only).await?;
     Ok((StatusCode::ACCEPTED, Json(begun(&task))))
@@ -231,7 +229,7 @@ fn parsed(id: &str) -> Result<TaskId, ApiError> {
     id.parse().map_err(|_| ApiError::not_found())
 }
 
-fn begun(task: &Task) -> TaskBegun {
+pub(super) fn begun(task: &Task) -> TaskBegun {
     TaskBegun {
         id: task.id.to_string(),
         // Clients of Svix know no other words.

@@ -16,6 +16,7 @@ mod endpoints;
 mod event_types;
 mod examples;
 mod filters;
+mod forgetting;
 mod messages;
 mod openapi;
 mod tasks;

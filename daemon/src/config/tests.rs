@@ -249,7 +249,7 @@ fn what_is_printed_can_be_read_again() -> Result<(), Failed> {
 
 #[test]
 fn every_key_has_a_doc_and_every_number_a_unit_and_a_range() {
-    const UNITS: [&str; 3] = ["_bytes", "_requests", "_seconds"];
+    const UNITS: [&str; 4] = ["_bytes", "_requests", "_seconds", "_days"];
     let mut variables = BTreeSet::new();
     Config::default().visit(&mut |key, value: &mut dyn Value| {
         let name = key.name();

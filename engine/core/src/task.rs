@@ -66,6 +66,8 @@ pub enum Work {
     ReplayMissing(Events),
     /// Events put into an endpoint's queue once more, however they ended, if its filter wants them.
     Replay(Events, Tried),
+    /// Payloads of an application forgotten.
+    Expunge(ApplicationId),
 }
 
 /// Which dead letters.
@@ -98,6 +100,8 @@ pub struct Events {
     pub event_types: Vec<Box<str>>,
     /// On this channel.
     pub channel: Option<Box<str>>,
+    /// With this tag.
+    pub tag: Option<Box<str>>,
 }
 
 /// How an event must stand at the endpoint.
@@ -129,6 +133,7 @@ impl Work {
             Self::Recover(_) => "endpoint.recover",
             Self::ReplayMissing(_) => "endpoint.replay",
             Self::Replay(..) => "endpoint.bulk-replay",
+            Self::Expunge(_) => "application.purge_content",
         }
     }
 
@@ -137,6 +142,7 @@ impl Work {
         match self {
             Self::Redrive(letters) | Self::Purge(letters) | Self::Recover(letters) => letters.application,
             Self::ReplayMissing(events) | Self::Replay(events, _) => events.application,
+            Self::Expunge(application) => *application,
         }
     }
 
@@ -145,6 +151,7 @@ impl Work {
         match self {
             Self::Redrive(letters) | Self::Purge(letters) | Self::Recover(letters) => letters.endpoint,
             Self::ReplayMissing(events) | Self::Replay(events, _) => Some(events.endpoint),
+            Self::Expunge(_) => None,
         }
     }
 }

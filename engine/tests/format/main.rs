@@ -8,8 +8,8 @@ use std::{fmt::Write as _, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Du
 
 use async_trait::async_trait;
 use postrider::{
-    ApplicationSpec, BreakerSetting, DeliveryState, EndpointSpec, EndpointStatus, Engine, Event, IdOr, OnExhausted,
-    OrderingMode, PageRequest, Rate, RetryPolicy, Timestamp, Waiting,
+    ApplicationSpec, BreakerSetting, DeliveryState, EndpointSpec, EndpointStatus, Engine, Event, EventTypeSpec, IdOr,
+    OnExhausted, OrderingMode, PageRequest, Rate, RetryPolicy, SchemaVersion, Timestamp, Waiting,
     storage::{
         KvStore, OpenStore, Store, StoreError,
         kv::{Direction, MemoryKv, OrderedKv, Partition, Row},
@@ -29,6 +29,14 @@ async fn rows_of_format_1_are_read_and_gone_on_with() -> Result<(), Failed> {
     goes_on(&restored(include_str!("rows-1.txt"))?).await
 }
 
+// cases.md 117
+#[tokio::test(start_paused = true)]
+async fn rows_of_format_2_are_read_and_gone_on_with() -> Result<(), Failed> {
+    let medium = restored(include_str!("rows-2.txt"))?;
+    goes_on(&medium).await?;
+    goes_on_with_what_came_with_format_2(&medium).await
+}
+
 /// The same with rows that this very code writes, so that the checks themselves hold.
 #[tokio::test(start_paused = true)]
 async fn rows_that_are_written_today_are_read_and_gone_on_with() -> Result<(), Failed> {
@@ -38,7 +46,9 @@ async fn rows_that_are_written_today_are_read_and_gone_on_with() -> Result<(), F
     if let Some(name) = std::env::var_os("FORMAT_WRITE") {
         std::fs::write(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/format").join(name), &text)?;
     }
-    goes_on(&restored(&text)?).await
+    let medium = restored(&text)?;
+    goes_on(&medium).await?;
+    goes_on_with_what_came_with_format_2(&medium).await
 }
 
 /// A value of a version that nobody knows is refused in words, and nothing is taken for empty.
@@ -50,7 +60,7 @@ async fn a_store_of_a_later_format_is_refused_in_words() -> Result<(), Failed> {
     let later = format.strip_suffix("0101").ok_or("two small numbers")?.to_owned() + "0909";
     let refused = start(&restored(&text.replace(format, &later))?, &ScriptedTransport::new([200; 0]), DAY_ONE).await;
     let told = refused.err().map(|error| in_words(&*error)).ok_or("it was opened")?;
-    assert!(told.contains("needs a program that knows format 9; this one knows 1"), "{told}");
+    assert!(told.contains("needs a program that knows format 9; this one knows 2"), "{told}");
     Ok(())
 }
 
@@ -99,9 +109,25 @@ async fn write_a_day(medium: &MemoryKv) -> Result<(), Failed> {
     engine.deliveries("acme").cancel("uid-5", "paused").await?;
     engine.deliveries("acme").resend("uid-1", "ordered").await?;
     receiver.wait_for(5).await;
+    publish(Event::new("nobody", "{\"n\":8}").uid("uid-8").tags(["red"]).payload_kept(Duration::from_secs(7200)), 5)
+        .await?;
+    engine.events("acme").expunge("uid-8").await?;
+    let spec = EventTypeSpec::new("An invoice was paid.").schema(1, "{\"type\":\"object\"}");
+    engine.event_types().upsert("invoice.paid", spec).await?;
     endpoints.delete("gone").await?;
     sleep(Duration::from_millis(50)).await;
     engine.shutdown(Duration::from_secs(5)).await;
+    Ok(())
+}
+
+async fn goes_on_with_what_came_with_format_2(medium: &MemoryKv) -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([200; 0]);
+    let engine = start(medium, &receiver, DAY_ONE + Duration::from_secs(120)).await?;
+    let expunged = engine.events("acme").get("uid-8").await?;
+    assert!(expunged.is_expunged && expunged.event.payload.is_empty());
+    assert_eq!((&*expunged.event.tags[0], expunged.event.payload_kept), ("red", Some(Duration::from_secs(7200))));
+    let described = engine.event_types().get("invoice.paid")?;
+    assert_eq!(described.spec.latest(), Some((SchemaVersion(1), "{\"type\":\"object\"}")));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, CommitError, Engine, PublishError, Receipt,
-    core::{Batch, Durability},
+    core::{Batch, Durability, Week},
     storage::{Begun, MemoryStore, OpenStore, Reads, Store, StoreError, StoreErrorKind, Syncing, Verdict},
 };
 use tokio::{
@@ -75,6 +75,10 @@ impl Store for Gated {
             }
         };
         Ok(Begun { verdicts, syncing: Some(Box::pin(synced) as Syncing) })
+    }
+
+    async fn forget(&self, week: Week) -> Result<(), StoreError> {
+        self.store.forget(week).await
     }
 
     fn reads(&self) -> &dyn Reads {

@@ -14,6 +14,7 @@ mod many;
 mod publishing;
 mod reading;
 mod records;
+mod retention;
 mod sendable;
 mod stalling;
 mod support;

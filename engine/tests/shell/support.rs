@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, EndpointId, EndpointSpec, Engine, Event, Notice, Notices, Timestamp,
-    core::{Batch, Durability, Write},
+    core::{Batch, Durability, Week, Write},
     storage::{OpenStore, Reads, Store, StoreError, StoreErrorKind, Verdict},
     testing::ScriptedTransport,
 };
@@ -162,6 +162,10 @@ impl Store for KnobbedStore {
             std::future::pending::<()>().await;
         }
         if taken(&self.knobs.loses) { Err(failed()) } else { Ok(verdicts) }
+    }
+
+    async fn forget(&self, week: Week) -> Result<(), StoreError> {
+        self.inner.forget(week).await
     }
 
     fn reads(&self) -> &dyn Reads {

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{StoreError, StoreErrorKind};
 
-/// The version that this code writes, and the only one that it reads.
+/// The version that rows have as a rule.
 const VERSION: u8 = 1;
+/// The version of a row with something behind it that rows of the first version do not have.
+const WITH_MORE: u8 = 2;
 /// The key id of a value that is not sealed.
 const NOT_SEALED: u8 = 0;
 
@@ -20,6 +22,29 @@ pub(super) fn encode_with<T: Serialize>(row: &T, tail: &[u8], out: &mut Vec<u8>)
     // Rows are plain structs of numbers, strings and lists of known length: there is nothing that postcard refuses.
     postcard::serialize_with_flavor(row, Appender(out)).expect("a row of our own can be encoded");
     out.extend_from_slice(tail);
+}
+
+/// As [`encode_with`], and with `more` behind the row.
+pub(super) fn encode_with_more<T: Serialize, M: Serialize>(row: &T, more: &M, tail: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    encode_with(row, &[], out);
+    out[start] = WITH_MORE;
+    postcard::serialize_with_flavor(more, Appender(out)).expect("a row of our own can be encoded");
+    out.extend_from_slice(tail);
+}
+
+/// Reads a value that may have more behind its row: the row, that or its default, and the rest.
+pub(super) fn decode_with_more<'v, T: Deserialize<'v>, M: Deserialize<'v> + Default>(
+    value: &'v [u8],
+) -> Result<(T, M, &'v [u8]), StoreError> {
+    let unreadable = |error| corrupt(format!("it cannot be read as a row: {error}"));
+    if let [WITH_MORE, NOT_SEALED, rest @ ..] = value {
+        let (row, rest) = postcard::take_from_bytes(rest).map_err(unreadable)?;
+        let (more, tail) = postcard::take_from_bytes(rest).map_err(unreadable)?;
+        return Ok((row, more, tail));
+    }
+    let (row, tail) = decode_with(value)?;
+    Ok((row, M::default(), tail))
 }
 
 /// Reads a value.

@@ -207,7 +207,11 @@ fn grows(batch: &Batch) -> impl Iterator<Item = (EndpointId, Generation)> + '_ {
         | Write::Purge(..)
         | Write::Clock(..)
         | Write::Document(_)
-        | Write::DropDocument(_) => &[],
+        | Write::DropDocument(_)
+        | Write::Expunge(..)
+        | Write::ExpungeResponse(_)
+        | Write::Agenda(_)
+        | Write::Rescue(..) => &[],
     });
     let guarded = batch.guards.iter().filter_map(|guard| match guard {
         Guard::Room(letter, generation, _) => Some((letter.endpoint, *generation)),

@@ -12,7 +12,7 @@ use postrider_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    codec::{corrupt, decode, decode_with, encode, encode_with},
+    codec::{corrupt, decode, decode_with, decode_with_more, encode, encode_with, encode_with_more},
     keys::{SCHEDULED, Suffix},
 };
 use crate::StoreError;
@@ -177,6 +177,43 @@ pub(super) struct EventRow<'v> {
     pub(super) recipients: Vec<RecipientRow>,
 }
 
+/// What not every event has: behind the row, only if there is any of it.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EventMore<'v> {
+    #[serde(borrow)]
+    pub(super) tags: Vec<&'v str>,
+    deliver_at: Option<Timestamp>,
+    payload_kept: Option<Duration>,
+    /// The payload was forgotten before its time.
+    pub(super) is_expunged: bool,
+}
+
+/// An event's row, what not every event has, and its payload.
+pub(super) fn event_row(value: &[u8]) -> Result<(EventRow<'_>, EventMore<'_>, &[u8]), StoreError> {
+    decode_with_more(value)
+}
+
+/// Appends an event's row without its payload.
+pub(super) fn encode_expunged(row: &EventRow<'_>, more: EventMore<'_>, out: &mut Vec<u8>) {
+    encode_with_more(row, &EventMore { is_expunged: true, ..more }, &[], out);
+}
+
+/// Why an event is needed when its week is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NeededRow {
+    pub(super) application: ApplicationId,
+    pub(super) by: NeededBy,
+}
+
+/// Who needs an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum NeededBy {
+    /// A dead letter at this position.
+    Letter,
+    /// A life after the first one, which waits at this position.
+    Life,
+}
+
 /// Where the delivery of one recipient began.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct RecipientRow {
@@ -227,23 +264,33 @@ pub(super) fn encode_event(acceptance: &Acceptance, id: EventId, seq: Seq, out: 
         idempotency_key: event.idempotency_key.as_ref().map(|key| &*key.0),
         recipients: recipients.collect(),
     };
-    encode_with(&row, &event.payload, out);
+    let Event { tags, deliver_at, payload_kept, .. } = &**event;
+    let tags = tags.iter().map(|tag| &**tag).collect();
+    let more = EventMore { tags, deliver_at: *deliver_at, payload_kept: *payload_kept, is_expunged: false };
+    if more == EventMore::default() {
+        encode_with(&row, &event.payload, out);
+    } else {
+        encode_with_more(&row, &more, &event.payload, out);
+    }
 }
 
 /// The event of a row, its payload a part of `value`, not a copy.
 pub(super) fn decode_event(application: ApplicationId, value: &Bytes) -> Result<StoredEvent, StoreError> {
-    let (row, payload) = decode_with::<EventRow<'_>>(value)?;
+    let (row, more, payload) = event_row(value)?;
     let mut event = Event::new(row.event_type, value.slice_ref(payload));
     event.content_type = row.content_type.map(Into::into);
     event.uid = row.uid.map(Into::into);
     event.channels = row.channels.into_iter().map(Into::into).collect();
     event.ordering_key = row.ordering_key.map(|key| OrderingKey(key.into()));
     event.idempotency_key = row.idempotency_key.map(|key| IdempotencyKey(key.into()));
+    event.tags = more.tags.into_iter().map(Into::into).collect();
+    (event.deliver_at, event.payload_kept) = (more.deliver_at, more.payload_kept);
     Ok(StoredEvent {
         id: row.id,
         application,
         accepted_at: row.accepted_at,
         event: Arc::new(event),
+        is_expunged: more.is_expunged,
         lease: Lease::default(),
     })
 }

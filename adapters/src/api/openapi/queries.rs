@@ -115,3 +115,11 @@ pub(in crate::api) struct ByTask {
     #[param(required = false)]
     task: String,
 }
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ByTag {
+    /// Only messages with this tag.
+    #[param(required = false)]
+    tag: String,
+}

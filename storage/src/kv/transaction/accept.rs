@@ -1,14 +1,17 @@
 //! Takes an event: its position, its id, its row, and one ready row for each recipient whose queue has room for it.
 
 use postrider_core::{
-    Acceptance, DeadLetter, Delivery, Effect, EventId, GiveUpReason, KEY_REMEMBERED, KeyClaim, Refused, SameBody,
-    Timestamp, Uid, WhenFull,
+    Acceptance, AgendaItem, AgendaKind, ApplicationId, DeadLetter, Delivery, Effect, EventId, GiveUpReason,
+    KEY_REMEMBERED, KeyClaim, Refused, SameBody, Timestamp, Uid, WhenFull,
 };
 
 use super::{Stop, Transaction};
-use crate::kv::{
-    keys::{Key, week},
-    rows::{self, EndRow, KeyRow, LastEvent},
+use crate::{
+    StoreError,
+    kv::{
+        keys::{Key, week},
+        rows::{self, EndRow, KeyRow, LastEvent, NeededBy},
+    },
 };
 
 impl Transaction<'_> {
@@ -36,13 +39,19 @@ impl Transaction<'_> {
             self.rows.put(&Key::EventUid(*application, uid, week(id.time())), &id);
         }
         self.rows.put_with(&Key::Event(*application, id), |value| rows::encode_event(acceptance, id, seq, value));
+        let at = |at, what| AgendaItem { at, what, application: *application, event: id };
+        let later = event.deliver_at.filter(|later| accepted_at < later).map(|later| at(later, AgendaKind::Deliver));
+        let gone = event.payload_kept.map(|kept| at(*accepted_at + kept, AgendaKind::Expunge));
+        for item in later.into_iter().chain(gone) {
+            self.rows.put(&Key::Agenda(item), application);
+        }
         let mut full = Vec::new();
         for to in recipients {
             let delivery = acceptance.delivery(to, seq, id);
             let is_full = self.counts.is_full(to.endpoint, to.generation, to.queue.deliveries);
             match to.queue.when_full {
                 WhenFull::DeadLetter if is_full => {
-                    self.put_dead(delivery, *accepted_at);
+                    self.put_dead(*application, delivery, *accepted_at)?;
                     full.push(to.endpoint);
                 }
                 WhenFull::Refuse if is_full => return Err(Refused::QueueFull(to.endpoint).into()),
@@ -53,12 +62,13 @@ impl Transaction<'_> {
     }
 
     /// A delivery that never waits. It holds no lane: a queue that is full would grow by it.
-    fn put_dead(&mut self, last: Delivery, at: Timestamp) {
+    fn put_dead(&mut self, owner: ApplicationId, last: Delivery, at: Timestamp) -> Result<(), StoreError> {
         let reason = GiveUpReason::QueueFull;
         self.rows.put(&Key::End(last.id, last.life, last.event), &EndRow::GaveUp { reason, at });
         let key = Key::DeadLetter(last.id);
         let dead = DeadLetter { last, reason, dead_at: at, first_attempt_at: None, last_status: None };
         self.rows.put(&key, &dead);
+        self.is_needed(owner, &dead.last, NeededBy::Letter)
     }
 
     /// A key counts from its acceptance for [`KEY_REMEMBERED`], whatever partition it lies in; one that was accepted

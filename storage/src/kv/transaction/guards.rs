@@ -84,7 +84,11 @@ impl Transaction<'_> {
             | Write::Purge(..)
             | Write::Clock(..)
             | Write::Document(_)
-            | Write::DropDocument(_) => None,
+            | Write::DropDocument(_)
+            | Write::Expunge(..)
+            | Write::ExpungeResponse(_)
+            | Write::Agenda(_)
+            | Write::Rescue(..) => None,
         });
         let Some(brought) = brought else { return Ok(None) };
         let key = Key::Attempt(delivery.id, delivery.life, brought.number, delivery.event);

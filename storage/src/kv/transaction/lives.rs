@@ -13,7 +13,7 @@ use crate::{
     kv::{
         Partition, codec,
         keys::{self, Key},
-        rows::{self, BegunBy, EventRow, LifeRow, QueueRow},
+        rows::{self, BegunBy, EventRow, LifeRow, NeededBy, QueueRow},
     },
 };
 
@@ -31,16 +31,19 @@ impl Transaction<'_> {
             None => self.at_the_end(&letter.last, &queue, at)?,
         };
         self.rows.delete(&Key::DeadLetter(id));
+        self.is_needed(queue.application, &next, NeededBy::Life)?;
+        if next.id != id {
+            self.is_needed_no_more(next.event, id)?;
+        }
         self.put_delivery(&next);
         self.put_life(&next, BegunBy::Schedule, 0);
         Ok(Effect::Queued(next))
     }
 
     pub(super) fn forget(&mut self, id: DeliveryId) -> Result<Effect, Stop> {
-        if self.rows.value(&Key::DeadLetter(id))?.is_none() {
-            return Err(Refused::NoDeadLetter.into());
-        }
+        let letter: DeadLetter = self.rows.get(&Key::DeadLetter(id))?.ok_or(Refused::NoDeadLetter)?;
         self.rows.delete(&Key::DeadLetter(id));
+        self.is_needed_no_more(letter.last.event, id)?;
         Ok(Effect::Done)
     }
 
@@ -48,8 +51,11 @@ impl Transaction<'_> {
         let Resend { application, event, endpoint, generation, at } = *resend;
         let queue = self.queue(endpoint)?.filter(|queue| queue.generation == generation);
         queue.ok_or(Refused::Generation)?;
-        let stored = self.rows.value(&Key::Event(application, event))?.ok_or(Refused::NoEvent)?;
-        let (row, payload) = codec::decode_with::<EventRow<'_>>(&stored)?;
+        let stored = self.event(application, event)?.ok_or(Refused::NoEvent)?;
+        let (row, more, payload) = rows::event_row(&stored)?;
+        if more.is_expunged {
+            return Err(Refused::NoEvent.into());
+        }
         let life = match self.current_life(&row, endpoint)? {
             Some(life) => life,
             None => LifeRow {
@@ -134,8 +140,8 @@ impl Transaction<'_> {
     /// The lane of an event whose endpoint did not order by key before.
     fn lane_of(&mut self, queue: &QueueRow, event: EventId, seq: Seq) -> Result<LaneId, StoreError> {
         let alone = LaneId::alone(seq);
-        let Some(stored) = self.rows.value(&Key::Event(queue.application, event))? else { return Ok(alone) };
-        let (row, _) = codec::decode_with::<EventRow<'_>>(&stored)?;
+        let Some(stored) = self.event(queue.application, event)? else { return Ok(alone) };
+        let (row, ..) = rows::event_row(&stored)?;
         Ok(row.ordering_key.map_or(alone, |key| LaneId::of(&OrderingKey(key.into()))))
     }
 

@@ -9,10 +9,11 @@ mod outcome;
 mod purge;
 mod records;
 mod replay;
+mod retention;
 
 use std::collections::BTreeSet;
 
-use postrider_core::{Batch, Committed, Effect, Refused, Seq, Timestamp, Write};
+use postrider_core::{Batch, Committed, Effect, Refused, Seq, Timestamp, Week, Write};
 
 use super::{
     Partition,
@@ -47,6 +48,16 @@ pub(super) struct Transaction<'a> {
     before: GivenOut,
     /// Every partition that may hold events.
     partitions: &'a mut BTreeSet<Partition>,
+    /// The week whose needed events are put where they last.
+    rescue: &'a mut Option<Rescue>,
+}
+
+/// How far the needed events of a week have been put where they last.
+#[derive(Clone, Debug)]
+pub(super) struct Rescue {
+    week: Week,
+    /// The last key that was looked at.
+    after: Vec<u8>,
 }
 
 /// What a group comes to.
@@ -81,8 +92,9 @@ impl<'a> Transaction<'a> {
         counts: &'a mut Counts,
         given_out: GivenOut,
         partitions: &'a mut BTreeSet<Partition>,
+        rescue: &'a mut Option<Rescue>,
     ) -> Self {
-        Self { rows, counts, given_out, before: given_out, partitions }
+        Self { rows, counts, given_out, before: given_out, partitions, rescue }
     }
 
     /// All of a batch, or nothing and why. Later batches see what earlier ones wrote.
@@ -156,6 +168,13 @@ impl<'a> Transaction<'a> {
                 self.rows.delete(&Key::Document(document));
                 Ok(Effect::Done)
             }
+            Write::Expunge(application, event) => self.expunge(*application, *event),
+            Write::ExpungeResponse(place) => self.expunge_response(place),
+            Write::Agenda(item) => {
+                self.rows.delete(&Key::Agenda(*item));
+                Ok(Effect::Done)
+            }
+            Write::Rescue(week, rows_max) => self.rescue(*week, *rows_max),
             Write::Purge(endpoint, rows_max) => self.purge(*endpoint, *rows_max),
             Write::Clock(now, rows_max) => self.clock(*now, *rows_max),
         }

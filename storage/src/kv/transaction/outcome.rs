@@ -11,7 +11,7 @@ use crate::{
         Partition,
         codec::corrupt,
         keys::{self, Key},
-        rows::{self, EndRow, IndexRow, LifeRow},
+        rows::{self, EndRow, IndexRow, LifeRow, NeededBy},
     },
 };
 
@@ -22,6 +22,11 @@ impl Transaction<'_> {
         after.iter().for_each(|after| self.put_delivery(after));
         if let Some(dead) = dead {
             self.rows.put(&Key::DeadLetter(before.id), dead);
+            if let Some(queue) = self.queue(before.id.endpoint)? {
+                self.is_needed(queue.application, before, NeededBy::Letter)?;
+            }
+        } else if after.is_none() && before.life > Life::FIRST && !before.next_attempt().is_manual() {
+            self.is_needed_no_more(before.event, before.id)?;
         }
         match (step, before.place) {
             (Step::Attempted(attempt), Place::Manual { .. }) => {
@@ -47,6 +52,7 @@ impl Transaction<'_> {
                 if before.is_held() {
                     // It was given up before; whoever calls it off has no use for its letter.
                     self.rows.delete(&Key::DeadLetter(before.id));
+                    self.is_needed_no_more(before.event, before.id)?;
                 }
             }
         }
@@ -92,6 +98,7 @@ impl Transaction<'_> {
             && letter.last.life == tried.life
         {
             self.rows.delete(&Key::DeadLetter(tried.id));
+            self.is_needed_no_more(tried.event, tried.id)?;
         }
         let key = Key::Life(tried.event, endpoint, tried.life);
         let Some(life) = self.rows.get::<LifeRow>(&key)?.filter(|life| life.generation == queue.generation) else {
@@ -100,6 +107,9 @@ impl Transaction<'_> {
         let scheduled = self.scheduled(tried, &life)?;
         if let Some(scheduled) = &scheduled {
             self.delete_delivery(scheduled)?;
+            if scheduled.life > Life::FIRST {
+                self.is_needed_no_more(scheduled.event, scheduled.id)?;
+            }
         }
         Ok(scheduled)
     }

@@ -3,13 +3,13 @@
 
 use std::num::NonZeroUsize;
 
-use postrider_core::{DeadLetter, Effect, EndpointId, Generation, More};
+use postrider_core::{DeadLetter, Delivery, DeliveryId, Effect, EndpointId, EventId, Generation, Life, More};
 
 use super::{Stop, Transaction};
 use crate::kv::{
     Partition, codec,
     keys::{self, ID_BYTES, Key, table},
-    rows::{Cut, CutRow},
+    rows::{self, Cut, CutRow},
 };
 
 /// In which order: by table, so that the last key removed says where to go on.
@@ -27,6 +27,9 @@ impl Transaction<'_> {
             for (key, value) in self.rows.scan(Partition::LASTING, &from, &end, limit)? {
                 if is_dead(table, &cut.what, &value) {
                     self.rows.delete_found(Partition::LASTING, &key);
+                    if let Some((event, id)) = needing(table, endpoint, &key, &value) {
+                        self.is_needed_no_more(event, id)?;
+                    }
                 }
                 // A letter that stays was looked at: it counts, so that the piece stays small.
                 left -= 1;
@@ -39,6 +42,18 @@ impl Transaction<'_> {
         }
         self.rows.put(&Key::Cut(endpoint), &cut);
         Ok(Effect::Purged(More::Yes))
+    }
+}
+
+/// The event that a row which is purged was a reason to keep.
+fn needing(table: u8, of: EndpointId, key: &[u8], value: &[u8]) -> Option<(EventId, DeliveryId)> {
+    let suffix = key.get(1 + ID_BYTES + size_of::<Generation>()..).unwrap_or_default();
+    let later = |delivery: Delivery| (delivery.life > Life::FIRST).then_some((delivery.event, delivery.id));
+    match table {
+        table::DEAD_LETTER => codec::decode::<DeadLetter>(value).ok().map(|letter| (letter.last.event, letter.last.id)),
+        table::READY => rows::decode_ready(of, Generation(0), suffix, value).ok().and_then(later),
+        table::DUE => rows::decode_due(of, Generation(0), suffix, value).ok().and_then(later),
+        _ => None,
     }
 }
 

@@ -6,9 +6,8 @@ use super::{Stop, Transaction};
 use crate::{
     StoreError,
     kv::{
-        codec,
         keys::Key,
-        rows::{BegunBy, EventRow, LifeRow},
+        rows::{self, BegunBy, EventRow, LifeRow, NeededBy},
     },
 };
 
@@ -16,8 +15,11 @@ impl Transaction<'_> {
     pub(super) fn replay(&mut self, replay: &Replay) -> Result<Effect, Stop> {
         let Replay { application, event, endpoint, generation, at, whom } = *replay;
         let queue = self.queue(endpoint)?.filter(|queue| queue.generation == generation).ok_or(Refused::Generation)?;
-        let Some(stored) = self.rows.value(&Key::Event(application, event))? else { return Ok(Effect::Done) };
-        let (row, payload) = codec::decode_with::<EventRow<'_>>(&stored)?;
+        let Some(stored) = self.event(application, event)? else { return Ok(Effect::Done) };
+        let (row, more, payload) = rows::event_row(&stored)?;
+        if more.is_expunged {
+            return Ok(Effect::Done);
+        }
         let before = self.current_life(&row, endpoint)?;
         let is_wanted = match (&before, whom) {
             (None, _) => true,
@@ -39,8 +41,13 @@ impl Transaction<'_> {
             bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
         };
         let next = self.at_the_end(&last, &queue, at)?;
-        if before.is_some() {
+        if before.is_some() && self.rows.value(&Key::DeadLetter(last.id))?.is_some() {
             self.rows.delete(&Key::DeadLetter(last.id));
+            self.is_needed_no_more(event, last.id)?;
+        }
+        if next.life > Life::FIRST || row.accepted_at < at {
+            // A first life that begins late is as old as its event to whoever forgets that by its week.
+            self.is_needed(application, &next, NeededBy::Life)?;
         }
         self.put_delivery(&next);
         self.put_life(&next, BegunBy::Schedule, 0);

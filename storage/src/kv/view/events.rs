@@ -13,9 +13,9 @@ use super::{
 use crate::{
     Cursor, EventQuery, Page, PageRequest, StoreError,
     kv::{
-        Partition, codec,
+        Partition,
         keys::{self, ID_BYTES, Key, meta, table, week},
-        rows::{self, EventRow, LastEvent},
+        rows::{self, EventMore, EventRow, LastEvent},
     },
 };
 
@@ -28,7 +28,15 @@ const CURSOR: usize = size_of::<Partition>() + ID_BYTES;
 
 impl View<'_> {
     pub(in crate::kv) fn event(self, owner: ApplicationId, event: EventId) -> Result<Option<StoredEvent>, StoreError> {
-        self.value(&Key::Event(owner, event))?.map(|value| rows::decode_event(owner, &value)).transpose()
+        self.event_value(owner, event)?.map(|value| rows::decode_event(owner, &value)).transpose()
+    }
+
+    /// The row of an event, wherever it lies.
+    pub(super) fn event_value(self, owner: ApplicationId, event: EventId) -> Result<Option<Bytes>, StoreError> {
+        match self.value(&Key::Event(owner, event))? {
+            Some(value) => Ok(Some(value)),
+            None => self.value(&Key::Kept(owner, event)),
+        }
     }
 
     pub(in crate::kv) fn event_named(self, owner: ApplicationId, uid: &Uid) -> Result<Option<EventId>, StoreError> {
@@ -60,7 +68,7 @@ impl View<'_> {
         };
         let (mut items, mut bytes, mut passed_over, mut last) = (Vec::new(), 0, 0, None);
         while let Some(row) = walk.peek()? {
-            let (seen, _) = codec::decode_with::<EventRow<'_>>(&row.value)?;
+            let (seen, more, _) = rows::event_row(&row.value)?;
             let is_behind = match query.oldest_first {
                 true => newest.is_some_and(|newest| newest < seen.id.time()),
                 false => seen.id.time() < oldest,
@@ -68,7 +76,7 @@ impl View<'_> {
             if is_behind {
                 break;
             }
-            match wants(query, &seen) {
+            match wants(query, &seen, &more) {
                 true if items.len() < page.limit.get() && bytes < PAGE_BYTES => {
                     let event = rows::decode_event(owner, &row.value)?;
                     bytes += event.event.payload.len();
@@ -91,28 +99,19 @@ impl View<'_> {
     }
 }
 
-/// The place of the first id of a time: all ids of earlier times are smaller.
+/// The place of the first id of a time.
 fn first_of(time: Timestamp) -> Before {
-    let id = EventId::new(time, &mut Zeros);
-    Before { partition: week(time), suffix: id.to_bytes().to_vec() }
+    Before { partition: week(time), suffix: keys::first_event(time).to_bytes().to_vec() }
 }
 
-/// Dice for the smallest id of a time.
-struct Zeros;
-
-impl postrider_core::Dice for Zeros {
-    fn roll(&mut self) -> u64 {
-        0
-    }
-}
-
-fn wants(query: &EventQuery, event: &EventRow<'_>) -> bool {
-    let EventQuery { application: _, event_types, channel, before, after, oldest_first: _ } = query;
+fn wants(query: &EventQuery, event: &EventRow<'_>, more: &EventMore<'_>) -> bool {
+    let EventQuery { application: _, event_types, channel, tag, before, after, oldest_first: _ } = query;
+    let tagged = tag.as_ref().is_none_or(|tag| more.tags.contains(&&**tag));
     let typed = event_types.is_empty() || event_types.iter().any(|wanted| **wanted == *event.event_type);
     let heard = channel.as_ref().is_none_or(|channel| event.channels.contains(&&**channel));
     let in_time =
         before.is_none_or(|before| event.accepted_at < before) && after.is_none_or(|after| after < event.accepted_at);
-    typed && heard && in_time
+    typed && heard && tagged && in_time
 }
 
 fn cursor(last: Before) -> Cursor {

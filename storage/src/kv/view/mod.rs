@@ -14,7 +14,7 @@ mod window;
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
-use postrider_core::{EndpointId, Generation, Timestamp};
+use postrider_core::{AgendaItem, EndpointId, Generation, Timestamp};
 use serde::de::DeserializeOwned;
 use tracing::error;
 
@@ -67,6 +67,14 @@ impl<'a> View<'a> {
             wake
         };
         Ok(rows.iter().filter_map(understand).collect())
+    }
+
+    /// What is to be done until then, soonest first.
+    pub(super) fn agenda(self, until: Timestamp, limit: NonZeroUsize) -> Result<Vec<AgendaItem>, StoreError> {
+        let from = keys::all(table::AGENDA);
+        let to = [&from[..], &until.as_nanos().saturating_add(1).to_be_bytes()].concat();
+        let rows = self.scan(Partition::LASTING, &from, &to, limit)?;
+        Ok(rows.iter().filter_map(|(key, _)| keys::agenda(key)).collect())
     }
 
     /// How late it is or was, as far as it was written down.

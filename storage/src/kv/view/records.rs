@@ -10,7 +10,7 @@ use crate::{
     kv::{
         codec,
         keys::{self, Key, table},
-        rows::{self, BegunBy, EndRow, EventRow, LifeRow},
+        rows::{self, BegunBy, EndRow, LifeRow},
     },
 };
 
@@ -49,8 +49,8 @@ impl View<'_> {
     /// Every life of an event: those that publishing began, and those that have a row of their own, by endpoint and life.
     pub(super) fn lives(self, owner: ApplicationId, event: EventId) -> Result<Vec<LifeRow>, StoreError> {
         let key = Key::Event(owner, event);
-        let Some(value) = self.value(&key)? else { return Ok(Vec::new()) };
-        let (row, _) = codec::decode_with::<EventRow<'_>>(&value)?;
+        let Some(value) = self.event_value(owner, event)? else { return Ok(Vec::new()) };
+        let (row, ..) = rows::event_row(&value)?;
         let first = row.recipients.iter().map(|recipient| LifeRow::first(recipient, row.seq));
         let mut lives: BTreeMap<_, LifeRow> = first.map(|life| ((life.endpoint, life.life), life)).collect();
         let prefix = keys::under(table::LIFE, event.to_bytes());
@@ -90,7 +90,14 @@ impl View<'_> {
             (Some(Then::GivenUp(_)), _) => self.given_up(id, life),
             (_, BegunBy::Hand) => Ok(DeliveryState::Manual),
             (Some(Then::RetryAt(_) | Then::Nothing | Then::Delivered) | None, BegunBy::Schedule) => {
-                Ok(self.pending(life, last)?.map_or(DeliveryState::CutOff, DeliveryState::Pending))
+                match self.pending(life, last)? {
+                    Some(pending) => Ok(DeliveryState::Pending(pending)),
+                    // What was tried went with its week, and the letter stayed.
+                    None => Ok(match self.given_up(id, life)? {
+                        DeliveryState::GivenUp(None) => DeliveryState::CutOff,
+                        letter => letter,
+                    }),
+                }
             }
         }
     }

@@ -137,8 +137,9 @@ impl View<'_> {
 
     /// An event that cannot be read does not hide its delivery: whoever attempts it reads it again, and hears why.
     fn readable_event(self, queue: &QueueRow, event: EventId) -> Result<Option<Arc<StoredEvent>>, StoreError> {
-        let Some(value) = self.value(&Key::Event(queue.application, event))? else { return Ok(None) };
-        Ok(rows::decode_event(queue.application, &value).ok().map(Arc::new))
+        let Some(value) = self.event_value(queue.application, event)? else { return Ok(None) };
+        let event = rows::decode_event(queue.application, &value).ok();
+        Ok(event.filter(|event| !event.is_expunged).map(Arc::new))
     }
 }
 

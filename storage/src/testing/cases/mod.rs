@@ -15,5 +15,6 @@ pub mod records;
 pub mod redrive;
 pub mod replay;
 pub mod resend;
+pub mod retention;
 pub mod set_back;
 pub mod wakes;

@@ -578,6 +578,7 @@ impl World {
             application: self.endpoint.application,
             accepted_at: self.now,
             event: Arc::new(Event::new("t", "{}")),
+            is_expunged: false,
             lease: crate::Lease::default(),
         }))
     }

@@ -1,0 +1,72 @@
+//! Forgets what is old: week by week, whole, behind everything else. What dead letters and later lives still need is put
+//! where it lasts before its week goes.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use postrider_core::{Batch, More, Week, Write};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::inner::Inner;
+
+/// Needed events in one piece: each may be as large as a payload may be.
+const PIECE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+/// After the start, when others have more to do.
+const FIRST_LOOK: Duration = Duration::from_secs(60);
+/// One week at most is forgotten in so long: a clock that is set forward erases nothing at once.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// After the store was not there.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
+enum Looked {
+    /// Nothing is old enough.
+    Nothing,
+    Forgot,
+    NotNow,
+}
+
+/// Forgets what is old until the engine ends.
+pub(crate) async fn retain(inner: Arc<Inner>) {
+    tokio::select! {
+        () = inner.lifecycle.closing() => {}
+        () = retain_on(&inner) => {}
+    }
+}
+
+async fn retain_on(inner: &Inner) {
+    sleep(FIRST_LOOK).await;
+    loop {
+        match inner.forget_oldest().await {
+            Looked::Nothing | Looked::Forgot => sleep(LOOK_EVERY).await,
+            Looked::NotNow => sleep(AFTER_FAILURE).await,
+        }
+    }
+}
+
+impl Inner {
+    async fn forget_oldest(&self) -> Looked {
+        let Ok(weeks) = self.store.opened().await.reads().weeks().await else { return Looked::NotNow };
+        let is_old = |week: &Week| week.end() + self.limits.retention <= self.clock.now();
+        let Some(week) = weeks.first().copied().filter(is_old) else { return Looked::Nothing };
+        loop {
+            let piece = Batch::synced([Write::Rescue(week, PIECE)]);
+            match self.commits.submit_own(piece).answer().await.map(|verdict| verdict.map(|done| done.more())) {
+                Ok(Ok(Some(More::Yes))) => {}
+                Ok(Ok(Some(More::No))) => break,
+                Ok(Ok(None) | Err(_)) | Err(_) => return Looked::NotNow,
+            }
+        }
+        // What was looked at counts only for a store that was not opened again since: then it is begun anew.
+        let Ok(store) = self.store.get() else { return Looked::NotNow };
+        match store.forget(week).await {
+            Ok(()) => {
+                info!(week = week.0, "events of a week are forgotten");
+                Looked::Forgot
+            }
+            Err(error) => {
+                warn!(week = week.0, error = &error as &dyn std::error::Error, "week is not forgotten yet");
+                Looked::NotNow
+            }
+        }
+    }
+}

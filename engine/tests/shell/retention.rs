@@ -1,0 +1,108 @@
+//! What is put off, what is forgotten before its time, and what is forgotten by age.
+
+use std::time::Duration;
+
+use postrider::{
+    DeliveryState, EndpointSpec, Engine, EventFilter, GiveUpReason, InvalidEvent, PageRequest, PublishError,
+    RetryPolicy, TaskStatus, storage::MemoryStore, testing::ScriptedTransport,
+};
+use tokio::time::sleep;
+
+use crate::support::{Failed, always_ok, event, hook, start};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[tokio::test(start_paused = true)]
+async fn an_event_for_later_goes_to_whoever_wants_it_then() -> Result<(), Failed> {
+    let (medium, receiver) = (MemoryStore::new(), always_ok());
+    let engine = start(medium.clone(), &receiver, hook()).await?;
+    let first = engine.publish("acme", event("now")).await?;
+    receiver.wait_for(1).await;
+    let at = first.accepted_at + HOUR * 2;
+    let later = engine.publish("acme", event("later").deliver_at(at)).await?;
+    assert_eq!(later.deliveries, 0);
+    engine.endpoints("acme").upsert("second", EndpointSpec::new("https://receiver.example/second")).await?;
+    sleep(HOUR).await;
+    assert_eq!(receiver.count(), 1);
+    // Over a restart.
+    engine.shutdown(HOUR).await;
+    let engine = Engine::builder(medium, receiver.clone()).start().await?;
+    sleep(HOUR / 2).await;
+    assert_eq!(receiver.count(), 1);
+    let sent = receiver.wait_for(3).await;
+    assert!(
+        sent[1..].iter().all(|sent| sent.body == "later" && sent.headers["webhook-id"] == *later.event.to_string())
+    );
+    sleep(DAY).await;
+    assert_eq!(receiver.count(), 3, "once each");
+    let ahead = engine.publish("acme", event("{}").deliver_at(at + DAY * 3)).await;
+    assert!(matches!(ahead, Err(PublishError::Invalid(InvalidEvent::TooFarAhead))));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_is_forgotten_when_its_publisher_says_and_nothing_is_sent_in_its_place() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([500_u16]);
+    let engine = start(MemoryStore::new(), &receiver, hook().retry(RetryPolicy::delays([HOUR * 3]))).await?;
+    let kept = engine.publish("acme", event("secret").payload_kept(HOUR)).await?;
+    receiver.wait_for(1).await;
+    sleep(HOUR / 2).await;
+    assert_eq!(engine.events("acme").get(kept.event).await?.event.payload, "secret");
+    sleep(HOUR).await;
+    let stored = engine.events("acme").get(kept.event).await?;
+    assert!(stored.is_expunged && stored.event.payload.is_empty(), "{stored:?}");
+    sleep(HOUR * 3).await;
+    assert_eq!(receiver.count(), 1);
+    let record = engine.deliveries("acme").get(kept.event, "hook").await?;
+    let DeliveryState::GivenUp(Some(letter)) = record.state else { return Err("it is given up".into()) };
+    assert_eq!(letter.reason, GiveUpReason::Unreadable);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn payloads_are_expunged_one_by_one_or_all_of_an_application() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let engine = start(MemoryStore::new(), &receiver, hook()).await?;
+    let mut ids = Vec::new();
+    for _ in 0..250 {
+        ids.push(engine.publish("acme", event("secret")).await?.event);
+    }
+    receiver.wait_for(250).await;
+    engine.events("acme").expunge(ids[0]).await?;
+    sleep(Duration::from_secs(1)).await;
+    let task = engine.events("acme").expunge_all().await?;
+    let done = engine.tasks().ended(task.id).await?;
+    assert_eq!((done.status, done.progress.seen, done.progress.done), (TaskStatus::Finished, 250, 249));
+    for id in ids {
+        assert!(engine.events("acme").get(id).await?.is_expunged);
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_old_is_forgotten_and_dead_letters_keep_their_payload() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([200_u16, 400, 200]);
+    let builder = Engine::builder(MemoryStore::new(), receiver.clone()).seed(7);
+    let engine = builder.limits(|limits| limits.retention = DAY * 10).start().await?;
+    engine.applications().upsert("acme", postrider::ApplicationSpec::new("Acme")).await?;
+    engine.endpoints("acme").upsert("hook", hook().retry(RetryPolicy::delays([]))).await?;
+    let delivered = engine.publish("acme", event("delivered")).await?.event;
+    receiver.wait_for(1).await;
+    let dead = engine.publish("acme", event("dead")).await?.event;
+    receiver.wait_for(2).await;
+    sleep(DAY * 9).await;
+    let young = engine.publish("acme", event("young")).await?.event;
+    assert!(engine.events("acme").get(delivered).await.is_ok());
+    // Ten days behind the end of its week, which may be seven more.
+    sleep(DAY * 9).await;
+    assert!(engine.events("acme").get(delivered).await.is_err());
+    let list = engine.events("acme").list(EventFilter::default(), &PageRequest::default()).await?;
+    assert_eq!(list.items.iter().map(|event| event.id).collect::<Vec<_>>(), [young]);
+    let letters = engine.dead_letters("acme").list(&Default::default(), &PageRequest::default()).await?;
+    let (letter, found) = engine.dead_letters("acme").get(letters.items[0].last.id).await?;
+    assert_eq!(found.map(|found| (found.id, found.event.payload.clone())), Some((dead, "dead".into())));
+    engine.dead_letters("acme").redrive(letter.last.id).await?;
+    assert_eq!(receiver.wait_for(4).await[3].body, "dead");
+    Ok(())
+}

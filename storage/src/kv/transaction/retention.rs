@@ -1,0 +1,118 @@
+//! What of an event is forgotten and what is kept: its payload before its time, and the events of a week that is to be
+//! dropped whole, if dead letters or later lives need them.
+//!
+//! Each of those has a row that says so, so that nothing else is looked at when a week goes.
+
+use std::num::NonZeroUsize;
+
+use bytes::Bytes;
+use postrider_core::{
+    ApplicationId, AttemptPlace, DeadLetter, Delivery, DeliveryId, EXPUNGED, Effect, EventId, More, Refused, Week,
+};
+
+use super::{Rescue, Stop, Transaction};
+use crate::{
+    StoreError,
+    kv::{
+        Partition,
+        keys::{self, Key, table, week},
+        rows::{self, NeededBy, NeededRow},
+    },
+};
+
+impl Transaction<'_> {
+    /// The row of an event, wherever it lies.
+    pub(super) fn event(&mut self, owner: ApplicationId, event: EventId) -> Result<Option<Bytes>, StoreError> {
+        match self.rows.value(&Key::Event(owner, event))? {
+            Some(stored) => Ok(Some(stored)),
+            None => self.rows.value(&Key::Kept(owner, event)),
+        }
+    }
+
+    /// A dead letter or a later life of this delivery needs its event, also when its week is forgotten.
+    pub(super) fn is_needed(&mut self, owner: ApplicationId, of: &Delivery, by: NeededBy) -> Result<(), StoreError> {
+        self.rows.put(&Key::Needed(of.event, of.id), &NeededRow { application: owner, by });
+        // One that comes behind what was looked at already is put where it lasts at once.
+        if self.is_going(of.event) { self.keep(owner, of.event) } else { Ok(()) }
+    }
+
+    /// It needs its event no more; nor does anybody else, maybe.
+    pub(super) fn is_needed_no_more(&mut self, event: EventId, id: DeliveryId) -> Result<(), StoreError> {
+        let key = Key::Needed(event, id);
+        let is_gone = !self.partitions.contains(&week(event.time()));
+        let before = if is_gone || self.is_going(event) { self.rows.get::<NeededRow>(&key)? } else { None };
+        self.rows.delete(&key);
+        let Some(NeededRow { application, .. }) = before else { return Ok(()) };
+        let prefix = keys::under(table::NEEDED, event.to_bytes());
+        if self.rows.scan(Partition::LASTING, &prefix, &keys::end_of(&prefix), NonZeroUsize::MIN)?.is_empty() {
+            self.rows.delete(&Key::Kept(application, event));
+        }
+        Ok(())
+    }
+
+    /// Looks at the next needed events of this week, and puts them where they last.
+    pub(super) fn rescue(&mut self, week: Week, rows_max: NonZeroUsize) -> Result<Effect, Stop> {
+        let begun = self.rescue.take().filter(|rescue| rescue.week == week);
+        let mut rescue = begun.unwrap_or_else(|| Rescue { week, after: Vec::new() });
+        let first = |week: Week| keys::under(table::NEEDED, keys::first_event(week.start()).to_bytes());
+        let from = first(week).max(keys::after(&rescue.after));
+        let to = first(Week(week.0.saturating_add(1)));
+        let found = self.rows.scan(Partition::LASTING, &from, &to, rows_max)?;
+        for (key, value) in &found {
+            let row = keys::needed(key).zip(crate::kv::codec::decode::<NeededRow>(value).ok());
+            // One that makes no sense names nothing that could be kept.
+            let Some(((event, id), NeededRow { application, by })) = row else { continue };
+            let is_needed = match by {
+                NeededBy::Letter => self.rows.get::<DeadLetter>(&Key::DeadLetter(id))?.is_some(),
+                NeededBy::Life => self.queue(id.endpoint)?.is_some(),
+            };
+            if is_needed {
+                self.keep(application, event)?;
+            } else {
+                self.rows.delete(&Key::Needed(event, id));
+            }
+        }
+        let more = if found.len() == rows_max.get() { More::Yes } else { More::No };
+        // Until the week is dropped, what comes is kept at once.
+        rescue.after = found.last().map_or(rescue.after, |(key, _)| key.to_vec());
+        *self.rescue = Some(rescue);
+        Ok(Effect::Purged(more))
+    }
+
+    pub(super) fn expunge(&mut self, owner: ApplicationId, event: EventId) -> Result<Effect, Stop> {
+        if self.event(owner, event)?.is_none() {
+            return Err(Refused::NoEvent.into());
+        }
+        for key in [Key::Event(owner, event), Key::Kept(owner, event)] {
+            if let Some(stored) = self.rows.value(&key)? {
+                let (row, more, _) = rows::event_row(&stored)?;
+                self.rows.put_with(&key, |value| rows::encode_expunged(&row, more, value));
+            }
+        }
+        Ok(Effect::Done)
+    }
+
+    pub(super) fn expunge_response(&mut self, place: &AttemptPlace) -> Result<Effect, Stop> {
+        let AttemptPlace { delivery, life, number, event } = *place;
+        let key = Key::Attempt(delivery, life, number, event);
+        let stored = self.rows.value(&key)?.ok_or(Refused::NoEvent)?;
+        let (mut attempt, _) = rows::decode_attempt(number, &stored)?;
+        attempt.response = EXPUNGED.into();
+        self.rows.put_with(&key, |value| rows::encode_attempt(event, &attempt, value));
+        Ok(Effect::Done)
+    }
+
+    fn is_going(&self, event: EventId) -> bool {
+        self.rescue.as_ref().is_some_and(|rescue| rescue.week == Week::of(event.time()))
+    }
+
+    fn keep(&mut self, owner: ApplicationId, event: EventId) -> Result<(), StoreError> {
+        let kept = Key::Kept(owner, event);
+        if self.rows.value(&kept)?.is_none()
+            && let Some(stored) = self.rows.value(&Key::Event(owner, event))?
+        {
+            self.rows.put_with(&kept, |value| value.extend_from_slice(&stored));
+        }
+        Ok(())
+    }
+}
