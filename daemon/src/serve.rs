@@ -16,7 +16,7 @@ use postrider::{
 use postrider_adapters::{
     api,
     http::{BuildError, HttpTransport},
-    token::{SecretError, TokenKey},
+    token::{IssueError, TokenKey},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 use tracing::{info, warn};
@@ -205,7 +205,7 @@ async fn stop(api: Api, engine: &Engine, grace: Duration) -> Result<(), ServeErr
 /// Tells who waits for it that requests are welcome, and where.
 fn announce(config: &Config, address: SocketAddr, key: &TokenKey) -> Result<(), ServeError> {
     let mut text = format!("listening on http://{address}\n");
-    if config.general.dev {
+    if config.general.dev && key.signs() {
         let token = key.issue_organisation(OrganisationId::DEFAULT, now()).map_err(ServeError::Token)?;
         text.push_str(&format!(
             "organisation token: {token}\n\
@@ -213,9 +213,9 @@ fn announce(config: &Config, address: SocketAddr, key: &TokenKey) -> Result<(), 
              -H 'Content-Type: application/json' -d '{{\"name\": \"my first application\"}}'\n",
             reachable(address),
         ));
-        if !address.ip().is_loopback() {
-            warn!(%address, "development mode is open to other machines, and what they send may reach this one's services");
-        }
+    }
+    if config.general.dev && !address.ip().is_loopback() {
+        warn!(%address, "development mode is open to other machines, and what they send may reach this one's services");
     }
     print(&text);
     Ok(())
@@ -277,7 +277,7 @@ pub(crate) enum ServeError {
     Signals(#[source] io::Error),
     /// A fault of ours or of the cryptography package.
     #[error("could not make a token")]
-    Token(#[source] SecretError),
+    Token(#[source] IssueError),
     /// Nobody could reach us any more.
     #[error("the api stopped listening")]
     Api(#[source] Option<io::Error>),

@@ -18,6 +18,7 @@ mod examples;
 mod filters;
 mod messages;
 mod openapi;
+mod portal;
 mod tasks;
 mod wire;
 
