@@ -110,6 +110,14 @@ settings! {
         /// made again after the next start. Whoever stops the daemon must wait a little longer before killing it.
         grace_seconds: u64 = 25, in 1..=3600;
     }
+    /// TLS of the API's listener. Without it the listener speaks http in the clear.
+    tls: Tls = "tls" {
+        /// File of the certificate (PEM), and of those between it and the root after it. It is read again when it has
+        /// changed, without a restart; if the new one cannot be used, the old one stays in use and a warning is logged.
+        cert_file: Option<PathBuf> = None;
+        /// File of the certificate's private key (PEM, without a password). Needed with cert_file.
+        key_file: Option<PathBuf> = None;
+    }
     /// How the tokens of the API are signed.
     tokens: Tokens = "tokens" {
         /// "HS256", "HS384" or "HS512" sign and verify with the signing secret, which has at least 32, 48 or 64 bytes.
@@ -167,7 +175,7 @@ settings! {
     }
     /// Numbers for monitoring.
     metrics: Metrics = "metrics" {
-        /// Address and port where /metrics listens, without tokens. Unless it is set, the API's listener answers it.
+        /// Address and port where /metrics listens, without tokens and in the clear. Unless it is set, the API's listener answers it.
         listen: Option<SocketAddr> = None;
     }
 }

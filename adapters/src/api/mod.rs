@@ -36,7 +36,7 @@ use tower_http::{
     timeout::RequestBodyTimeoutLayer,
 };
 
-pub use self::serve::serve;
+pub use self::serve::{Listener, Tls, TlsError, serve};
 use self::{
     error::ApiError,
     openapi::{Routes, routes},

@@ -13,6 +13,12 @@ pub(super) fn mistakes(config: &Config, place: &dyn Fn(&str) -> Origin) -> Vec<M
         let (first, second) = ("jwt_secret", "jwt_secret_file");
         found.push(Mistake::Both { first, first_place: place(first), second, second_place: place(second) });
     }
+    let (cert, key) = ("tls.cert_file", "tls.key_file");
+    match (&config.tls.cert_file, &config.tls.key_file) {
+        (Some(_), None) => found.push(Mistake::Needs { first: cert, first_place: place(cert), second: key }),
+        (None, Some(_)) => found.push(Mistake::Needs { first: key, first_place: place(key), second: cert }),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
     tokens(config, place, &mut found);
     found
 }

@@ -202,6 +202,16 @@ fn keys_of_tokens_are_those_of_their_algorithm() -> Result<(), Failed> {
 }
 
 #[test]
+fn a_certificate_needs_its_key() -> Result<(), Failed> {
+    let needs = "`tls.cert_file` (postrider.toml:1) needs `tls.key_file`; set it, too";
+    check("tls.cert_file = 'x'", &[], &[], needs);
+    let needs = "`tls.key_file` (POSTRIDER_TLS_KEY_FILE) needs `tls.cert_file`; set it, too";
+    check("", &[("POSTRIDER_TLS_KEY_FILE", "x")], &[], needs);
+    load("tls.cert_file = 'x'", &[("POSTRIDER_TLS_KEY_FILE", "x")], &[])?;
+    Ok(())
+}
+
+#[test]
 fn only_https_and_public_targets_unless_dev() -> Result<(), Failed> {
     let config = load("", &[], &[])?.config;
     assert!(config.targets.https_only && config.targets.allow_targets.is_empty());

@@ -1,5 +1,7 @@
 //! The program as its users meet it: a process with arguments, an environment, output, signals and an exit code.
 
+mod keys;
+
 use std::{
     error::Error,
     fs,
@@ -14,7 +16,7 @@ use std::{
 };
 
 use postrider::{OrganisationId, Timestamp};
-use postrider_adapters::token::{Caller, PairAlgorithm, TokenKey};
+use postrider_adapters::token::{Caller, TokenKey};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -106,29 +108,6 @@ fn a_token_is_all_that_token_create_prints_and_it_verifies() -> Result<(), Faile
 
     expect_failure(&mut postrider(&["token", "create", "--application", &app]), 2)?;
     expect_failure(&mut postrider(&["token", "create", "--organisation", &app]), 2)?;
-    Ok(())
-}
-
-#[test]
-fn tokens_are_signed_with_a_private_key_if_there_is_one() -> Result<(), Failed> {
-    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../adapters/src/token/tests");
-    let (public, private) = (keys.join("ed_public.pem"), keys.join("ed_private.pem"));
-    let create = |private: Option<&Path>| {
-        let mut create = postrider(&["token", "create", "--set", "tokens.algorithm=EdDSA"]);
-        create.env("POSTRIDER_TOKENS_PUBLIC_KEY_FILE", &public);
-        create.envs(private.map(|path| ("POSTRIDER_TOKENS_PRIVATE_KEY_FILE", path)));
-        create
-    };
-    let token = expect_success(&mut create(Some(&private)))?;
-    let key = TokenKey::of_public_key(PairAlgorithm::EdDsa, &fs::read_to_string(&public)?)?;
-    assert_eq!(verify(&key, &token)?, Caller::Organisation(OrganisationId::DEFAULT));
-
-    let told = expect_failure(&mut create(None), 2)?;
-    assert!(told.contains("could not make the token") && told.contains("set `tokens.private_key_file`"), "{told}");
-    let told = expect_failure(&mut create(Some(&keys.join("other_ed_private.pem"))), 2)?;
-    assert!(told.contains("does not belong to the public key"), "{told}");
-    let told = expect_failure(&mut create(Some("/nowhere/key".as_ref())), 2)?;
-    assert!(told.contains("could not read /nowhere/key, which tokens.private_key_file names\n  because "), "{told}");
     Ok(())
 }
 
