@@ -13,6 +13,7 @@ use super::*;
 mod dead_letters;
 mod deliveries;
 mod endpoints;
+mod envelope;
 mod event_types;
 mod examples;
 mod filters;
