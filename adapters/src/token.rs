@@ -1,14 +1,22 @@
 //! Bearer tokens of the API: a signed claim about the organisation or the application that calls.
 //!
-//! A token is a JWT signed with HS256, with the claims that the SDKs of this protocol know: `iat`, `nbf`, `exp`,
-//! `iss` (always `svix-server`) and `sub`, the caller. A token of an application names its organisation in `org`.
-//! Nothing is stored: whoever holds the secret can make tokens for any organisation.
+//! A token is a signed JWT, with the claims that the SDKs of this protocol know: `iat`, `nbf`, `exp`, `iss` (always
+//! `svix-server`) and `sub`, the caller. A token of an application names its organisation in `org`. Nothing is stored:
+//! whoever holds the secret, or the private key, can make tokens for any organisation.
+//!
+//! A key has one algorithm, and the token does not get to choose another: a public key, which anybody may know, would
+//! do as a secret otherwise.
+
+mod algorithm;
 
 use std::{fmt, time::Duration};
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::Error as JwtError};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, errors::Error as JwtError};
 use postrider::{ApplicationId, OrganisationId, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub use self::algorithm::{PairAlgorithm, SecretAlgorithm};
+use self::algorithm::{Signing, pem_bytes};
 
 const ISSUER: &str = "svix-server";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,57 +37,86 @@ pub enum Caller {
     },
 }
 
-/// Signs tokens and verifies them, with one secret. `Debug` does not show it.
+/// Verifies tokens, and signs them if it has what that takes. `Debug` shows neither secret nor key.
 #[derive(Clone)]
 pub struct TokenKey {
-    encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+    signing: Signing,
     /// Signature of the secret itself: tells whether a bearer is the secret, and comparing takes the same time
     /// wherever they differ.
-    of_secret: String,
+    of_secret: Option<String>,
 }
 
 impl TokenKey {
-    /// The shortest secret that [`Self::new`] takes, in bytes: as long as the digest, as RFC 7518 asks.
-    pub const SECRET_BYTES_MIN: usize = 32;
     /// How long a token of an organisation is good: ten years.
     pub const ORGANISATION_TTL: Duration = DAY.saturating_mul(3650);
     /// How long a token of an application is good: 28 days.
     pub const APPLICATION_TTL: Duration = DAY.saturating_mul(28);
 
-    /// A key over the bytes of this secret. Fails if it is shorter than [`Self::SECRET_BYTES_MIN`]: a short one can be
-    /// guessed from any token.
-    pub fn new(secret: &str) -> Result<Self, SecretError> {
-        if secret.len() < Self::SECRET_BYTES_MIN {
-            return Err(SecretError::TooShort { bytes: secret.len() });
-        }
-        Self::for_development(secret)
+    /// A key over the bytes of this secret, with HS256.
+    pub fn new(secret: &str) -> Result<Self, TokenKeyError> {
+        Self::of_secret(SecretAlgorithm::Hs256, secret)
     }
 
     /// As [`Self::new`], and takes a short secret, too. Fails if it is empty.
-    pub fn for_development(secret: &str) -> Result<Self, SecretError> {
-        if secret.is_empty() {
-            return Err(SecretError::TooShort { bytes: 0 });
+    pub fn for_development(secret: &str) -> Result<Self, TokenKeyError> {
+        Self::of_short_secret(SecretAlgorithm::Hs256, secret)
+    }
+
+    /// A key over the bytes of this secret. Fails if they are fewer than [`SecretAlgorithm::secret_bytes_min`]: a short
+    /// one can be guessed from any token.
+    pub fn of_secret(algorithm: SecretAlgorithm, secret: &str) -> Result<Self, TokenKeyError> {
+        let min = algorithm.secret_bytes_min();
+        if secret.len() < min {
+            return Err(TokenKeyError::TooShort { bytes: secret.len(), algorithm, min });
         }
-        let encoding = EncodingKey::from_secret(secret.as_bytes());
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_required_spec_claims(&["exp", "iss", "sub"]);
-        // Times are compared with the caller's clock, in `verify`; an audience says nothing to us.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        Ok(Self {
-            of_secret: sign(&encoding, secret).map_err(SecretError::Sign)?,
-            decoding: DecodingKey::from_secret(secret.as_bytes()),
-            encoding,
-            validation,
-        })
+        Self::of_short_secret(algorithm, secret)
+    }
+
+    /// As [`Self::of_secret`], and takes a short one, too. Fails if it is empty.
+    pub fn of_short_secret(algorithm: SecretAlgorithm, secret: &str) -> Result<Self, TokenKeyError> {
+        if secret.is_empty() {
+            return Err(TokenKeyError::TooShort { bytes: 0, algorithm, min: algorithm.secret_bytes_min() });
+        }
+        let signing = Signing::new(algorithm.jwt(), Some(EncodingKey::from_secret(secret.as_bytes())));
+        let of_secret = signing.sign(secret).transpose().map_err(TokenKeyError::Trial)?;
+        Ok(Self::assemble(DecodingKey::from_secret(secret.as_bytes()), signing, of_secret))
+    }
+
+    /// A key that only verifies, with a public key as PEM (`BEGIN PUBLIC KEY`). It issues nothing.
+    pub fn of_public_key(algorithm: PairAlgorithm, public_pem: &str) -> Result<Self, TokenKeyError> {
+        if public_pem.contains("PRIVATE KEY-----") {
+            return Err(TokenKeyError::PrivateInPublic);
+        }
+        let decoding = algorithm.decoding(public_pem).map_err(TokenKeyError::PublicKey)?;
+        if pem_bytes(public_pem) < algorithm.public_key_bytes_min() {
+            return Err(TokenKeyError::PublicKeyTooShort);
+        }
+        Ok(Self::assemble(decoding, Signing::new(algorithm.jwt(), None), None))
+    }
+
+    /// A key that verifies with the public key and signs with the private one, both as PEM. Fails unless they belong
+    /// together.
+    pub fn of_pair(algorithm: PairAlgorithm, public_pem: &str, private_pem: &str) -> Result<Self, TokenKeyError> {
+        const TRIAL: &str = "trial";
+        let verifies = Self::of_public_key(algorithm, public_pem)?;
+        let private = algorithm.encoding(private_pem).map_err(TokenKeyError::PrivateKey)?;
+        let signing = Signing::new(algorithm.jwt(), Some(private));
+        let signature = signing.sign(TRIAL).transpose().map_err(TokenKeyError::Trial)?.unwrap_or_default();
+        match jsonwebtoken::crypto::verify(&signature, TRIAL.as_bytes(), &verifies.decoding, algorithm.jwt()) {
+            Ok(true) => Ok(Self { signing, ..verifies }),
+            Ok(false) | Err(_) => Err(TokenKeyError::NotAPair),
+        }
+    }
+
+    /// Whether it issues tokens, and does not only verify them.
+    pub const fn signs(&self) -> bool {
+        self.signing.key.is_some()
     }
 
     /// A token for this organisation, good for [`Self::ORGANISATION_TTL`] from `now`.
-    pub fn issue_organisation(&self, organisation: OrganisationId, now: Timestamp) -> Result<String, SecretError> {
+    pub fn issue_organisation(&self, organisation: OrganisationId, now: Timestamp) -> Result<String, IssueError> {
         self.issue(&Claims::new(&organisation, None, now, Self::ORGANISATION_TTL))
     }
 
@@ -89,7 +126,7 @@ impl TokenKey {
         application: ApplicationId,
         organisation: OrganisationId,
         now: Timestamp,
-    ) -> Result<String, SecretError> {
+    ) -> Result<String, IssueError> {
         self.issue_application_for(application, organisation, now, Self::APPLICATION_TTL)
     }
 
@@ -100,7 +137,7 @@ impl TokenKey {
         organisation: OrganisationId,
         now: Timestamp,
         good_for: Duration,
-    ) -> Result<String, SecretError> {
+    ) -> Result<String, IssueError> {
         self.issue(&Claims::new(&application, Some(organisation.to_string()), now, good_for))
     }
 
@@ -108,9 +145,7 @@ impl TokenKey {
     pub fn verify(&self, bearer: &str, now: Timestamp) -> Result<Caller, TokenError> {
         let claims = match jsonwebtoken::decode::<Claims>(bearer, &self.decoding, &self.validation) {
             Ok(token) => token.claims,
-            Err(_) if sign(&self.encoding, bearer).is_ok_and(|signed| signed == self.of_secret) => {
-                return Err(TokenError::IsSecret);
-            }
+            Err(_) if self.is_secret(bearer) => return Err(TokenError::IsSecret),
             Err(error) => return Err(TokenError::Invalid(error)),
         };
         let now = seconds(now);
@@ -123,8 +158,25 @@ impl TokenKey {
         claims.caller()
     }
 
-    fn issue(&self, claims: &Claims) -> Result<String, SecretError> {
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding).map_err(SecretError::Sign)
+    fn assemble(decoding: DecodingKey, signing: Signing, of_secret: Option<String>) -> Self {
+        let mut validation = Validation::new(signing.algorithm);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+        // Times are compared with the caller's clock, in `verify`; an audience says nothing to us.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        Self { decoding, validation, signing, of_secret }
+    }
+
+    fn is_secret(&self, bearer: &str) -> bool {
+        let Some(of_secret) = &self.of_secret else { return false };
+        matches!(self.signing.sign(bearer), Some(Ok(signed)) if signed == *of_secret)
+    }
+
+    fn issue(&self, claims: &Claims) -> Result<String, IssueError> {
+        let key = self.signing.key.as_ref().ok_or(IssueError::NoPrivateKey)?;
+        jsonwebtoken::encode(&Header::new(self.signing.algorithm), claims, key).map_err(IssueError::Sign)
     }
 }
 
@@ -134,21 +186,57 @@ impl fmt::Debug for TokenKey {
     }
 }
 
-/// A key could not be made of a secret, or could not sign.
+/// There is no key of this.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SecretError {
+pub enum TokenKeyError {
     /// Take a longer one, at random.
     #[error(
-        "the signing secret has {bytes} bytes, and fewer than {} can be guessed; make one with `postrider token secret`",
-        TokenKey::SECRET_BYTES_MIN
+        "the signing secret has {bytes} bytes, and {algorithm} needs at least {min}, because a shorter one can be \
+         guessed; make one with `postrider token secret`"
     )]
     TooShort {
         /// Its length.
         bytes: usize,
+        /// What it was to be used with.
+        algorithm: SecretAlgorithm,
+        /// What this algorithm needs, in bytes.
+        min: usize,
     },
+    /// Take the other half of the pair, and make a new pair if this one was where others could read it.
+    #[error("the public key is a private key; make its public half with `openssl pkey -in private.pem -pubout`")]
+    PrivateInPublic,
+    /// Take a key of the right kind, as PEM.
+    #[error("the public key is not one of this algorithm, as PEM that begins with `BEGIN PUBLIC KEY`")]
+    PublicKey(#[source] JwtError),
+    /// Make a longer pair.
+    #[error("the public key has fewer than the 2048 bits that RSA needs; make a longer pair")]
+    PublicKeyTooShort,
+    /// Take a key of the right kind, as PEM and without a password.
+    #[error(
+        "the private key is not one of this algorithm, as PEM without a password that begins with `BEGIN PRIVATE KEY`"
+    )]
+    PrivateKey(#[source] JwtError),
+    /// Take both of one pair.
+    #[error("the private key does not belong to the public key")]
+    NotAPair,
+    /// Take another key: this one cannot sign.
+    #[error("could not sign with the key")]
+    Trial(#[source] JwtError),
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// Sign tokens where the private key is, or give it to this key, too.
+    #[error(
+        "tokens are verified here with a public key, and there is no private key to sign them with; sign them where \
+         it is kept, or set `tokens.private_key_file`"
+    )]
+    NoPrivateKey,
     /// A fault of ours or of the cryptography package.
-    #[error("could not sign with the secret")]
+    #[error("could not sign the token")]
     Sign(#[source] JwtError),
 }
 
@@ -201,10 +289,6 @@ impl Claims {
         let organisation = organisation(self.org.as_deref().ok_or(TokenError::NoCaller)?)?;
         Ok(Caller::Application { application, organisation })
     }
-}
-
-fn sign(key: &EncodingKey, text: &str) -> Result<String, JwtError> {
-    jsonwebtoken::crypto::sign(text.as_bytes(), key, Algorithm::HS256)
 }
 
 const fn seconds(time: Timestamp) -> u64 {

@@ -4,6 +4,7 @@
 //! that `postrider config --reference` prints and the search for the nearest known key all come from it. A setting
 //! that counts or measures has its unit in its name.
 
+mod combinations;
 mod hidden;
 mod key;
 mod layers;
@@ -23,7 +24,7 @@ pub(crate) use self::{
     layers::{Flag, Layers, Settings},
     mistake::Mistakes,
     print::reference,
-    values::{LogFormat, LogLevel, SignatureStyle, Storage},
+    values::{LogFormat, LogLevel, SignatureStyle, Storage, TokenAlgorithm},
 };
 use self::{
     key::{Key, Value},
@@ -109,6 +110,25 @@ settings! {
         /// made again after the next start. Whoever stops the daemon must wait a little longer before killing it.
         grace_seconds: u64 = 25, in 1..=3600;
     }
+    /// TLS of the API's listener. Without it the listener speaks http in the clear.
+    tls: Tls = "tls" {
+        /// File of the certificate (PEM), and of those between it and the root after it. It is read again when it has
+        /// changed, without a restart; if the new one cannot be used, the old one stays in use and a warning is logged.
+        cert_file: Option<PathBuf> = None;
+        /// File of the certificate's private key (PEM, without a password). Needed with cert_file.
+        key_file: Option<PathBuf> = None;
+    }
+    /// How the tokens of the API are signed.
+    tokens: Tokens = "tokens" {
+        /// "HS256", "HS384" or "HS512" sign and verify with the signing secret, which has at least 32, 48 or 64 bytes.
+        /// "RS256", "RS384", "RS512" or "EdDSA" verify with public_key_file. A token of another algorithm is refused.
+        algorithm: TokenAlgorithm = TokenAlgorithm::Hs256;
+        /// File of the public key (PEM) that verifies tokens. Needed with "RS256", "RS384", "RS512" and "EdDSA".
+        public_key_file: Option<PathBuf> = None;
+        /// File of the private key (PEM, without a password) that signs tokens. Without it the daemon only verifies:
+        /// `postrider token create` and portal access are refused, and tokens are signed where the key is kept.
+        private_key_file: Option<PathBuf> = None;
+    }
     /// What the daemon writes to standard error.
     log: Log = "log" {
         /// "error", "warn", "info", "debug" or "trace", or a list by module, such as "info,postrider=debug".
@@ -158,7 +178,7 @@ settings! {
     }
     /// Numbers for monitoring.
     metrics: Metrics = "metrics" {
-        /// Address and port where /metrics listens, without tokens. Unless it is set, the API's listener answers it.
+        /// Address and port where /metrics listens, without tokens and in the clear. Unless it is set, the API's listener answers it.
         listen: Option<SocketAddr> = None;
     }
 }

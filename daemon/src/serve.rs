@@ -14,9 +14,9 @@ use postrider::{
     storage::{Fjall, MemoryStore, OpenStore, Sled},
 };
 use postrider_adapters::{
-    api,
+    api::{self, Listener, Tls, TlsError},
     http::{BuildError, HttpTransport},
-    token::{SecretError, TokenKey},
+    token::{IssueError, TokenKey},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 use tracing::{info, warn};
@@ -35,6 +35,7 @@ const OVERTIME: Duration = Duration::from_secs(5);
 pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
     let key = token_key(config)?;
+    let tls = tls(config)?;
     // Bound first: a port that is taken should be known before anything has been sent.
     let listener = bind(config.general.listen).await?;
     let address =
@@ -51,6 +52,10 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
         Some(address) => (router, Some(Api::start(bind(address).await?, metrics))),
         None => (metrics.fallback_service(router), None),
     };
+    let listener = match tls {
+        Some(tls) => Listener::with_tls(listener, tls),
+        None => Listener::from(listener),
+    };
     let mut api = Api::start(listener, router);
     info!(version = env!("CARGO_PKG_VERSION"), %address, storage = ?config.general.storage, "started");
     announce(config, address, &key)?;
@@ -62,6 +67,11 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
     signals.exit_on_next();
     drop(metrics);
     stop(api, &engine, Duration::from_secs(config.general.grace_seconds)).await
+}
+
+fn tls(config: &Config) -> Result<Option<Tls>, ServeError> {
+    let (Some(chain), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) else { return Ok(None) };
+    Ok(Some(Tls::from_files(chain.clone(), key.clone())?))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -171,7 +181,7 @@ struct Api {
 }
 
 impl Api {
-    fn start(listener: TcpListener, router: Router) -> Self {
+    fn start(listener: impl Into<Listener> + Send + 'static, router: Router) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let served = api::serve(listener, router, async { drop(stopped.await) });
         Self { stop, task: tokio::spawn(served) }
@@ -205,18 +215,19 @@ async fn stop(api: Api, engine: &Engine, grace: Duration) -> Result<(), ServeErr
 
 /// Tells who waits for it that requests are welcome, and where.
 fn announce(config: &Config, address: SocketAddr, key: &TokenKey) -> Result<(), ServeError> {
-    let mut text = format!("listening on http://{address}\n");
-    if config.general.dev {
+    let scheme = if config.tls.cert_file.is_some() { "https" } else { "http" };
+    let mut text = format!("listening on {scheme}://{address}\n");
+    if config.general.dev && key.signs() {
         let token = key.issue_organisation(OrganisationId::DEFAULT, now()).map_err(ServeError::Token)?;
         text.push_str(&format!(
             "organisation token: {token}\n\
-             curl -X POST http://{}/api/v1/app -H 'Authorization: Bearer {token}' \
+             curl -X POST {scheme}://{}/api/v1/app -H 'Authorization: Bearer {token}' \
              -H 'Content-Type: application/json' -d '{{\"name\": \"my first application\"}}'\n",
             reachable(address),
         ));
-        if !address.ip().is_loopback() {
-            warn!(%address, "development mode is open to other machines, and what they send may reach this one's services");
-        }
+    }
+    if config.general.dev && !address.ip().is_loopback() {
+        warn!(%address, "development mode is open to other machines, and what they send may reach this one's services");
     }
     print(&text);
     Ok(())
@@ -246,6 +257,9 @@ pub(crate) enum ServeError {
     /// Set the secret.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Look at the files that `tls.cert_file` and `tls.key_file` name.
+    #[error("could not use the certificate that tls.cert_file and tls.key_file name")]
+    Tls(#[from] TlsError),
     /// Another program has the port, or the address is not of this machine.
     #[error("could not listen on {address}; choose another with --listen")]
     Listen {
@@ -278,7 +292,7 @@ pub(crate) enum ServeError {
     Signals(#[source] io::Error),
     /// A fault of ours or of the cryptography package.
     #[error("could not make a token")]
-    Token(#[source] SecretError),
+    Token(#[source] IssueError),
     /// Nobody could reach us any more.
     #[error("the api stopped listening")]
     Api(#[source] Option<io::Error>),

@@ -1,4 +1,5 @@
-//! The secret that signs tokens: from the settings, or for development from the data folder.
+//! What signs tokens and verifies them: a pair of keys, or a secret, from the settings, or for development from the
+//! data folder.
 
 use std::{
     fs::{self, DirBuilder},
@@ -8,16 +9,16 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
-use postrider_adapters::token::{SecretError, TokenKey};
+use postrider_adapters::token::{PairAlgorithm, SecretAlgorithm, TokenKey, TokenKeyError};
 use tempfile::NamedTempFile;
 
-use crate::config::{Config, Storage};
+use crate::config::{Config, General, Storage, TokenAlgorithm, Tokens};
 
 const DEVELOPMENT_FILE: &str = "dev-jwt-secret";
 
-/// A fresh secret: 32 random bytes in base64.
+/// A fresh secret: 64 random bytes in base64, as much as the longest digest takes.
 pub(crate) fn fresh() -> Result<String, KeyError> {
-    let mut bytes = [0; 32];
+    let mut bytes = [0; 64];
     getrandom::fill(&mut bytes).map_err(KeyError::Random)?;
     Ok(BASE64_STANDARD_NO_PAD.encode(bytes))
 }
@@ -25,7 +26,29 @@ pub(crate) fn fresh() -> Result<String, KeyError> {
 /// The key that the settings name. With `dev` and no secret set, it is made once and kept in the data folder, so that
 /// tokens outlive a restart; with storage in memory it is made for this run.
 pub(crate) fn token_key(config: &Config) -> Result<TokenKey, KeyError> {
+    match config.tokens.algorithm {
+        TokenAlgorithm::Hs256 => of_secret(SecretAlgorithm::Hs256, &config.general),
+        TokenAlgorithm::Hs384 => of_secret(SecretAlgorithm::Hs384, &config.general),
+        TokenAlgorithm::Hs512 => of_secret(SecretAlgorithm::Hs512, &config.general),
+        TokenAlgorithm::Rs256 => of_files(PairAlgorithm::Rs256, &config.tokens),
+        TokenAlgorithm::Rs384 => of_files(PairAlgorithm::Rs384, &config.tokens),
+        TokenAlgorithm::Rs512 => of_files(PairAlgorithm::Rs512, &config.tokens),
+        TokenAlgorithm::EdDsa => of_files(PairAlgorithm::EdDsa, &config.tokens),
+    }
+}
+
+/// As [`token_key`], for a token that another process is to take: a key of one run only is of no use.
+pub(crate) fn lasting_token_key(config: &Config) -> Result<TokenKey, KeyError> {
     let general = &config.general;
+    let is_set = general.jwt_secret.is_some() || general.jwt_secret_file.is_some();
+    let is_kept = is_set || config.tokens.public_key_file.is_some() || general.storage != Storage::Memory;
+    if general.dev && !is_kept {
+        return Err(KeyError::OnlyOfOneRun);
+    }
+    token_key(config)
+}
+
+fn of_secret(algorithm: SecretAlgorithm, general: &General) -> Result<TokenKey, KeyError> {
     let secret = if let Some(secret) = &general.jwt_secret {
         secret.expose().to_owned()
     } else if let Some(path) = &general.jwt_secret_file {
@@ -37,18 +60,21 @@ pub(crate) fn token_key(config: &Config) -> Result<TokenKey, KeyError> {
     } else {
         development(&general.data)?
     };
-    let key = if general.dev { TokenKey::for_development(&secret) } else { TokenKey::new(&secret) };
-    key.map_err(KeyError::Secret)
+    let made = if general.dev { TokenKey::of_short_secret } else { TokenKey::of_secret };
+    made(algorithm, &secret).map_err(KeyError::Key)
 }
 
-/// As [`token_key`], for a token that another process is to take: a key of one run only is of no use.
-pub(crate) fn lasting_token_key(config: &Config) -> Result<TokenKey, KeyError> {
-    let general = &config.general;
-    let is_set = general.jwt_secret.is_some() || general.jwt_secret_file.is_some();
-    if general.dev && !is_set && general.storage == Storage::Memory {
-        return Err(KeyError::OnlyOfOneRun);
-    }
-    token_key(config)
+fn of_files(algorithm: PairAlgorithm, tokens: &Tokens) -> Result<TokenKey, KeyError> {
+    let read = |path: &Path, setting| {
+        fs::read_to_string(path).map_err(|error| KeyError::File { path: path.to_owned(), setting, error })
+    };
+    let public = tokens.public_key_file.as_deref().ok_or(KeyError::NoPublicKey)?;
+    let public = read(public, "tokens.public_key_file")?;
+    let key = match &tokens.private_key_file {
+        None => TokenKey::of_public_key(algorithm, &public),
+        Some(path) => TokenKey::of_pair(algorithm, &public, &read(path, "tokens.private_key_file")?),
+    };
+    key.map_err(KeyError::Key)
 }
 
 fn read(path: &Path) -> Result<String, KeyError> {
@@ -111,9 +137,20 @@ pub(crate) enum KeyError {
         #[source]
         error: io::Error,
     },
-    /// Take another secret.
+    /// Name a file that holds one.
+    #[error("tokens.public_key_file is not set, and this tokens.algorithm verifies with a public key")]
+    NoPublicKey,
+    /// Correct the name or the permissions.
+    #[error("could not read {}, which {setting} names", path.display())]
+    File {
+        path: PathBuf,
+        setting: &'static str,
+        #[source]
+        error: io::Error,
+    },
+    /// Take another secret, or other keys.
     #[error(transparent)]
-    Secret(SecretError),
+    Key(TokenKeyError),
     /// The operating system gives no randomness.
     #[error("could not get randomness from the operating system")]
     Random(#[source] getrandom::Error),

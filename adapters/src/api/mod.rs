@@ -11,6 +11,7 @@ mod body;
 mod dead_letters;
 mod deliveries;
 mod endpoints;
+mod envelope;
 mod error;
 mod event_types;
 mod headers;
@@ -36,7 +37,7 @@ use tower_http::{
     timeout::RequestBodyTimeoutLayer,
 };
 
-pub use self::serve::serve;
+pub use self::serve::{Listener, Tls, TlsError, serve};
 use self::{
     error::ApiError,
     openapi::{Routes, routes},
@@ -87,10 +88,11 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
         .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
         .with_state(Api { engine, key: Arc::new(key) });
     let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any).max_age(CORS_SECONDS);
+    let cors = cors.expose_headers([envelope::REQUEST_ID]);
     let served = Router::new().nest(openapi::BASE, app).route("/docs", get(openapi::page));
     let served = served.fallback(async || ApiError::not_found()).layer(cors);
     // Around the whole router: a layer inside would run after the path was matched.
-    Router::new().fallback_service(NormalizePath::trim_trailing_slash(served))
+    envelope::around(Router::new().fallback_service(NormalizePath::trim_trailing_slash(served)))
 }
 
 #[cfg(test)]

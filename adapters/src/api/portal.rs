@@ -18,7 +18,7 @@ use super::{
     body::Body,
     error::ApiError,
 };
-use crate::token::TokenKey;
+use crate::token::{IssueError, TokenKey};
 
 const EXPIRY_SECONDS_MIN: u64 = 3600;
 
@@ -56,6 +56,10 @@ pub(super) async fn access(
     Path(app): Path<String>,
     body: Body,
 ) -> Result<Json<AccessOut>, ApiError> {
+    if !api.key.signs() {
+        // Before anything is made for a token that there cannot be.
+        return Err(unsigned(IssueError::NoPrivateKey));
+    }
     let asked: AccessIn = if body.0.is_empty() { AccessIn::default() } else { body.read()? };
     if asked.read_only == Some(true) || asked.capabilities.is_some() {
         // Left out, they would be more than was asked for.
@@ -81,9 +85,7 @@ pub(super) async fn access(
         (found, _) => found?,
     };
     let good_for = Duration::from_secs(seconds);
-    let token = api.key.issue_application_for(found.id, organisation, auth::now(), good_for).map_err(|_| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "The token could not be signed.")
-    })?;
+    let token = api.key.issue_application_for(found.id, organisation, auth::now(), good_for).map_err(unsigned)?;
     Ok(Json(AccessOut { token, url: format!("/api/v1/app/{}", found.id) }))
 }
 
@@ -100,4 +102,13 @@ pub(super) async fn dashboard_access(
     body: Body,
 ) -> Result<Json<AccessOut>, ApiError> {
     access(api, organisation, path, body).await
+}
+
+fn unsigned(error: IssueError) -> ApiError {
+    match error {
+        IssueError::NoPrivateKey => ApiError::new(StatusCode::BAD_REQUEST, "not_implemented", error.to_string()),
+        IssueError::Sign(_) => {
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "The token could not be signed.")
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Query strings as the SDKs of this protocol write them: lists repeated, joined or indexed; parameters of others ignored.
 
-use std::convert::Infallible;
-
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+};
+use percent_encoding::percent_decode_str;
 use postrider::Timestamp;
 use url::form_urlencoded;
 
@@ -13,10 +15,15 @@ use super::{error::ApiError, times};
 pub(super) struct Params(Vec<(String, String)>);
 
 impl<S: Sync> FromRequestParts<S> for Params {
-    type Rejection = Infallible;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(Self::parse(parts.uri.query().unwrap_or_default()))
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        if !is_encoded(query) {
+            let detail = "The query string is not valid: after `%` come two hexadecimal digits, and all is UTF-8.";
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "generic_error", detail));
+        }
+        Ok(Self::parse(query))
     }
 }
 
@@ -68,6 +75,12 @@ impl Params {
     }
 }
 
+/// Whether a query means one thing only. Read all the same, what is wrong in it would be taken for something else.
+fn is_encoded(query: &str) -> bool {
+    let is_escape = |rest: &str| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    query.split('%').skip(1).all(is_escape) && percent_decode_str(query).decode_utf8().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +92,16 @@ mod tests {
             assert_eq!(Params::parse(query).many("t"), ["a".into(), "b".into()], "{query}");
         }
         assert!(Params::parse("tt=a&t[x]=b&t[=c").many("t").is_empty());
+    }
+
+    #[test]
+    fn a_query_that_does_not_decode_is_told_from_one_that_does() {
+        for good in ["", "a", "a=b&&=", "a=%41%c3%A9", "a=1+2", "a=%25zz", "[]"] {
+            assert!(is_encoded(good), "{good}");
+        }
+        for bad in ["%", "a=%4", "a=%zz", "a=%%41", "a=%ff", "a=%c3", "a=%c3&b=%a9", "%4\u{e9}"] {
+            assert!(!is_encoded(bad), "{bad}");
+        }
     }
 
     /// Row 154: times came in a form that the server did not expect.

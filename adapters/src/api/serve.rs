@@ -1,61 +1,160 @@
 //! The listener of the API: bounded in connections and in the patience it has with them.
+//!
+//! Whatever may take its time, a handshake or a request, happens in a task of its connection, and none of it in the
+//! loop that accepts: a client that stands still holds its own place and nothing else.
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+mod connection;
+mod tls;
+
+use std::{
+    convert::Infallible,
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
+
+use self::connection::Protocols;
+pub use self::tls::{Tls, TlsError};
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 10_000;
-/// From the first byte of a request to the end of its head, and between two requests of a connection.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// After the operating system refused a connection, for want of descriptors most likely.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
+/// From the accepted connection to the end of its TLS handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Serves `router` on `listener` over HTTP/1.1 until `stop` is ready; then takes no more connections, and returns when
-/// the requests that run have been answered. A connection that sends no whole head within 30 s is closed.
+/// Where requests come in: in the clear, or with TLS.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Option<Tls>,
+}
+
+impl Listener {
+    /// Speaks TLS, and nothing else.
+    pub const fn with_tls(tcp: TcpListener, tls: Tls) -> Self {
+        Self { tcp, tls: Some(tls) }
+    }
+
+    /// A connection, once there is room for it.
+    async fn accept(&self, room: &Arc<Semaphore>) -> io::Result<Accepted> {
+        let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, peer) = self.tcp.accept().await?;
+        Ok(Accepted { stream, peer, _place: place })
+    }
+
+    /// Serves certificates as they change, for as long as it is waited for.
+    async fn renew(tls: Option<&Tls>) -> Infallible {
+        match tls {
+            Some(tls) => tls.renew().await,
+            None => pending().await,
+        }
+    }
+}
+
+/// In the clear.
+impl From<TcpListener> for Listener {
+    fn from(tcp: TcpListener) -> Self {
+        Self { tcp, tls: None }
+    }
+}
+
+/// A connection, and the place that it takes.
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Serves `router` on `listener` over HTTP/1.1 and HTTP/2 until `stop` is ready; then takes no more connections, and
+/// returns when the requests that run have been answered. Connections are cut off when it is dropped.
+///
+/// A connection is closed that sends no whole head within 30 s, or no request for a minute.
 ///
 /// # Errors
 /// None at the moment: whoever cannot be accepted is logged, and others are.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-    let (graceful, room) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
-    let mut stop = pin!(stop);
-    loop {
-        let accepted = async {
-            let place = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((place, listener.accept().await?))
-        };
-        let (place, (stream, peer)) = tokio::select! {
-            () = &mut stop => break,
-            accepted = accepted => match accepted {
-                Ok(accepted) => accepted,
+pub async fn serve(listener: impl Into<Listener>, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
+    let listener = listener.into();
+    let (protocols, room) = (Protocols::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    let (stopping, stopped) = watch::channel(());
+    let mut connections = JoinSet::new();
+    {
+        let (mut stop, mut renewing) = (pin!(stop), pin!(Listener::renew(listener.tls.as_ref())));
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                never = &mut renewing => match never {},
+                Some(ended) = connections.join_next() => {
+                    report(ended);
+                    continue;
+                }
+                accepted = listener.accept(&room) => accepted,
+            };
+            match accepted {
+                Ok(accepted) => {
+                    let tls = listener.tls.clone();
+                    connections.spawn(converse(accepted, tls, protocols.clone(), router.clone(), stopped.clone()));
+                }
                 Err(error) => {
                     warn!(%error, "could not accept a connection");
                     sleep(AFTER_REFUSAL).await;
-                    continue;
                 }
-            },
-        };
-        let _slower_without = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%peer, %error, "connection to the api ended");
             }
-            drop(place);
-        });
+        }
     }
-    drop(listener);
-    graceful.shutdown().await;
+    drop((listener, stopped));
+    stopping.send_replace(());
+    while let Some(ended) = connections.join_next().await {
+        report(ended);
+    }
     Ok(())
 }
+
+/// From the handshake to the end.
+async fn converse(
+    accepted: Accepted,
+    tls: Option<Tls>,
+    protocols: Protocols,
+    router: Router,
+    mut stop: watch::Receiver<()>,
+) {
+    let Accepted { stream, peer, _place } = accepted;
+    let _slower_without = stream.set_nodelay(true);
+    let ended = match tls {
+        None => protocols.converse(stream, router, stop).await,
+        Some(tls) => {
+            let shaken = tokio::select! {
+                shaken = timeout(HANDSHAKE_WITHIN, tls.accept(stream)) => shaken,
+                _ = stop.changed() => return,
+            };
+            match shaken.map_err(io::Error::from).and_then(|shaken| shaken) {
+                Ok(stream) => protocols.converse(stream, router, stop).await,
+                Err(error) => Err(error.into()),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%peer, %error, "connection to the api ended");
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "a connection to the api ended by a fault of ours");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,12 +13,14 @@ use super::*;
 mod dead_letters;
 mod deliveries;
 mod endpoints;
+mod envelope;
 mod event_types;
 mod examples;
 mod filters;
 mod forgetting;
 mod messages;
 mod openapi;
+mod portal;
 mod tasks;
 mod wire;
 

@@ -2,7 +2,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postrider::{ApplicationId, OrganisationId, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Caller, SecretError, TokenError, TokenKey};
+use super::{Caller, TokenError, TokenKey, TokenKeyError};
+
+mod algorithms;
 
 const SECRET: &str = "a secret of more than thirty-two bytes";
 const NOW: Timestamp = at(1_700_000_000);
@@ -112,11 +114,11 @@ fn a_token_must_name_a_caller() -> Result<(), Failed> {
 #[test]
 fn a_short_secret_is_only_for_development() -> Result<(), Failed> {
     let refused = TokenKey::new(&SECRET[..31]);
-    assert!(matches!(refused, Err(SecretError::TooShort { bytes: 31 })), "{refused:?}");
+    assert!(matches!(refused, Err(TokenKeyError::TooShort { bytes: 31, min: 32, .. })), "{refused:?}");
     TokenKey::new(&SECRET[..32])?;
     TokenKey::for_development("x")?;
     let refused = TokenKey::for_development("");
-    assert!(matches!(refused, Err(SecretError::TooShort { bytes: 0 })), "{refused:?}");
+    assert!(matches!(refused, Err(TokenKeyError::TooShort { bytes: 0, .. })), "{refused:?}");
     Ok(())
 }
 
@@ -137,7 +139,7 @@ fn encode(algorithm: Algorithm, secret: &str, claims: &Value) -> Result<String, 
     Ok(jsonwebtoken::encode(&Header::new(algorithm), claims, &key)?)
 }
 
-fn key() -> Result<TokenKey, SecretError> {
+fn key() -> Result<TokenKey, TokenKeyError> {
     TokenKey::new(SECRET)
 }
 

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Config, Given,
+    Config, Given, combinations,
     key::Key,
     mistake::{Mistake, Mistakes, Origin},
 };
@@ -187,12 +187,8 @@ impl Loading {
     }
 
     fn finish(mut self) -> Result<Settings, Mistakes> {
-        if self.config.general.jwt_secret.is_some() && self.config.general.jwt_secret_file.is_some() {
-            let (first, second) = ("jwt_secret", "jwt_secret_file");
-            let place = |key| self.origins.get(key).cloned().unwrap_or(Origin::Default);
-            let (first_place, second_place) = (place(first), place(second));
-            self.mistakes.push(Mistake::Both { first, first_place, second, second_place });
-        }
+        let place = |key: &str| self.origins.get(key).cloned().unwrap_or(Origin::Default);
+        self.mistakes.extend(combinations::mistakes(&self.config, &place));
         if !self.mistakes.is_empty() {
             return Err(Mistakes(self.mistakes));
         }

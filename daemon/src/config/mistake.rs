@@ -55,6 +55,12 @@ pub(crate) enum Mistake {
     /// Remove one of them.
     #[error("`{first}` ({first_place}) and `{second}` ({second_place}) are both set; remove one")]
     Both { first: &'static str, first_place: Origin, second: &'static str, second_place: Origin },
+    /// Set the other one, too.
+    #[error("`{first}` ({first_place}) needs `{second}`; set it, too")]
+    Needs { first: &'static str, first_place: Origin, second: &'static str },
+    /// Remove it, or choose what it is for.
+    #[error("`{key}` ({place}) is of no use with {with}; remove it, or choose another algorithm")]
+    OfNoUse { key: &'static str, place: Origin, with: String },
 }
 
 /// Everything that is wrong.

@@ -178,6 +178,40 @@ fn a_secret_in_two_places_is_a_mistake() {
 }
 
 #[test]
+fn keys_of_tokens_are_those_of_their_algorithm() -> Result<(), Failed> {
+    let with = |algorithm: &str, rest: &str| format!("tokens.algorithm = '{algorithm}'\n{rest}");
+    let public = "tokens.public_key_file = 'x'";
+    for algorithm in ["RS256", "RS384", "RS512", "EdDSA"] {
+        let needs = "`tokens.algorithm` (postrider.toml:1) needs `tokens.public_key_file`; set it, too";
+        check(&with(algorithm, ""), &[], &[], needs);
+        load(&with(algorithm, public), &[("POSTRIDER_TOKENS_PRIVATE_KEY_FILE", "y")], &[])?;
+        let of_no_use = format!(
+            "`jwt_secret` (POSTRIDER_JWT_SECRET) is of no use with tokens.algorithm = \"{algorithm}\"; remove it, or"
+        );
+        check(&with(algorithm, public), &[("POSTRIDER_JWT_SECRET", "x")], &[], &of_no_use);
+    }
+    for algorithm in ["HS256", "HS384", "HS512"] {
+        load(&with(algorithm, "jwt_secret_file = 'x'"), &[], &[])?;
+        for file in ["tokens.public_key_file", "tokens.private_key_file"] {
+            let of_no_use = format!("`{file}` (postrider.toml:2) is of no use with tokens.algorithm = \"{algorithm}\"");
+            check(&with(algorithm, &format!("{file} = 'x'")), &[], &[], &of_no_use);
+        }
+    }
+    check(&with("none", ""), &[], &[], "give one of HS256, HS384, HS512, RS256, RS384, RS512, EdDSA");
+    Ok(())
+}
+
+#[test]
+fn a_certificate_needs_its_key() -> Result<(), Failed> {
+    let needs = "`tls.cert_file` (postrider.toml:1) needs `tls.key_file`; set it, too";
+    check("tls.cert_file = 'x'", &[], &[], needs);
+    let needs = "`tls.key_file` (POSTRIDER_TLS_KEY_FILE) needs `tls.cert_file`; set it, too";
+    check("", &[("POSTRIDER_TLS_KEY_FILE", "x")], &[], needs);
+    load("tls.cert_file = 'x'", &[("POSTRIDER_TLS_KEY_FILE", "x")], &[])?;
+    Ok(())
+}
+
+#[test]
 fn only_https_and_public_targets_unless_dev() -> Result<(), Failed> {
     let config = load("", &[], &[])?.config;
     assert!(config.targets.https_only && config.targets.allow_targets.is_empty());

@@ -291,6 +291,26 @@ choice! {
 }
 
 choice! {
+    /// How tokens are signed.
+    TokenAlgorithm {
+        /// With the secret.
+        Hs256 = "HS256",
+        /// With the secret.
+        Hs384 = "HS384",
+        /// With the secret.
+        Hs512 = "HS512",
+        /// With a pair of keys.
+        Rs256 = "RS256",
+        /// With a pair of keys.
+        Rs384 = "RS384",
+        /// With a pair of keys.
+        Rs512 = "RS512",
+        /// With a pair of keys.
+        EdDsa = "EdDSA",
+    }
+}
+
+choice! {
     /// How a log line looks.
     LogFormat {
         /// For people.

@@ -8,11 +8,11 @@ use super::{KeyError, development, fresh, read};
 type Failed = Box<dyn std::error::Error>;
 
 #[test]
-fn a_fresh_secret_is_32_bytes_that_nobody_had_before() -> Result<(), Failed> {
+fn a_fresh_secret_is_64_bytes_that_nobody_had_before() -> Result<(), Failed> {
     let secrets = (0..100).map(|_| fresh()).collect::<Result<BTreeSet<_>, _>>()?;
     assert_eq!(secrets.len(), 100);
     for secret in secrets {
-        assert_eq!(BASE64_STANDARD_NO_PAD.decode(&secret)?.len(), 32);
+        assert_eq!(BASE64_STANDARD_NO_PAD.decode(&secret)?.len(), 64);
     }
     Ok(())
 }

@@ -17,11 +17,35 @@ async fn a_path_may_end_in_a_slash_and_a_wrong_one_gets_json() -> Result<(), Fai
 #[tokio::test]
 async fn a_wrong_method_is_told_which_ones_there_are() -> Result<(), Failed> {
     let world = World::new().await?;
-    let request = Request::builder().method("PATCH").uri("/api/v1/app").body(Body::empty())?;
-    let response = world.router.clone().oneshot(request).await?;
-    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
-    let allowed = response.headers()[header::ALLOW].to_str()?;
-    assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
+    for (method, path, expected) in [
+        ("PATCH", "/api/v1/app", "GET,HEAD,POST"),
+        ("PATCH", "/api/v1/app/", "GET,HEAD,POST"),
+        ("POST", "/api/v1/app/acme", "DELETE,GET,HEAD,PATCH,PUT"),
+        ("GET", "/api/v1/app/acme/msg/batch", "POST"),
+        ("DELETE", "/api/v1/health", "GET,HEAD"),
+        ("TRACE", "/api/v1/auth/app-portal-access/acme", "POST"),
+    ] {
+        let request = Request::builder().method(method).uri(path).body(Body::empty())?;
+        let response = world.router.clone().oneshot(request).await?;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        let mut allowed: Vec<_> = response.headers()[header::ALLOW].to_str()?.split(',').map(str::trim).collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed.join(","), expected, "{method} {path}");
+        let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 1 << 10).await?)?;
+        assert_eq!(body["code"], "method_not_allowed", "{method} {path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_decode_is_refused() -> Result<(), Failed> {
+    let world = World::new().await?;
+    assert_eq!(world.get("/app?unknown=%C3%A9&x").await?.0, StatusCode::OK);
+    for query in ["limit=%", "iterator=%zz", "%ff=1"] {
+        let refused = world.get(&format!("/app?{query}")).await?;
+        assert_eq!((refused.0, &refused.1["code"]), (StatusCode::BAD_REQUEST, &json!("generic_error")), "{query}");
+        assert!(refused.1["detail"].as_str().unwrap_or_default().contains("query string"), "{}", refused.1);
+    }
     Ok(())
 }
 

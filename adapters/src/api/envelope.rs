@@ -1,0 +1,75 @@
+//! What is around every request and answer, whatever its route: an id, and gzip.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue},
+    middleware::{self, Next},
+    response::Response,
+};
+use tower_http::{
+    CompressionLevel,
+    compression::{CompressionLayer, predicate::SizeAbove},
+    decompression::RequestDecompressionLayer,
+};
+use tracing::{Instrument, debug, info_span};
+
+/// The id of a request, in the request and in its answer.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// As the SDKs of this protocol send it.
+const SDK_REQUEST_ID: HeaderName = HeaderName::from_static("svix-req-id");
+/// Longer ids of callers are not repeated.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Shorter answers are not worth the work.
+const COMPRESSED_BYTES_MIN: u16 = 1024;
+
+/// Puts the envelope around these routes. Limits of a body count what it holds, not how it was sent; a body of another
+/// encoding is left as it is, and refused by whoever reads it.
+pub(super) fn around(routes: Router) -> Router {
+    let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
+    routes
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(compression.compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))
+        .layer(middleware::from_fn(identify))
+}
+
+/// Answers with the id that the caller chose, or with a fresh one, and logs under it.
+async fn identify(request: Request, next: Next) -> Response {
+    let id = chosen(request.headers()).unwrap_or_else(fresh);
+    // The path without its query, which may hold anything.
+    let (method, path) = (request.method(), request.uri().path());
+    let span = info_span!("request", id = id.to_str().unwrap_or_default(), %method, path);
+    let answer = async {
+        let mut answer = next.run(request).await;
+        debug!(status = answer.status().as_u16(), "answered");
+        answer.headers_mut().insert(REQUEST_ID, id);
+        answer
+    };
+    answer.instrument(span).await
+}
+
+fn chosen(headers: &HeaderMap) -> Option<HeaderValue> {
+    let given = [SDK_REQUEST_ID, REQUEST_ID].iter().find_map(|name| headers.get(name).filter(|id| is_plain(id)))?;
+    Some(given.clone())
+}
+
+/// Whether it can stand in a log and in a header without doing harm.
+fn is_plain(id: &HeaderValue) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+/// Another than any before: a number of this process, at random, and one of the request.
+fn fresh() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    static REQUESTS: AtomicU64 = AtomicU64::new(0);
+    let id = format!("req_{:016x}{:08x}", *PROCESS, REQUESTS.fetch_add(1, Ordering::Relaxed));
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("req_"))
+}

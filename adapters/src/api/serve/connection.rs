@@ -1,0 +1,109 @@
+//! One connection: HTTP/1.1, or HTTP/2 for whoever begins with its preface, and an end for those with nothing to say.
+
+use std::{error::Error, pin::pin, time::Duration};
+
+use axum::Router;
+use hyper::service::{Service, service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::timeout,
+};
+
+/// From the first byte of an HTTP/1.1 request to the end of its head, and between two requests of a connection.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// Without a request, in either version. Longer than a head may take, which has a limit of its own.
+const REQUEST_WITHIN: Duration = Duration::from_secs(60);
+/// For the client to take its answers, after the last request.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(600);
+/// Requests of one HTTP/2 connection at once. RFC 9113 asks for no fewer.
+const STREAMS_MAX: u32 = 100;
+/// Bytes of an HTTP/2 request's head, with its name for each field.
+const HEAD_BYTES_MAX: u32 = 32 << 10;
+/// Bytes of answers that wait in one HTTP/2 stream for its client.
+const STREAM_BYTES_MAX: usize = 256 << 10;
+/// An HTTP/2 client is asked so often whether it is still there, and has so long to answer.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_WITHIN: Duration = Duration::from_secs(10);
+
+type Ended = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// How connections are spoken with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Protocols(auto::Builder<TokioExecutor>);
+
+impl Protocols {
+    pub(super) fn new() -> Self {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX)
+            .max_send_buf_size(STREAM_BYTES_MAX)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_WITHIN);
+        Self(http)
+    }
+
+    /// Answers the requests of this connection, until its client ends it, or has nothing to say, or `stop` changes.
+    pub(super) async fn converse<I>(self, io: I, router: Router, mut stop: watch::Receiver<()>) -> Ended
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (running, watched) = watch::channel(0_usize);
+        let router = TowerToHyperService::new(router);
+        let service = service_fn(move |request| {
+            let runs = Running::new(running.clone());
+            let answer = router.call(request);
+            async move {
+                let answer = answer.await;
+                drop(runs);
+                answer
+            }
+        });
+        let mut connection = pin!(self.0.serve_connection(TokioIo::new(io), service));
+        tokio::select! {
+            ended = &mut connection => return ended,
+            () = silence(watched) => {
+                connection.as_mut().graceful_shutdown();
+                return timeout(ANSWERS_WITHIN, connection).await?;
+            }
+            _ = stop.changed() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    }
+}
+
+/// Returns when no request has run for [`REQUEST_WITHIN`].
+pub(super) async fn silence(mut running: watch::Receiver<usize>) {
+    loop {
+        let is_busy = *running.borrow_and_update() > 0;
+        let changed = running.changed();
+        let changed = if is_busy { Ok(changed.await) } else { timeout(REQUEST_WITHIN, changed).await };
+        // Nobody can begin a request any more, either.
+        let Ok(Ok(())) = changed else { return };
+    }
+}
+
+/// Counts a request for as long as it lives: a client that goes away takes its request along.
+pub(super) struct Running(watch::Sender<usize>);
+
+impl Running {
+    pub(super) fn new(count: watch::Sender<usize>) -> Self {
+        count.send_modify(|running| *running += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
+    }
+}
