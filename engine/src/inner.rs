@@ -8,7 +8,7 @@ use std::{
 use postrider_core::{
     Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, EndpointId,
     EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rows, SplitMix, StoredEvent, TargetRules,
-    TaskId,
+    TaskId, Timestamp,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
@@ -24,6 +24,7 @@ use crate::{
     commit_queue::CommitQueue,
     committer::Committer,
     directory::Directory,
+    id_map::IdMap,
     lifecycle::{Lifecycle, RETRY_AFTER},
     payload_desk::PayloadDesk,
     permit::PermitDesk,
@@ -64,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) wakes: Wakes,
     /// Where tasks that are durable begin to run.
     pub(crate) new_tasks: mpsc::UnboundedSender<(OrganisationId, TaskId)>,
+    /// When operators were last told of an old backlog.
+    pub(crate) told_of_backlog: Mutex<IdMap<EndpointId, Timestamp>>,
     /// Rung when something was put off.
     pub(crate) put_off: Notify,
     /// Rung when a queue was cut off.
@@ -118,6 +121,7 @@ impl Engine {
             permits: PermitDesk::new(limits.in_flight_requests.get()),
             wakes: Wakes::new(limits.active_endpoints),
             new_tasks,
+            told_of_backlog: Mutex::default(),
             put_off: Notify::new(),
             cut_off: Notify::new(),
             failure: Mutex::new(None),
@@ -163,8 +167,9 @@ impl Inner {
     }
 
     /// Commits a batch of a caller, once its turn comes.
-    pub(crate) async fn commit(&self, application: ApplicationId, batch: Batch) -> Result<Verdict, CommitError> {
+    pub(crate) async fn commit(&self, application: ApplicationId, mut batch: Batch) -> Result<Verdict, CommitError> {
         self.lifecycle.gate()?;
+        self.tell_operators(&mut batch, false);
         self.commits.submit(application, batch)?.answer().await
     }
 

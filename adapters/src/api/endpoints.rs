@@ -8,8 +8,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointStatus, Order, Rate,
-    Secret, Uid,
+    DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointStatus, Endpoints, Order,
+    Rate, Secret, Uid,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -119,7 +119,7 @@ pub(super) struct RotateIn {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = EndpointSecretOut)]
 pub(super) struct SecretOut {
-    key: String,
+    pub(super) key: String,
 }
 
 /// Lists the endpoints of an application.
@@ -147,15 +147,7 @@ pub(super) async fn create(
     caller: InApplication,
     body: Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
-    let asked: EndpointIn = body.read()?;
-    let secret = asked.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
-    let draft = draft(asked, None)?;
-    let endpoints = caller.view(&api).endpoints(caller.application.id);
-    let made = match secret {
-        Some(secret) => endpoints.create_with_secret(draft, secret).await?,
-        None => endpoints.create(draft).await?,
-    };
-    Ok((StatusCode::CREATED, Json(shown(&made))))
+    create_in(&caller.view(&api).endpoints(caller.application.id), &body).await
 }
 
 /// Shows an endpoint.
@@ -182,18 +174,7 @@ pub(super) async fn replace(
     Path((_, ep)): Path<(String, String)>,
     body: Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
-    let asked: EndpointIn = body.read()?;
-    let endpoints = caller.view(&api).endpoints(caller.application.id);
-    let old = endpoints.get(ep.as_str()).ok();
-    let draft = draft(asked, old.as_deref())?;
-    match endpoints.edit(ep.as_str(), |old| *old = draft.clone()).await {
-        Err(EndpointError::NoSuchEndpoint) => {
-            let mut draft = draft;
-            draft.spec.uid = Some(Uid::from(ep.as_str()));
-            Ok((StatusCode::CREATED, Json(shown(&*endpoints.create(draft).await?))))
-        }
-        changed => Ok((StatusCode::OK, Json(shown(&*changed?)))),
-    }
+    replace_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await
 }
 
 /// Changes parts of an endpoint.
@@ -257,10 +238,54 @@ pub(super) async fn rotate(
     Path((_, ep)): Path<(String, String)>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
+    rotate_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await
+}
+
+/// Makes an endpoint among these.
+pub(super) async fn create_in(
+    endpoints: &Endpoints<'_>,
+    body: &Body,
+) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
+    let asked: EndpointIn = body.read()?;
+    let secret = asked.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let draft = draft(asked, None)?;
+    let made = match secret {
+        Some(secret) => endpoints.create_with_secret(draft, secret).await?,
+        None => endpoints.create(draft).await?,
+    };
+    Ok((StatusCode::CREATED, Json(shown(&made))))
+}
+
+/// Replaces one of these, or makes it.
+pub(super) async fn replace_in(
+    endpoints: &Endpoints<'_>,
+    ep: &str,
+    body: &Body,
+) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
+    let asked: EndpointIn = body.read()?;
+    let secret = asked.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let old = endpoints.get(ep).ok();
+    let draft = draft(asked, old.as_deref())?;
+    match endpoints.edit(ep, |old| *old = draft.clone()).await {
+        Err(EndpointError::NoSuchEndpoint) => {
+            let mut draft = draft;
+            draft.spec.uid = Some(Uid::from(ep));
+            let made = match secret {
+                Some(secret) => endpoints.create_with_secret(draft, secret).await?,
+                None => endpoints.create(draft).await?,
+            };
+            Ok((StatusCode::CREATED, Json(shown(&made))))
+        }
+        changed => Ok((StatusCode::OK, Json(shown(&*changed?)))),
+    }
+}
+
+/// Gives one of these a new secret.
+pub(super) async fn rotate_in(endpoints: &Endpoints<'_>, ep: &str, body: &Body) -> Result<StatusCode, ApiError> {
     let RotateIn { key, grace_period_seconds } = if body.0.is_empty() { RotateIn::default() } else { body.read()? };
     let new = key.as_deref().map(|text| secret_of("key", text)).transpose()?;
     let grace = Duration::from_secs(grace_period_seconds.unwrap_or(GRACE_DEFAULT_SECONDS));
-    caller.view(&api).endpoints(caller.application.id).rotate_secret(ep.as_str(), new, grace).await?;
+    endpoints.rotate_secret(ep, new, grace).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::CustomHeader;
+use postrider::{CustomHeader, Endpoint, Endpoints};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -44,10 +44,14 @@ pub(super) async fn read(
     caller: InApplication,
     Path((_, ep)): Path<(String, String)>,
 ) -> Result<Json<HeadersOut>, ApiError> {
-    let endpoint = caller.view(&api).endpoints(caller.application.id).get(ep.as_str())?;
+    Ok(Json(shown(&*caller.view(&api).endpoints(caller.application.id).get(ep.as_str())?)))
+}
+
+/// Those of an endpoint.
+pub(super) fn shown(endpoint: &Endpoint) -> HeadersOut {
     let (hidden, open): (Vec<_>, Vec<_>) = endpoint.spec.headers.iter().cloned().partition(CustomHeader::is_sensitive);
     let headers = open.into_iter().map(|header| (header.name, header.value)).collect();
-    Ok(Json(HeadersOut { headers, sensitive: hidden.into_iter().map(|header| header.name).collect() }))
+    HeadersOut { headers, sensitive: hidden.into_iter().map(|header| header.name).collect() }
 }
 
 /// Replaces the headers.
@@ -61,10 +65,14 @@ pub(super) async fn replace(
     Path((_, ep)): Path<(String, String)>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
+    replace_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await
+}
+
+/// Replaces those of one of these endpoints.
+pub(super) async fn replace_in(endpoints: &Endpoints<'_>, ep: &str, body: &Body) -> Result<StatusCode, ApiError> {
     let HeadersIn { headers } = body.read()?;
     let headers = all(headers)?;
-    let endpoints = caller.view(&api).endpoints(caller.application.id);
-    endpoints.update(ep.as_str(), |spec| spec.headers.clone_from(&headers)).await?;
+    endpoints.update(ep, |spec| spec.headers.clone_from(&headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

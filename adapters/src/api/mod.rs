@@ -18,6 +18,7 @@ mod headers;
 mod health;
 mod messages;
 mod openapi;
+mod operational;
 mod page;
 mod portal;
 mod query;
@@ -73,6 +74,7 @@ fn routes() -> Routes {
         dead_letters: list, redrive_matching, purge, read, redrive, delete;
         tasks: recover, replay_missing, replay, list, read, cancel;
         event_types: list, create, read, replace, change, delete, documentation;
+        operational: list, create, read, replace, delete, secret, rotate, read_headers, replace_headers;
         portal: access, dashboard_access;
         health: report, ping;
         openapi: document;

@@ -20,6 +20,7 @@ mod filters;
 mod forgetting;
 mod messages;
 mod openapi;
+mod operational;
 mod portal;
 mod tasks;
 mod wire;

@@ -11,6 +11,7 @@ mod ending;
 mod expiring;
 mod load;
 mod many;
+mod operational;
 mod publishing;
 mod reading;
 mod records;

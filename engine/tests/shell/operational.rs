@@ -1,0 +1,163 @@
+//! Operators hear what becomes of endpoints and deliveries, durably, and each thing once.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use postrider::{
+    ApplicationSpec, AttemptRequest, AttemptResponse, BreakerPolicy, BreakerSetting, EndpointSpec, Engine,
+    OPERATIONAL_EVENT_TYPES, OrganisationId, RetryPolicy, Transport, TransportError, storage::MemoryStore,
+    testing::ScriptedTransport,
+};
+use tokio::time::sleep;
+
+use crate::support::{Failed, always_ok, event, hook};
+
+const OPERATORS: &str = "https://operators.example/hook";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Receivers of two kinds.
+#[derive(Clone, Debug)]
+struct Receivers {
+    hooks: ScriptedTransport,
+    operators: ScriptedTransport,
+}
+
+#[async_trait]
+impl Transport for Receivers {
+    async fn send(&self, request: AttemptRequest) -> Result<AttemptResponse, TransportError> {
+        let to = if request.url.as_str() == OPERATORS { &self.operators } else { &self.hooks };
+        to.send(request).await
+    }
+}
+
+impl Receivers {
+    fn new(hooks: ScriptedTransport) -> Self {
+        Self { hooks, operators: always_ok() }
+    }
+
+    /// What operators were told, by type, once that is so much.
+    async fn told(&self, count: usize) -> Vec<(String, String)> {
+        let body = |sent: &AttemptRequest| String::from_utf8_lossy(&sent.body).into_owned();
+        let typed = |body: String| {
+            let event_type = body.split("\"type\":\"").nth(1).and_then(|rest| rest.split('"').next());
+            (event_type.unwrap_or_default().to_owned(), body)
+        };
+        self.operators.wait_for(count).await.iter().map(body).map(typed).collect()
+    }
+
+    async fn types(&self, count: usize) -> Vec<String> {
+        sleep(SECOND * 120).await;
+        let told = self.told(count).await;
+        assert_eq!(told.len(), count, "{told:?}");
+        told.into_iter().map(|(event_type, _)| event_type).collect()
+    }
+}
+
+/// An engine whose operators listen to these, and an application `acme`.
+async fn start(medium: MemoryStore, receivers: &Receivers, only: &[&str]) -> Result<Engine, Failed> {
+    let engine = Engine::builder(medium, receivers.clone()).seed(7).start().await?;
+    let organisation = engine.organisation(OrganisationId::DEFAULT);
+    organisation.prepare_operational().await?;
+    let spec = EndpointSpec::new(OPERATORS).event_types(only.iter().copied());
+    organisation.operational_endpoints().upsert("all", spec).await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    Ok(engine)
+}
+
+// cases.md 144
+#[tokio::test(start_paused = true)]
+async fn failing_recovered_and_exhausted_come_once_each() -> Result<(), Failed> {
+    let script = [500_u16, 500, 500, 500, 500, 200].into_iter().chain([500; 6]);
+    let receivers = Receivers::new(ScriptedTransport::new(script));
+    let only =
+        ["message.attempt.failing", "message.attempt.recovered", "message.attempt.exhausted", "message.dead_lettered"];
+    let engine = start(MemoryStore::new(), &receivers, &only).await?;
+    let mut spec = hook().retry(RetryPolicy::delays([SECOND; 5]));
+    spec.delivery.breaker = BreakerSetting::Off;
+    engine.endpoints("acme").upsert("hook", spec).await?;
+    let recovers = engine.publish("acme", event("{}")).await?.event;
+    assert_eq!(receivers.types(2).await, ["message.attempt.failing", "message.attempt.recovered"]);
+    let told = receivers.told(2).await;
+    for (_, body) in &told {
+        for part in [
+            &*recovers.to_string(),
+            "\"appUid\":\"acme\"",
+            "\"endpointUid\":\"hook\"",
+            "\"lastAttempt\":{\"id\":\"atmpt_",
+        ] {
+            assert!(body.contains(part), "{part}: {body}");
+        }
+    }
+    assert!(told[0].1.contains("\"responseStatusCode\":500") && told[1].1.contains("\"responseStatusCode\":200"));
+    engine.publish("acme", event("{}")).await?;
+    let types = receivers.types(5).await;
+    assert_eq!(types[2..], ["message.attempt.failing", "message.attempt.exhausted", "message.dead_lettered"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_an_endpoint_is_told_and_nothing_of_those_who_are_told() -> Result<(), Failed> {
+    let receivers = Receivers::new(ScriptedTransport::new([410_u16]));
+    let engine = start(MemoryStore::new(), &receivers, &[]).await?;
+    let endpoints = engine.endpoints("acme");
+    endpoints.upsert("hook", hook()).await?;
+    assert_eq!(receivers.types(1).await, ["endpoint.created"]);
+    endpoints.update("hook", |spec| spec.description = "changed".into()).await?;
+    assert_eq!(receivers.types(2).await[1], "endpoint.updated");
+    endpoints.rotate_secret("hook", None, SECOND).await?;
+    assert_eq!(receivers.types(3).await[2], "endpoint.secret.rotated");
+    // The receiver says that it is gone: it is disabled, and the event is given up.
+    engine.publish("acme", event("{}")).await?;
+    let mut types = receivers.types(6).await.split_off(3);
+    types.sort();
+    assert_eq!(types, ["endpoint.disabled", "message.attempt.exhausted", "message.dead_lettered"]);
+    endpoints.enable("hook").await?;
+    assert_eq!(receivers.types(7).await[6], "endpoint.enabled");
+    endpoints.delete("hook").await?;
+    assert_eq!(receivers.types(8).await[7], "endpoint.deleted");
+    let all = engine.organisation(OrganisationId::DEFAULT).operational_endpoints();
+    all.update("all", |spec| spec.description = "nobody hears of it".into()).await?;
+    assert_eq!(receivers.types(8).await.len(), 8);
+    let known = |event_type: &String| OPERATIONAL_EVENT_TYPES.contains(&&**event_type);
+    assert!(receivers.types(8).await.iter().all(known));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_and_an_old_backlog_are_told() -> Result<(), Failed> {
+    let receivers = Receivers::new(ScriptedTransport::new([500_u16; 3]));
+    let only = ["endpoint.breaker.opened", "endpoint.breaker.closed", "endpoint.backlog.old"];
+    let engine = start(MemoryStore::new(), &receivers, &only).await?;
+    let policy = BreakerPolicy { consecutive_failures: 3_u32.try_into()?, ..BreakerPolicy::default() };
+    let mut spec = hook().retry(RetryPolicy::delays([SECOND * 90]));
+    spec.delivery.breaker = BreakerSetting::On(policy);
+    engine.endpoints("acme").upsert("hook", spec).await?;
+    for _ in 0..3 {
+        engine.publish("acme", event("{}")).await?;
+    }
+    assert_eq!(receivers.types(2).await, ["endpoint.breaker.opened", "endpoint.breaker.closed"]);
+    engine.endpoints("acme").pause("hook").await?;
+    for _ in 0..3 {
+        engine.publish("acme", event("{}")).await?;
+    }
+    sleep(SECOND * 3700).await;
+    engine.endpoints("acme").resume("hook").await?;
+    assert_eq!(receivers.types(3).await[2], "endpoint.backlog.old", "once a day, however many are late");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_is_stored_with_what_it_is_about() -> Result<(), Failed> {
+    let (medium, receivers) = (MemoryStore::new(), Receivers::new(always_ok()));
+    let engine = start(medium.clone(), &receivers, &["endpoint.created", "background_task.ended"]).await?;
+    engine.endpoints("acme").upsert("hook", hook()).await?;
+    // As if it had crashed: what was committed is told after the next start.
+    drop(engine);
+    let engine = Engine::builder(medium, receivers.clone()).start().await?;
+    assert!(receivers.types(1).await.contains(&"endpoint.created".to_owned()));
+    let task = engine.dead_letters("acme").redrive_many(&Default::default()).await?;
+    let told = receivers.told(2).await;
+    assert_eq!(told[1].0, "background_task.ended");
+    assert!(told[1].1.contains(&task.id.to_string()) && told[1].1.contains("\"status\":\"finished\""), "{told:?}");
+    Ok(())
+}
