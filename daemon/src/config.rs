@@ -24,7 +24,7 @@ pub(crate) use self::{
     layers::{Flag, Layers, Settings},
     mistake::Mistakes,
     print::reference,
-    values::{LogFormat, LogLevel, SignatureStyle, Storage, TokenAlgorithm},
+    values::{HostName, LogFormat, LogLevel, SignatureStyle, Storage, TokenAlgorithm},
 };
 use self::{
     key::{Key, Value},
@@ -173,6 +173,8 @@ settings! {
     http: Http = "http" {
         /// How long connecting to an endpoint may take, with name resolution and TLS.
         connect_timeout_seconds: u64 = 10, in 1..=300;
+        /// DNS name that the daemon is known by, for receivers that grant origins (proof = "cloudEvents").
+        origin: HostName = HostName::default();
         /// File of certificates (PEM) to trust, beside those that the system trusts.
         ca_file: Option<PathBuf> = None;
     }

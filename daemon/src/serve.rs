@@ -82,7 +82,8 @@ async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
     let limits = &config.limits;
     let rules = target_rules(config);
     let builder = Engine::builder(opener(&config.general)?, transport(config, rules.clone())?);
-    let builder = builder.targets(rules).defaults(delivery_defaults(config)).limits(|engine| {
+    let builder = builder.targets(rules).origin(config.http.origin.header().clone());
+    let builder = builder.defaults(delivery_defaults(config)).limits(|engine| {
         engine.payload_bytes = size(limits.payload_bytes).get();
         engine.in_flight_requests = size(limits.in_flight_requests);
         engine.waiting_requests = size(limits.waiting_requests);

@@ -23,16 +23,18 @@ impl Inner {
         let store = self.store.get()?;
         let backlog = store.reads().backlog(endpoint.id, endpoint.generation, COUNTED).await?;
         drop(store);
-        let status = endpoint.status;
+        let (status, proof_failure) = (endpoint.status, self.proof_failure(endpoint.id));
         if let Some(report) = report {
             let (in_flight, next_attempt) = (report.in_flight, report.next_due);
             let waiting = report.held.or_else(|| held(status));
-            return Ok(EndpointState { status, breaker: report.breaker, backlog, in_flight, next_attempt, waiting });
+            let breaker = report.breaker;
+            return Ok(EndpointState { status, breaker, backlog, in_flight, next_attempt, waiting, proof_failure });
         }
         let soft = self.soft(endpoint).await?;
         let next_attempt = self.next_due(endpoint).await?;
         let waiting = held(status).or_else(|| self.held_softly(&soft));
-        Ok(EndpointState { status, breaker: soft.breaker, backlog, in_flight: 0, next_attempt, waiting })
+        let (breaker, in_flight) = (soft.breaker, 0);
+        Ok(EndpointState { status, breaker, backlog, in_flight, next_attempt, waiting, proof_failure })
     }
 
     pub(crate) async fn why_waiting(&self, endpoint: &Endpoint, delivery: &Delivery) -> Result<Waiting, ReadError> {
@@ -107,6 +109,7 @@ const fn held(status: EndpointStatus) -> Option<Waiting> {
     match status {
         EndpointStatus::Active => None,
         EndpointStatus::Paused => Some(Waiting::Paused),
+        EndpointStatus::Unproven => Some(Waiting::Unproven),
         EndpointStatus::Disabled(reason) => Some(Waiting::Disabled(reason)),
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postrider_core::{
     Application, Batch, BreakerState, DisableReason, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Generation,
-    Guard, IdOr, RecordId, Refused, Secret, SigningSecret, SoftState, SplitMix, Timestamp, Uid, Waiting, Write,
+    Guard, IdOr, Proof, RecordId, Refused, Secret, SigningSecret, SoftState, SplitMix, Timestamp, Uid, Waiting, Write,
 };
 use postrider_storage::Backlog;
 
@@ -53,6 +53,8 @@ pub struct EndpointState {
     pub next_attempt: Option<Timestamp>,
     /// What holds all its deliveries.
     pub waiting: Option<Waiting>,
+    /// Why its receiver has not proved that it wants anything, as of the last time that it was asked.
+    pub proof_failure: Option<Box<str>>,
 }
 
 impl Endpoints<'_> {
@@ -80,20 +82,22 @@ impl Endpoints<'_> {
             return Err(EndpointError::TooManyEndpoints { endpoints_max });
         }
         let target = engine.check(&draft.spec)?;
+        let draft_proof = draft.spec.proof;
         self.are_known(&draft.spec.event_types)?;
         let now = engine.clock.now();
         let endpoint = Endpoint {
             id: EndpointId::new(now, &mut SplitMix::new(engine.roll())),
             application: owner.id,
-            policy: engine.policy(&owner, &draft.spec),
+            policy: engine.policy(&owner, &draft.spec, None),
             spec: draft.spec,
             target,
             secrets: vec![SigningSecret { secret, expires: None }],
-            status: draft.status,
+            status: asked(draft.status, draft_proof),
             created_at: now,
             updated_at: now,
             revision: 1,
             generation: Generation(0),
+            granted: None,
         };
         self.put(&owner, endpoint, 0, None).await
     }
@@ -165,8 +169,14 @@ impl Endpoints<'_> {
             let (old, mut new) = (&endpoint.spec.event_types, draft.spec.event_types.clone());
             new.retain(|name| !old.contains(name));
             self.are_known(&new)?;
-            endpoint.policy = self.scope.engine().policy(owner, &draft.spec);
-            (endpoint.spec, endpoint.status) = (draft.spec, draft.status);
+            let moved = endpoint.spec.url != draft.spec.url || endpoint.spec.proof != draft.spec.proof;
+            if moved {
+                endpoint.granted = None;
+            }
+            endpoint.policy = self.scope.engine().policy(owner, &draft.spec, endpoint.granted);
+            // Where it was proved is not where it is now.
+            let status = if moved { asked(draft.status, draft.spec.proof) } else { draft.status };
+            (endpoint.spec, endpoint.status) = (draft.spec, status);
             Ok(())
         };
         self.change(&endpoint.into(), change).await
@@ -199,6 +209,8 @@ impl Endpoints<'_> {
     pub async fn pause(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
         self.set_status(endpoint.into(), |status| match status {
             EndpointStatus::Active | EndpointStatus::Paused => EndpointStatus::Paused,
+            // It is held already, and must not come out of this without its proof.
+            EndpointStatus::Unproven => EndpointStatus::Unproven,
             EndpointStatus::Disabled(reason) => EndpointStatus::Disabled(reason),
         })
         .await
@@ -211,6 +223,7 @@ impl Endpoints<'_> {
     pub async fn resume(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
         self.set_status(endpoint.into(), |status| match status {
             EndpointStatus::Active | EndpointStatus::Paused => EndpointStatus::Active,
+            EndpointStatus::Unproven => EndpointStatus::Unproven,
             EndpointStatus::Disabled(reason) => EndpointStatus::Disabled(reason),
         })
         .await
@@ -224,6 +237,7 @@ impl Endpoints<'_> {
         self.set_status(endpoint.into(), |status| match status {
             EndpointStatus::Active | EndpointStatus::Disabled(_) => EndpointStatus::Active,
             EndpointStatus::Paused => EndpointStatus::Paused,
+            EndpointStatus::Unproven => EndpointStatus::Unproven,
         })
         .await
     }
@@ -234,7 +248,9 @@ impl Endpoints<'_> {
     /// Each says what to do.
     pub async fn disable(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
         self.set_status(endpoint.into(), |status| match status {
-            EndpointStatus::Active | EndpointStatus::Paused => EndpointStatus::Disabled(DisableReason::ByPerson),
+            EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven => {
+                EndpointStatus::Disabled(DisableReason::ByPerson)
+            }
             EndpointStatus::Disabled(reason) => EndpointStatus::Disabled(reason),
         })
         .await
@@ -288,7 +304,11 @@ impl Endpoints<'_> {
         next: impl Fn(EndpointStatus) -> EndpointStatus,
     ) -> Result<Arc<Endpoint>, EndpointError> {
         let change = |endpoint: &mut Endpoint, _: &Application| {
+            let was_disabled = matches!(endpoint.status, EndpointStatus::Disabled(_));
             endpoint.status = next(endpoint.status);
+            if was_disabled {
+                endpoint.status = asked(endpoint.status, endpoint.spec.proof);
+            }
             Ok(())
         };
         self.change(&name, change).await
@@ -334,11 +354,20 @@ impl Endpoints<'_> {
     }
 }
 
+/// What an endpoint begins as that is to be as asked: if there is something to prove, that comes first.
+const fn asked(status: EndpointStatus, proof: Proof) -> EndpointStatus {
+    match (status, proof) {
+        (EndpointStatus::Unproven, Proof::None) => EndpointStatus::Active,
+        (EndpointStatus::Disabled(_), _) | (_, Proof::None) => status,
+        (_, Proof::Challenge | Proof::CloudEvents | Proof::Ping) => EndpointStatus::Unproven,
+    }
+}
+
 /// Whoever is enabled is judged anew, with an actor or without one: what was held against it would disable it again with
 /// the next failure.
 fn forgiven(before: &Endpoint, after: &Endpoint) -> Option<Write> {
     let is_disabled = |endpoint: &Endpoint| match endpoint.status {
-        EndpointStatus::Active | EndpointStatus::Paused => false,
+        EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven => false,
         EndpointStatus::Disabled(_) => true,
     };
     (is_disabled(before) && !is_disabled(after)).then(|| Write::Soft(after.id, SoftState::default()))

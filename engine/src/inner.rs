@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use http::HeaderValue;
 use postrider_core::{
     Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, EndpointId,
-    EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rows, SplitMix, StoredEvent, TargetRules,
+    EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent, TargetRules,
     TaskId, Timestamp,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
@@ -28,7 +29,7 @@ use crate::{
     lifecycle::{Lifecycle, RETRY_AFTER},
     payload_desk::PayloadDesk,
     permit::PermitDesk,
-    purge,
+    proofs, purge,
     registry::Registry,
     retention,
     set_back::set_back,
@@ -65,6 +66,12 @@ pub(crate) struct Inner {
     pub(crate) wakes: Wakes,
     /// Where tasks that are durable begin to run.
     pub(crate) new_tasks: mpsc::UnboundedSender<(OrganisationId, TaskId)>,
+    /// Where endpoints whose receivers have something to prove are noted.
+    pub(crate) unproven: mpsc::UnboundedSender<EndpointId>,
+    /// Why those that were asked have not proved it.
+    pub(crate) proof_failures: Mutex<IdMap<EndpointId, Box<str>>>,
+    /// Who we say that we are, to receivers that grant origins.
+    pub(crate) origin: HeaderValue,
     /// When operators were last told of an old backlog.
     pub(crate) told_of_backlog: Mutex<IdMap<EndpointId, Timestamp>>,
     /// Rung when something was put off.
@@ -90,7 +97,7 @@ pub(crate) struct Owner {
 
 impl Engine {
     pub(crate) async fn start(builder: EngineBuilder, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let EngineBuilder { opener, transport, limits, defaults, targets, free_space, seed, .. } = builder;
+        let EngineBuilder { opener, transport, limits, defaults, targets, free_space, origin, seed, .. } = builder;
         defaults.validate()?;
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
         let store = StoreCell::new(opener.open().await?);
@@ -100,6 +107,7 @@ impl Engine {
         let catalogue = Catalogue::default();
         catalogue.replace(Catalogue::read(store.get()?.reads()).await?);
         let (new_tasks, tasks_to_run) = mpsc::unbounded_channel();
+        let (unproven, to_prove) = mpsc::unbounded_channel();
         let inner = Inner {
             store,
             transport,
@@ -121,6 +129,9 @@ impl Engine {
             permits: PermitDesk::new(limits.in_flight_requests.get()),
             wakes: Wakes::new(limits.active_endpoints),
             new_tasks,
+            unproven,
+            proof_failures: Mutex::default(),
+            origin,
             told_of_backlog: Mutex::default(),
             put_off: Notify::new(),
             cut_off: Notify::new(),
@@ -135,13 +146,18 @@ impl Engine {
             dice: Mutex::new(SplitMix::new(seed)),
         };
         let owner = Arc::new(Owner { inner: Arc::new(inner) });
-        owner.inner.begin(opener, tasks_to_run).await?;
+        owner.inner.begin(opener, tasks_to_run, to_prove).await?;
         Ok(Self { owner })
     }
 }
 
 impl Inner {
-    async fn begin(self: &Arc<Self>, opener: Arc<dyn OpenStore>, tasks_to_run: NewTasks) -> Result<(), StartError> {
+    async fn begin(
+        self: &Arc<Self>,
+        opener: Arc<dyn OpenStore>,
+        tasks_to_run: NewTasks,
+        to_prove: mpsc::UnboundedReceiver<EndpointId>,
+    ) -> Result<(), StartError> {
         let mut supervisors = Vec::with_capacity(self.directory.shards());
         for shard in 0..self.directory.shards() {
             let watch = Watch { inner: Arc::clone(self), shard };
@@ -155,6 +171,7 @@ impl Inner {
             tokio::spawn(wakes::scan(Arc::clone(self))),
             tokio::spawn(purge::purge(Arc::clone(self))),
             tokio::spawn(retention::retain(Arc::clone(self))),
+            tokio::spawn(proofs::run(Arc::clone(self), to_prove)),
             tokio::spawn(agenda::keep(Arc::clone(self))),
             tokio::spawn(task_runner::run(Arc::clone(self), tasks_to_run)),
         ];
@@ -198,9 +215,12 @@ impl Inner {
     }
 
     /// How an endpoint is delivered to: its own settings over its application's over the engine's.
-    pub(crate) fn policy(&self, owner: &Application, spec: &EndpointSpec) -> DeliveryPolicy {
+    /// Its rate is never above what its receiver granted.
+    pub(crate) fn policy(&self, owner: &Application, spec: &EndpointSpec, granted: Option<Rate>) -> DeliveryPolicy {
         let policy = DeliveryPolicy::default().with(&self.defaults).with(&owner.spec.delivery).with(&spec.delivery);
-        DeliveryPolicy { rate: spec.rate.or(owner.spec.rate), ..policy }
+        let rate = spec.rate.or(owner.spec.rate);
+        let rate = granted.map_or(rate, |granted| Some(rate.map_or(granted, |rate| rate.at_most(granted))));
+        DeliveryPolicy { rate, ..policy }
     }
 
     /// What was read, with as many events as the budget for payloads allows; the others are read again for their attempt.

@@ -190,7 +190,9 @@ impl Inner {
                 let since = written(endpoint.updated_at);
                 told("endpoint.disabled", json!({ "failSince": since, "reason": why, "trigger": trigger }))
             }
-            (true, EndpointStatus::Active | EndpointStatus::Paused) => told("endpoint.enabled", json!({})),
+            (true, EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven) => {
+                told("endpoint.enabled", json!({}))
+            }
             _ => None,
         };
         let first = |endpoint: &Endpoint| endpoint.secrets.first().map(|held| held.secret.clone());

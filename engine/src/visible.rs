@@ -150,6 +150,9 @@ impl Inner {
         let Effect::Routed(routing) = effect else { return };
         let before = self.registry.put_endpoint(endpoint.clone(), *routing);
         self.told_of(id);
+        if endpoint.status == EndpointStatus::Unproven {
+            self.is_unproven(id);
+        }
         let is_new = before.is_none_or(|before| before.status != endpoint.status);
         let Some(reason) = disabled_by_engine(endpoint.status).filter(|_| is_new) else { return };
         let Some(about) = self.about(id) else { return };
@@ -185,6 +188,6 @@ const fn disabled_by_engine(status: EndpointStatus) -> Option<DisableReason> {
             DisableReason::Gone | DisableReason::FailingTooLong => Some(reason),
             DisableReason::ByPerson => None,
         },
-        EndpointStatus::Active | EndpointStatus::Paused => None,
+        EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven => None,
     }
 }

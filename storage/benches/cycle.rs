@@ -85,6 +85,7 @@ impl Bench {
                 updated_at: BEGAN,
                 revision: 1,
                 generation: Generation(0),
+                granted: None,
             }));
         }
         let writes = endpoints.iter().map(|endpoint| Write::Endpoint(Box::new((**endpoint).clone())));

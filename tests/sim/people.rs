@@ -195,6 +195,7 @@ impl World {
             updated_at: now,
             revision: 1,
             generation: Generation(0),
+            granted: None,
         };
         self.note(format_args!("{} is made: {:?}", endpoint.id, endpoint.policy.ordering));
         let batch = Batch::synced([Write::Endpoint(Box::new(endpoint.clone()))]);

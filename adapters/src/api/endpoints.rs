@@ -9,7 +9,7 @@ use axum::{
 };
 use postrider::{
     DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointStatus, Endpoints, Order,
-    Rate, Secret, Uid,
+    Proof, Rate, Secret, Uid,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,7 +22,7 @@ use super::{
     openapi::{Paging, Sorting},
     page::List,
     query::Params,
-    settings::{Delivery, rate},
+    settings::{Delivery, ProofKind, rate},
     times::written,
 };
 
@@ -53,6 +53,8 @@ pub(super) struct EndpointIn {
     /// Sent with every request, beside those of the signature.
     headers: Option<BTreeMap<Box<str>, Box<str>>>,
     delivery: Option<Delivery>,
+    /// What the receiver must prove before anything is sent to it.
+    proof: Option<ProofKind>,
 }
 
 /// An endpoint as it is shown.
@@ -73,6 +75,7 @@ pub(super) struct EndpointOut {
     rate_limit: Option<u32>,
     metadata: BTreeMap<String, String>,
     delivery: Delivery,
+    proof: ProofKind,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -102,6 +105,7 @@ pub(super) struct EndpointPatch {
     metadata: Option<Option<BTreeMap<String, String>>>,
     #[serde(default, deserialize_with = "given")]
     delivery: Option<Option<Delivery>>,
+    proof: Option<ProofKind>,
 }
 
 /// A new secret, and how long the old one signs beside it.
@@ -311,6 +315,11 @@ fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, Api
         (None, Some(old)) => old.spec.delivery.clone(),
         (None, None) => spec.delivery,
     };
+    spec.proof = match (asked.proof, old) {
+        (Some(proof), _) => proof.into(),
+        (None, Some(old)) => old.spec.proof,
+        (None, None) => spec.proof,
+    };
     let before = old.map_or(EndpointStatus::Active, |old| old.status);
     Ok(EndpointDraft { spec, status: status_of(asked.disabled, before) })
 }
@@ -318,9 +327,12 @@ fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, Api
 /// What `disabled` means for an endpoint that stands so. A pause is kept.
 const fn status_of(disabled: bool, before: EndpointStatus) -> EndpointStatus {
     match (disabled, before) {
-        (true, EndpointStatus::Active | EndpointStatus::Paused) => EndpointStatus::Disabled(DisableReason::ByPerson),
+        (true, EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven) => {
+            EndpointStatus::Disabled(DisableReason::ByPerson)
+        }
         (true, EndpointStatus::Disabled(reason)) => EndpointStatus::Disabled(reason),
         (false, EndpointStatus::Paused) => EndpointStatus::Paused,
+        (false, EndpointStatus::Unproven) => EndpointStatus::Unproven,
         (false, EndpointStatus::Active | EndpointStatus::Disabled(_)) => EndpointStatus::Active,
     }
 }
@@ -333,6 +345,7 @@ impl EndpointPatch {
         if let Some(Some(types)) = &self.event_types {
             named(types)?;
         }
+        let proof = self.proof.map(Proof::from);
         let Self { url, uid, description, disabled, event_types, channels, metadata, .. } = self;
         Ok(move |draft: &mut EndpointDraft| {
             let spec = &mut draft.spec;
@@ -343,6 +356,7 @@ impl EndpointPatch {
             set(&mut spec.channels, channels.clone().map(Option::unwrap_or_default).as_ref());
             set(&mut spec.metadata, metadata.clone().map(Option::unwrap_or_default).as_ref());
             set(&mut spec.rate, rate.as_ref());
+            set(&mut spec.proof, proof.as_ref());
             set(&mut spec.delivery, delivery.clone().map(Option::unwrap_or_default).as_ref());
             if let Some(disabled) = disabled {
                 draft.status = status_of(disabled, draft.status);
@@ -391,6 +405,7 @@ pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {
         rate_limit: per_second,
         metadata: spec.metadata.clone(),
         delivery: Delivery::shown(&endpoint.policy),
+        proof: spec.proof.into(),
         created_at: written(endpoint.created_at),
         updated_at: written(endpoint.updated_at),
     }

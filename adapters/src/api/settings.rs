@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use postrider::{
-    BreakerPolicy, BreakerSetting, DeliveryPolicy, DeliverySettings, OnExhausted, OrderingMode, Rate, RetryOn,
+    BreakerPolicy, BreakerSetting, DeliveryPolicy, DeliverySettings, OnExhausted, OrderingMode, Proof, Rate, RetryOn,
     RetryPolicy, SignatureStyle, core::WhenFull,
 };
 use serde::{Deserialize, Serialize};
@@ -201,6 +201,40 @@ impl Delivery {
                 SignatureStyle::GitHub => Style::GitHub,
                 SignatureStyle::Stripe => Style::Stripe,
             }),
+        }
+    }
+}
+
+/// What a receiver must prove before anything is sent to it: nothing; that it answers a GET with `?challenge=…` with that
+/// value; that it grants our origin as CloudEvents has it; that it answers a signed `webhook.ping` with 2xx.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = EndpointProof)]
+pub(super) enum ProofKind {
+    None,
+    Challenge,
+    CloudEvents,
+    Ping,
+}
+
+impl From<ProofKind> for Proof {
+    fn from(kind: ProofKind) -> Self {
+        match kind {
+            ProofKind::None => Self::None,
+            ProofKind::Challenge => Self::Challenge,
+            ProofKind::CloudEvents => Self::CloudEvents,
+            ProofKind::Ping => Self::Ping,
+        }
+    }
+}
+
+impl From<Proof> for ProofKind {
+    fn from(proof: Proof) -> Self {
+        match proof {
+            Proof::None => Self::None,
+            Proof::Challenge => Self::Challenge,
+            Proof::CloudEvents => Self::CloudEvents,
+            Proof::Ping => Self::Ping,
         }
     }
 }

@@ -15,10 +15,11 @@ use super::{Api, auth::InApplication, error::ApiError, times::written};
 #[serde(rename_all = "camelCase")]
 #[schema(as = EndpointStateOut)]
 pub(super) struct StateOut {
-    /// `active`, `paused` or `disabled`.
+    /// `active`, `paused`, `disabled` or `unverified`.
     status: &'static str,
-    /// Why it is disabled.
-    reason: Option<&'static str>,
+    /// Why it is disabled, or not verified yet.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Box<str>>,
     breaker: BreakerOut,
     queued: usize,
     #[schema(format = DateTime)]
@@ -43,7 +44,7 @@ struct BreakerOut {
 #[serde(rename_all = "camelCase")]
 pub(super) struct WaitingOut {
     /// `inFlight`, `paused`, `disabled`, `receiverAskedToWait`, `breakerOpen`, `inFlightLimit`, `rateLimited`, `behind`,
-    /// `retryAt` or `queued`.
+    /// `retryAt`, `unverified` or `queued`.
     reason: &'static str,
     #[schema(format = DateTime)]
     until: Option<String>,
@@ -100,6 +101,7 @@ fn state_shown(state: &EndpointState) -> StateOut {
     let (status, reason) = match state.status {
         EndpointStatus::Active => ("active", None),
         EndpointStatus::Paused => ("paused", None),
+        EndpointStatus::Unproven => ("unverified", Some("it was not asked yet")),
         EndpointStatus::Disabled(DisableReason::ByPerson) => ("disabled", Some("by a person")),
         EndpointStatus::Disabled(DisableReason::Gone) => ("disabled", Some("the receiver answered 410")),
         EndpointStatus::Disabled(DisableReason::FailingTooLong) => ("disabled", Some("it only failed for days")),
@@ -111,7 +113,7 @@ fn state_shown(state: &EndpointState) -> StateOut {
     };
     StateOut {
         status,
-        reason,
+        reason: state.proof_failure.clone().or_else(|| reason.map(Into::into)),
         breaker: BreakerOut { state: breaker, until },
         queued: state.backlog.queued,
         oldest_queued_at: state.backlog.oldest.map(written),
@@ -126,6 +128,7 @@ pub(super) fn waiting_shown(waiting: &Waiting) -> WaitingOut {
     let reason = match waiting {
         Waiting::InFlight(_) => "inFlight",
         Waiting::Paused => "paused",
+        Waiting::Unproven => "unverified",
         Waiting::Disabled(_) => "disabled",
         Waiting::ReceiverAskedToWait(_) => "receiverAskedToWait",
         Waiting::BreakerOpen(_) => "breakerOpen",

@@ -22,6 +22,7 @@ mod messages;
 mod openapi;
 mod operational;
 mod portal;
+mod proofs;
 mod tasks;
 mod wire;
 

@@ -67,25 +67,30 @@ impl Transport for HttpTransport {
         let deadline = Instant::now() + request.timeout;
         // At every attempt, because the resolver is never asked about hosts that are addresses, in whatever spelling.
         self.inner.targets.check_url(&request.url).map_err(|why| TransportError::Blocked(why.into()))?;
-        let mut post = post(&request.url, request.headers, request.body)?;
+        let mut sent = outgoing(request.method, &request.url, request.headers, request.body)?;
         let sent = if request.names.is_empty() {
-            self.inner.client.request(post)
+            self.inner.client.request(sent)
         } else {
-            *post.extensions_mut() = self.inner.names.of(&request.names).await;
-            self.inner.spelling.request(post)
+            *sent.extensions_mut() = self.inner.names.of(&request.names).await;
+            self.inner.spelling.request(sent)
         };
         let response = sent.await.map_err(failure::told)?;
         Ok(answer::read(response, request.limits, deadline).await)
     }
 }
 
-fn post(url: &Url, mut headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, TransportError> {
+fn outgoing(
+    method: Method,
+    url: &Url,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, TransportError> {
     for (name, value) in DEFAULTS {
         if let Entry::Vacant(vacant) = headers.entry(name) {
             vacant.insert(value);
         }
     }
-    if body.is_empty() {
+    if body.is_empty() && method == Method::POST {
         // The client would send no length at all, which some servers answer with 411.
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
@@ -97,11 +102,11 @@ fn post(url: &Url, mut headers: HeaderMap, body: Bytes) -> Result<Request<Full<B
     } else {
         uri(url)?
     };
-    let mut post = Request::new(Full::new(body));
-    *post.method_mut() = Method::POST;
-    *post.uri_mut() = uri;
-    *post.headers_mut() = headers;
-    Ok(post)
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
 }
 
 /// Both follow RFC 3986, but for a few characters that browsers let stand in a query.

@@ -1,5 +1,6 @@
 //! The types of settings: how each is read from a file, a variable or a flag, and how it is shown.
 
+use axum::http::HeaderValue;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -157,6 +158,39 @@ impl Value for PathBuf {
 
     fn show(&self) -> Shown {
         Shown::Toml(quoted(&self.to_string_lossy()))
+    }
+}
+
+/// A name of a host: letters, digits, dots and hyphens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostName(HeaderValue);
+
+impl HostName {
+    pub(crate) const fn header(&self) -> &HeaderValue {
+        &self.0
+    }
+}
+
+impl Default for HostName {
+    fn default() -> Self {
+        Self(HeaderValue::from_static("postrider"))
+    }
+}
+
+impl Value for HostName {
+    fn set(&mut self, given: &Given, _key: &Key) -> Option<()> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        let name = given.text().filter(|name| (1..=253).contains(&name.len()) && name.bytes().all(allowed))?;
+        self.0 = HeaderValue::from_str(name).ok()?;
+        Some(())
+    }
+
+    fn takes(&self, _key: &Key) -> String {
+        "a DNS name, such as hooks.example.com".to_owned()
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Toml(quoted(self.0.to_str().unwrap_or_default()))
     }
 }
 

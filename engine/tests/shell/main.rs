@@ -12,6 +12,7 @@ mod expiring;
 mod load;
 mod many;
 mod operational;
+mod proofs;
 mod publishing;
 mod reading;
 mod records;

@@ -183,6 +183,7 @@ async fn register(store: &MemoryStore, all: usize) -> Result<ApplicationId, Fail
                 updated_at: now,
                 revision: 1,
                 generation: Generation(0),
+                granted: None,
             }))
         };
         let mut writes = vec![Write::Application(Box::new(application))];

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use postrider_core::{
-    Acceptance, ApplicationId, Attempt, AttemptId, AttemptNumber, Delivery, DeliveryId, EndpointId, Event, EventId,
-    Generation, GiveUpReason, IdempotencyKey, LaneId, Lease, Life, OrderingKey, OrderingMode, Outcome, Place,
-    RecipientLane, Seq, StoredEvent, Then, Timestamp, Uid,
+    Acceptance, ApplicationId, Attempt, AttemptId, AttemptNumber, Delivery, DeliveryId, Endpoint, EndpointId, Event,
+    EventId, Generation, GiveUpReason, IdempotencyKey, LaneId, Lease, Life, OrderingKey, OrderingMode, Outcome, Place,
+    Proof, Rate, RecipientLane, Seq, StoredEvent, Then, Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,33 @@ use super::{
     keys::{SCHEDULED, Suffix},
 };
 use crate::StoreError;
+
+/// What not every endpoint has: behind its record, only if there is any of it.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct EndpointMore {
+    proof: Proof,
+    granted: Option<Rate>,
+}
+
+/// Appends an endpoint's record.
+pub(super) fn encode_endpoint(endpoint: &Endpoint, out: &mut Vec<u8>) {
+    let more = EndpointMore { proof: endpoint.spec.proof, granted: endpoint.granted };
+    if more == EndpointMore::default() {
+        encode(endpoint, out);
+    } else {
+        encode_with_more(endpoint, &more, &[], out);
+    }
+}
+
+/// An endpoint's record.
+pub(super) fn endpoint(value: &[u8]) -> Result<Endpoint, StoreError> {
+    let (mut endpoint, more, tail) = decode_with_more::<Endpoint, EndpointMore>(value)?;
+    if !tail.is_empty() {
+        return Err(corrupt("it is longer than it should be"));
+    }
+    (endpoint.spec.proof, endpoint.granted) = (more.proof, more.granted);
+    Ok(endpoint)
+}
 
 /// What guards ask of an endpoint, so that they need not read all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -210,6 +210,7 @@ pub(super) fn endpoint(of: &Application, n: u64, ordering: OrderingMode) -> Endp
         updated_at: NOW,
         revision: 1,
         generation: Generation(0),
+        granted: None,
     }
 }
 

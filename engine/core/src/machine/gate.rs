@@ -94,6 +94,7 @@ impl Gate {
             EndpointStatus::Active => {}
             EndpointStatus::Paused => return Some(Waiting::Paused),
             EndpointStatus::Disabled(reason) => return Some(Waiting::Disabled(reason)),
+            EndpointStatus::Unproven => return Some(Waiting::Unproven),
         }
         if self.disabling {
             return Some(Waiting::Queued);
@@ -234,7 +235,7 @@ impl Gate {
 
 const fn is_disabled(status: EndpointStatus) -> bool {
     match status {
-        EndpointStatus::Active | EndpointStatus::Paused => false,
+        EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven => false,
         EndpointStatus::Disabled(_) => true,
     }
 }

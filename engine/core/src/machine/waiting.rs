@@ -10,6 +10,8 @@ pub enum Waiting {
     InFlight(Timestamp),
     /// Held by a person.
     Paused,
+    /// Its receiver has not proved yet that it wants anything.
+    Unproven,
     /// Its endpoint is disabled.
     Disabled(DisableReason),
     /// The receiver asked to be left alone until then.
@@ -36,7 +38,7 @@ impl Waiting {
         match self {
             Self::InFlight(_) | Self::InFlightLimit | Self::RateLimited(_) | Self::Behind(_) | Self::Queued => true,
             Self::Paused | Self::Disabled(_) | Self::ReceiverAskedToWait(_) | Self::BreakerOpen(_) => false,
-            Self::Held | Self::RetryAt(_) => false,
+            Self::Held | Self::RetryAt(_) | Self::Unproven => false,
         }
     }
 
@@ -46,7 +48,7 @@ impl Waiting {
             Self::ReceiverAskedToWait(at) | Self::RateLimited(at) | Self::RetryAt(at) => Some(*at),
             Self::BreakerOpen(at) => *at,
             Self::InFlight(_) | Self::Paused | Self::Disabled(_) | Self::InFlightLimit => None,
-            Self::Behind(_) | Self::Held | Self::Queued => None,
+            Self::Behind(_) | Self::Held | Self::Queued | Self::Unproven => None,
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Judges what a batch takes for granted.
 
 use postrider_core::{
-    Application, AttemptId, Batch, DeadLetter, Delivery, DeliveryId, Endpoint, EndpointId, Guard, RecordId, Refused,
-    Step, Write,
+    Application, AttemptId, Batch, DeadLetter, Delivery, DeliveryId, EndpointId, Guard, RecordId, Refused, Step, Write,
 };
 
 use super::{Stop, Transaction};
@@ -102,7 +101,10 @@ impl Transaction<'_> {
             RecordId::Application(id) => {
                 self.rows.get(&Key::Application(id))?.map(|stored: Application| stored.revision)
             }
-            RecordId::Endpoint(id) => self.rows.get(&Key::Endpoint(id))?.map(|stored: Endpoint| stored.revision),
+            RecordId::Endpoint(id) => {
+                let stored = self.rows.value(&Key::Endpoint(id))?;
+                stored.map(|value| rows::endpoint(&value)).transpose()?.map(|stored| stored.revision)
+            }
         };
         Ok(revision.unwrap_or_default())
     }

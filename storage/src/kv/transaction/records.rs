@@ -8,7 +8,7 @@ use crate::{
     kv::{
         Partition,
         keys::{self, Key, table},
-        rows::{Cut, CutRow, QueueRow},
+        rows::{self, Cut, CutRow, QueueRow},
     },
 };
 
@@ -81,7 +81,7 @@ impl Transaction<'_> {
         let queue =
             QueueRow { application: *application, generation: *generation, kept_from, ordering: policy.ordering };
         self.rows.put(&Key::Queue(*id), &queue);
-        self.rows.put(&Key::Endpoint(*id), endpoint);
+        self.rows.put_with(&Key::Endpoint(*id), |value| rows::encode_endpoint(endpoint, value));
         Ok(Effect::Routed(self.raise_routing(*application)?))
     }
 
@@ -96,7 +96,7 @@ impl Transaction<'_> {
     }
 
     fn forget_uid(&mut self, of: EndpointId) -> Result<(), StoreError> {
-        let before: Option<Endpoint> = self.rows.get(&Key::Endpoint(of))?;
+        let before = self.rows.value(&Key::Endpoint(of))?.map(|value| rows::endpoint(&value)).transpose()?;
         if let Some((application, uid)) = before.and_then(|before| Some((before.application, before.spec.uid?))) {
             self.rows.delete(&Key::EndpointUid(application, &uid));
         }

@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use postrider_core::{Application, Endpoint};
-use serde::de::DeserializeOwned;
 
 use super::View;
 use crate::{
@@ -13,6 +12,7 @@ use crate::{
     kv::{
         Partition, codec,
         keys::{self, ID_BYTES, Key, table},
+        rows,
     },
 };
 
@@ -35,7 +35,8 @@ pub(super) fn from<const N: usize>(page: &PageRequest) -> From<'_, N> {
 
 impl View<'_> {
     pub(in crate::kv) fn applications(self, page: &PageRequest) -> Result<Page<Routed>, StoreError> {
-        let Page { items, next } = self.records::<Application>(table::APPLICATION, page)?;
+        let Page { items, next } =
+            self.records(table::APPLICATION, page, |value| codec::decode::<Application>(value))?;
         let routed = items.into_iter().map(|application| {
             let routing = self.get(&Key::Routing(application.id))?.unwrap_or_default();
             Ok(Routed { application, routing })
@@ -44,10 +45,15 @@ impl View<'_> {
     }
 
     pub(in crate::kv) fn endpoints(self, page: &PageRequest) -> Result<Page<Endpoint>, StoreError> {
-        self.records(table::ENDPOINT, page)
+        self.records(table::ENDPOINT, page, rows::endpoint)
     }
 
-    fn records<T: DeserializeOwned>(self, table: u8, page: &PageRequest) -> Result<Page<T>, StoreError> {
+    fn records<T>(
+        self,
+        table: u8,
+        page: &PageRequest,
+        read: impl Fn(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Page<T>, StoreError> {
         let prefix = keys::all(table);
         let start = match from::<ID_BYTES>(page) {
             From::Start => prefix.clone(),
@@ -59,7 +65,7 @@ impl View<'_> {
         let has_more = rows.len() > page.limit.get();
         rows.truncate(page.limit.get());
         let next = rows.last().filter(|_| has_more).map(|(key, _)| Cursor(key.slice(prefix.len()..)));
-        let items = rows.iter().map(|(_, value): &(Bytes, Bytes)| codec::decode(value)).collect::<Result<_, _>>()?;
+        let items = rows.iter().map(|(_, value): &(Bytes, Bytes)| read(value)).collect::<Result<_, _>>()?;
         Ok(Page { items, next })
     }
 }

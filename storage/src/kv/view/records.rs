@@ -21,7 +21,7 @@ impl View<'_> {
     }
 
     pub(in crate::kv) fn endpoint(self, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
-        self.get(&Key::Endpoint(id))
+        self.value(&Key::Endpoint(id))?.map(|value| rows::endpoint(&value)).transpose()
     }
 
     pub(in crate::kv) fn deliveries(

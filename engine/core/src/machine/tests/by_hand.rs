@@ -298,5 +298,6 @@ pub(super) fn endpoint_of(spec: EndpointSpec, now: Timestamp) -> Arc<Endpoint> {
         updated_at: now,
         revision: 1,
         generation: Generation(0),
+        granted: None,
     })
 }

@@ -251,5 +251,6 @@ pub(super) fn endpoint(ids: &Ids, id: EndpointId, ordering: OrderingMode) -> End
         updated_at: ids.now,
         revision: 1,
         generation: Generation(0),
+        granted: None,
     }
 }
