@@ -8,8 +8,8 @@ use postrider_core::{
     Endpoint, EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
 };
 use postrider_storage::{
-    AttemptRecord, Backlog, Begun, DeadLetterQuery, DeliveryRecord, DocumentQuery, EventQuery, Page, PageRequest,
-    Reads, Routed, Store, StoreError, Verdict,
+    AttemptCounts, AttemptRecord, Backlog, Begun, CountedTime, DeadLetterQuery, DeliveryRecord, DocumentQuery,
+    EventQuery, Page, PageRequest, Reads, Routed, Store, StoreError, Verdict,
 };
 
 use crate::store_call::answer_of;
@@ -122,6 +122,15 @@ impl Reads for TimedStore {
 
     async fn attempts_of_endpoint(&self, of: EndpointId, page: &PageRequest) -> Answer<Page<AttemptRecord>> {
         answer_of("read the attempts", async { self.0.reads().attempts_of_endpoint(of, page).await }).await
+    }
+
+    async fn attempt_counts(
+        &self,
+        of: EndpointId,
+        time: CountedTime,
+        at_most: NonZeroUsize,
+    ) -> Answer<Option<AttemptCounts>> {
+        answer_of("count attempts", async { self.0.reads().attempt_counts(of, time, at_most).await }).await
     }
 
     async fn dead_letters(&self, query: &DeadLetterQuery, page: &PageRequest) -> Answer<Page<DeadLetter>> {

@@ -325,7 +325,7 @@ fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, Api
 }
 
 /// What `disabled` means for an endpoint that stands so. A pause is kept.
-const fn status_of(disabled: bool, before: EndpointStatus) -> EndpointStatus {
+pub(super) const fn status_of(disabled: bool, before: EndpointStatus) -> EndpointStatus {
     match (disabled, before) {
         (true, EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven) => {
             EndpointStatus::Disabled(DisableReason::ByPerson)
@@ -383,7 +383,7 @@ impl EndpointOut {
     }
 }
 
-fn secret_of(field: &str, text: &str) -> Result<Secret, ApiError> {
+pub(super) fn secret_of(field: &str, text: &str) -> Result<Secret, ApiError> {
     Secret::parse(text).map_err(|wrong| ApiError::field("body", field, told(&wrong)))
 }
 

@@ -24,7 +24,9 @@ mod portal;
 mod query;
 mod serve;
 mod settings;
+mod simple;
 mod states;
+mod stats;
 mod tasks;
 mod times;
 
@@ -66,6 +68,7 @@ fn routes() -> Routes {
         applications: list, create, read, replace, change, delete;
         endpoints: list, create, read, replace, change, delete, secret, rotate;
         states: pause, resume, state;
+        stats: messages, attempts;
         headers: read, replace, change;
         messages: list, create, precheck, read, send_example, expunge, expunge_several, expunge_all;
         batch: create;
@@ -81,17 +84,26 @@ fn routes() -> Routes {
     }
 }
 
+/// The same resources for whoever wants to read nothing first.
+fn simple_routes() -> Routes {
+    routes! { simple: list, create, read, change, delete, publish; }
+}
+
 /// Serves `engine` under `/api/v1` to whoever brings a token of `key`.
 pub fn router(engine: Engine, key: TokenKey) -> Router {
-    let app = routes()
-        .into_router()
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
-        .with_state(Api { engine, key: Arc::new(key) });
+    let api = Api { engine, key: Arc::new(key) };
+    let bounded = |routes: Routes| {
+        routes
+            .into_router()
+            .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
+            .with_state(api.clone())
+    };
     let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any).max_age(CORS_SECONDS);
     let cors = cors.expose_headers([envelope::REQUEST_ID]);
-    let served = Router::new().nest(openapi::BASE, app).route("/docs", get(openapi::page));
+    let served = Router::new().nest(openapi::BASE, bounded(routes()));
+    let served = served.nest(openapi::SIMPLE_BASE, bounded(simple_routes())).route("/docs", get(openapi::page));
     let served = served.fallback(async || ApiError::not_found()).layer(cors);
     // Around the whole router: a layer inside would run after the path was matched.
     envelope::around(Router::new().fallback_service(NormalizePath::trim_trailing_slash(served)))

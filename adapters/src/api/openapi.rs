@@ -20,19 +20,21 @@ use utoipa::{Modify, OpenApi, openapi::OpenApi as Document};
 
 use self::common::{Common, operations};
 pub(super) use self::queries::{
-    ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, Expunging, GetIfExists, Paging, Period,
-    Sorting, WithArchived,
+    ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Expunging, GetIfExists,
+    Paging, Period, Sorting, WithArchived,
 };
 use super::Api;
 
 /// Where all routes lie.
 pub(super) const BASE: &str = "/api/v1";
+/// Where those lie that need no reading.
+pub(super) const SIMPLE_BASE: &str = "/api";
 
 const PAGE: &str = include_str!("docs.html");
 
 /// The document as it is served. Nothing in it depends on the engine, so that it is made once.
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
-    let written = super::routes().document();
+    let written = Routes::document([(BASE, super::routes()), (SIMPLE_BASE, super::simple_routes())]);
     serde_json::to_vec(&written).expect("it is made of strings and numbers").into()
 });
 
@@ -41,6 +43,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
 #[openapi(
     info(title = "Postrider", description = "Delivers events to HTTP endpoints, and shows what became of them."),
     tags(
+        (name = "Simple", description = "Webhooks and events, and nothing to read first."),
         (name = "Application", description = "Whose endpoints and messages are kept apart from those of others."),
         (name = "Endpoint", description = "Where messages go, how, and what holds them."),
         (name = "Message", description = "What is published."),
@@ -97,9 +100,10 @@ impl Routes {
         self.router
     }
 
-    /// All that is written, with what is the same everywhere.
-    pub(super) fn document(self) -> Document {
-        let mut document = Cover::openapi().nest(BASE, self.written);
+    /// All that is written of these, each under its base, with what is the same everywhere.
+    pub(super) fn document(parts: impl IntoIterator<Item = (&'static str, Self)>) -> Document {
+        let nested = |document: Document, (base, routes): (&str, Self)| document.nest(base, routes.written);
+        let mut document = parts.into_iter().fold(Cover::openapi(), nested);
         Common.modify(&mut document);
         document
     }

@@ -23,6 +23,8 @@ mod openapi;
 mod operational;
 mod portal;
 mod proofs;
+mod simple;
+mod stats;
 mod tasks;
 mod wire;
 
@@ -204,6 +206,19 @@ impl World {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Err(format!("never came: {last}").into())
+    }
+
+    /// With the organisation's token, under another base than the rest.
+    async fn under(&self, base: &str, method: &str, path: &str, body: Value) -> Result<(StatusCode, Value), Failed> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{base}{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .body(if body.is_null() { Body::empty() } else { Body::from(body.to_string()) })?;
+        let response = self.router.clone().oneshot(request).await?;
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
     async fn with(&self, token: &str, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {

@@ -123,3 +123,14 @@ pub(in crate::api) struct ByTag {
     #[param(required = false)]
     tag: String,
 }
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct CountedTime {
+    /// From then on; 28 days before `until` unless given.
+    #[param(required = false, format = DateTime)]
+    since: String,
+    /// Before then; now unless given. At most 28 days after `since`.
+    #[param(required = false, format = DateTime)]
+    until: String,
+}

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use bytes::Bytes;
-use postrider_core::{ApplicationId, AttemptNumber, DeliveryId, EndpointId, EventId, Life, Seq};
+use postrider_core::{ApplicationId, AttemptNumber, DeliveryId, EndpointId, EventId, Life, Outcome, Seq, Then};
 
 use super::{
     PASSED_OVER_MAX, View,
@@ -11,10 +11,10 @@ use super::{
     walk::{Before, Walk, Walked},
 };
 use crate::{
-    AttemptRecord, Cursor, Page, PageRequest, StoreError,
+    AttemptCounts, AttemptRecord, CountedTime, Cursor, Page, PageRequest, StoreError,
     kv::{
         Partition, codec,
-        keys::{self, ID_BYTES, Key, Suffix, table},
+        keys::{self, ID_BYTES, Key, Suffix, table, week},
         rows::{self, IndexRow},
     },
 };
@@ -23,6 +23,9 @@ use crate::{
 const OF_DELIVERY: usize = size_of::<Seq>() + size_of::<Life>() + size_of::<AttemptNumber>();
 /// Where both walks go on.
 const CURSOR: usize = 2 * size_of::<Partition>() + OF_DELIVERY + ID_BYTES;
+
+/// Rows read at once by who counts.
+const COUNTED_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
 impl View<'_> {
     pub(in crate::kv) fn attempts_of_event(
@@ -106,6 +109,32 @@ impl View<'_> {
                 }
             }
         }
+    }
+
+    pub(in crate::kv) fn attempt_counts(
+        self,
+        of: EndpointId,
+        time: CountedTime,
+        at_most: NonZeroUsize,
+    ) -> Result<Option<AttemptCounts>, StoreError> {
+        let CountedTime { since, until, age_max } = time;
+        let (oldest, prefix) = (week(since.earlier_by(age_max)), keys::under(table::ATTEMPT, of.to_bytes()));
+        let mut walk = Walk::new(self, prefix, None, oldest, COUNTED_AT_ONCE);
+        let (mut counts, mut left) = (AttemptCounts::default(), at_most.get());
+        while let Some(row) = walk.next()? {
+            let Some(fewer) = left.checked_sub(1) else { return Ok(None) };
+            left = fewer;
+            let attempt = of_delivery(of, &row.suffix, &row.value)?.attempt;
+            if !(since..until).contains(&attempt.started) {
+                continue;
+            }
+            match attempt.outcome {
+                Outcome::Success { .. } => counts.succeeded += 1,
+                Outcome::Failure(_) => counts.failed += 1,
+            }
+            counts.given_up += u64::from(matches!(attempt.then, Then::GivenUp(_)));
+        }
+        Ok(Some(counts))
     }
 
     /// The attempt that an index row names, unless it went with its partition.

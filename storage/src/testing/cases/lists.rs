@@ -8,13 +8,35 @@ use postrider_core::{
 };
 
 use crate::{
-    Backlog, Cursor, DeadLetterQuery, DeliveryState, EventQuery, OpenStore, Page, PageRequest,
+    AttemptCounts, Backlog, CountedTime, Cursor, DeadLetterQuery, DeliveryState, EventQuery, OpenStore, Page,
+    PageRequest,
     testing::world::{
         DAY, HOUR, NOW, WEEK, World, application, endpoint, failed, failed_by_hand, many, seqs, succeeded,
     },
 };
 
 const CONCURRENT: OrderingMode = OrderingMode::Concurrent;
+
+/// What was tried in a time is counted, whenever it was published, and nothing that would take too long.
+pub async fn attempts_are_counted_in_their_time(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let deliveries = [world.publish("a").await, world.publish("b").await, world.publish("c").await];
+    world.step(succeeded(&deliveries[0])).await;
+    world.give_up(&deliveries[1]).await;
+    world.step(failed(&deliveries[2], NOW + DAY)).await;
+    let due = world.due().await.remove(0);
+    world.step(succeeded(&due)).await;
+    let counts = async |since, until, at_most| {
+        let time = CountedTime { since, until, age_max: DAY * 7 };
+        world.reads().attempt_counts(world.endpoint.id, time, many(at_most)).await.expect("reads work")
+    };
+    let all = AttemptCounts { succeeded: 2, failed: 2, given_up: 1 };
+    assert_eq!(counts(NOW, NOW + DAY, 4).await, Some(all));
+    assert_eq!(counts(NOW + HOUR, NOW + DAY, 4).await, Some(AttemptCounts::default()));
+    let first_minute = counts(NOW, NOW + std::time::Duration::from_secs(90), 4).await;
+    assert_eq!(first_minute, Some(AttemptCounts { succeeded: 1, failed: 2, given_up: 1 }), "the retry came later");
+    assert_eq!(counts(NOW, NOW + DAY, 3).await, None);
+}
 
 /// Events come newest first, over all the weeks that they lie in.
 pub async fn events_come_newest_first(medium: &dyn OpenStore) {
