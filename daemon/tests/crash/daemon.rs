@@ -94,6 +94,11 @@ impl Client {
         Ok((status, serde_json::from_slice(&answer.bytes().await?).unwrap_or_default()))
     }
 
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Result<Value> {
+        let request = self.http.get(format!("http://{}/api/v1{path}", self.address)).bearer_auth(&self.token);
+        Ok(serde_json::from_slice(&request.send().await?.bytes().await?).unwrap_or_default())
+    }
+
     /// An application and one endpoint.
     pub(crate) async fn register(&self, url: &str, delivery: Value) -> Result<(), Failed> {
         let app = self.post("/app", &json!({ "name": "Acme", "uid": "acme" }), None).await?;

@@ -1,10 +1,11 @@
 //! A real daemon that is killed, stopped, starved: whatever was acknowledged arrives, in order.
 //!
-//! `CRASH_ROUNDS` kills more often than five times.
+//! `CRASH_ROUNDS` kills more often than five times; `CRASH_REPLAYED` messages are replayed.
 
 mod daemon;
 mod kill;
 mod receiver;
+mod replay;
 mod space;
 mod stop;
 

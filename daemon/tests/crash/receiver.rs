@@ -65,15 +65,18 @@ impl Receiver {
         Ok(())
     }
 
-    /// Waits until it has taken so many events, repeats left out.
+    /// Waits until it has taken so many events, repeats left out, as long as more come.
     pub(crate) async fn wait_for_events(&self, count: usize) -> Result<(), Failed> {
-        let began = Instant::now();
+        let (mut last_came, mut known) = (Instant::now(), 0);
         loop {
             let events = self.taken.with(|taken| taken.iter().map(|(_, _, id)| id.clone()).collect::<BTreeSet<_>>());
             if events.len() >= count {
                 return Ok(());
             }
-            if began.elapsed() > PATIENCE {
+            if events.len() > known {
+                (last_came, known) = (Instant::now(), events.len());
+            }
+            if last_came.elapsed() > PATIENCE {
                 return Err(format!("{} of {count} events came", events.len()).into());
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
