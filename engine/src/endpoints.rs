@@ -1,24 +1,19 @@
 //! Receivers of one application: made, changed, held, found and deleted.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use postrider_core::{
     Application, Batch, BreakerState, DisableReason, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Generation,
     Guard, IdOr, Proof, RecordId, Refused, Secret, SigningSecret, SoftState, SplitMix, Timestamp, Uid, Waiting, Write,
 };
-use postrider_storage::{AttemptCounts, Backlog, CountedTime};
+use postrider_storage::Backlog;
 
 use crate::{
-    EndpointError, ListRequest, Listing, ReadError, StatsError,
+    EndpointError, ListRequest, Listing, ReadError,
     engine::Scope,
     inner::TRIES,
     secrets::{new_secret, rotated},
 };
-
-/// The longest time that is counted at once.
-const COUNTED_TIME_MAX: Duration = Duration::from_secs(28 * 24 * 3600);
-/// Attempts that are looked at for one count.
-const COUNTED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999_999);
 
 /// Endpoints of one application.
 #[derive(Clone, Debug)]
@@ -33,18 +28,6 @@ pub struct EndpointDraft {
     pub spec: EndpointSpec,
     /// Active, paused, or disabled.
     pub status: EndpointStatus,
-}
-
-/// What became of what was tried at an endpoint, and what waits there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EndpointStats {
-    /// In the time asked for. Every success is the end of a delivery.
-    pub attempts: AttemptCounts,
-    /// How much waits now, counted up to 10,000.
-    pub queued: usize,
-    /// Requests in flight now.
-    pub in_flight: usize,
 }
 
 impl From<EndpointSpec> for EndpointDraft {
@@ -313,30 +296,6 @@ impl Endpoints<'_> {
     fn are_known(&self, event_types: &[Box<str>]) -> Result<(), EndpointError> {
         let unknown = self.scope.engine().catalogue.unknown(self.scope.organisation.id, event_types);
         unknown.map_or(Ok(()), |unknown| Err(EndpointError::NoSuchEventType(unknown.into())))
-    }
-
-    /// What became of what was tried at one from `since` on and before `until`, at most 28 days, and what waits now.
-    ///
-    /// # Errors
-    /// Each says what to do.
-    pub async fn stats(
-        &self,
-        endpoint: impl Into<IdOr<EndpointId>>,
-        since: Timestamp,
-        until: Timestamp,
-    ) -> Result<EndpointStats, StatsError> {
-        if until <= since || until.since(since) > COUNTED_TIME_MAX {
-            return Err(StatsError::Time);
-        }
-        let (engine, endpoint) = (self.scope.engine(), self.get(endpoint)?);
-        let age_max = engine.limits.window.delivery_age_max;
-        let store = engine.store.get().map_err(ReadError::from)?;
-        let time = CountedTime { since, until, age_max };
-        let attempts = store.reads().attempt_counts(endpoint.id, time, COUNTED_MAX).await.map_err(ReadError::from)?;
-        drop(store);
-        let attempts = attempts.ok_or(StatsError::TooMany { counted_max: COUNTED_MAX.get() })?;
-        let state = engine.endpoint_state(&endpoint).await?;
-        Ok(EndpointStats { attempts, queued: state.backlog.queued, in_flight: state.in_flight })
     }
 
     async fn set_status(

@@ -1,16 +1,19 @@
 //! What is stored under each key, and how it becomes a delivery, an event or an attempt again. What is in the key is not
 //! repeated, but for ids that a list must show.
 
-use std::{sync::Arc, time::Duration};
+mod events;
 
-use bytes::Bytes;
+use std::time::Duration;
+
 use postrider_core::{
-    Acceptance, ApplicationId, Attempt, AttemptId, AttemptNumber, Delivery, DeliveryId, Endpoint, EndpointId, Event,
-    EventId, Generation, GiveUpReason, IdempotencyKey, LaneId, Lease, Life, OrderingKey, OrderingMode, Outcome, Place,
-    Proof, Rate, RecipientLane, Seq, StoredEvent, Then, Timestamp, Uid,
+    ApplicationId, Attempt, AttemptId, AttemptNumber, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Generation,
+    GiveUpReason, LaneId, Life, OrderingMode, Outcome, Place, Proof, Rate, Seq, Then, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::events::{
+    EventMore, EventRow, RecipientRow, decode_event, encode_event, encode_expunged, event_row,
+};
 use super::{
     codec::{corrupt, decode, decode_with, decode_with_more, encode, encode_with, encode_with_more},
     keys::{SCHEDULED, Suffix},
@@ -188,43 +191,6 @@ pub(super) fn due(
     Ok(waiting.delivery(id, generation, lane, place))
 }
 
-/// An event without its payload, which is the rest of the value.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct EventRow<'v> {
-    pub(super) id: EventId,
-    pub(super) seq: Seq,
-    pub(super) accepted_at: Timestamp,
-    pub(super) event_type: &'v str,
-    content_type: Option<&'v str>,
-    pub(super) uid: Option<&'v str>,
-    #[serde(borrow)]
-    pub(super) channels: Vec<&'v str>,
-    pub(super) ordering_key: Option<&'v str>,
-    idempotency_key: Option<&'v str>,
-    pub(super) recipients: Vec<RecipientRow>,
-}
-
-/// What not every event has: behind the row, only if there is any of it.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct EventMore<'v> {
-    #[serde(borrow)]
-    pub(super) tags: Vec<&'v str>,
-    deliver_at: Option<Timestamp>,
-    payload_kept: Option<Duration>,
-    /// The payload was forgotten before its time.
-    pub(super) is_expunged: bool,
-}
-
-/// An event's row, what not every event has, and its payload.
-pub(super) fn event_row(value: &[u8]) -> Result<(EventRow<'_>, EventMore<'_>, &[u8]), StoreError> {
-    decode_with_more(value)
-}
-
-/// Appends an event's row without its payload.
-pub(super) fn encode_expunged(row: &EventRow<'_>, more: EventMore<'_>, out: &mut Vec<u8>) {
-    encode_with_more(row, &EventMore { is_expunged: true, ..more }, &[], out);
-}
-
 /// Why an event is needed when its week is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NeededRow {
@@ -239,87 +205,6 @@ pub(super) enum NeededBy {
     Letter,
     /// A life after the first one, which waits at this position.
     Life,
-}
-
-/// Where the delivery of one recipient began.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct RecipientRow {
-    pub(super) endpoint: EndpointId,
-    pub(super) generation: Generation,
-    lane: LaneRow,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum LaneRow {
-    Unordered,
-    In(LaneId),
-    Alone,
-}
-
-impl RecipientRow {
-    /// Among the rows of which lane it began.
-    pub(super) fn lane(&self, seq: Seq) -> LaneId {
-        match self.lane {
-            LaneRow::Unordered => LaneId::WHOLE,
-            LaneRow::In(lane) => lane,
-            LaneRow::Alone => LaneId::alone(seq),
-        }
-    }
-}
-
-/// Appends the value of an accepted event's row.
-pub(super) fn encode_event(acceptance: &Acceptance, id: EventId, seq: Seq, out: &mut Vec<u8>) {
-    let Acceptance { accepted_at, event, recipients, .. } = acceptance;
-    let recipients = recipients.iter().map(|to| RecipientRow {
-        endpoint: to.endpoint,
-        generation: to.generation,
-        lane: match to.lane {
-            RecipientLane::Unordered => LaneRow::Unordered,
-            RecipientLane::In(lane) => LaneRow::In(lane),
-            RecipientLane::Alone => LaneRow::Alone,
-        },
-    });
-    let row = EventRow {
-        id,
-        seq,
-        accepted_at: *accepted_at,
-        event_type: &event.event_type,
-        content_type: event.content_type.as_deref(),
-        uid: event.uid.as_ref().map(Uid::as_str),
-        channels: event.channels.iter().map(|channel| &**channel).collect(),
-        ordering_key: event.ordering_key.as_ref().map(|key| &*key.0),
-        idempotency_key: event.idempotency_key.as_ref().map(|key| &*key.0),
-        recipients: recipients.collect(),
-    };
-    let Event { tags, deliver_at, payload_kept, .. } = &**event;
-    let tags = tags.iter().map(|tag| &**tag).collect();
-    let more = EventMore { tags, deliver_at: *deliver_at, payload_kept: *payload_kept, is_expunged: false };
-    if more == EventMore::default() {
-        encode_with(&row, &event.payload, out);
-    } else {
-        encode_with_more(&row, &more, &event.payload, out);
-    }
-}
-
-/// The event of a row, its payload a part of `value`, not a copy.
-pub(super) fn decode_event(application: ApplicationId, value: &Bytes) -> Result<StoredEvent, StoreError> {
-    let (row, more, payload) = event_row(value)?;
-    let mut event = Event::new(row.event_type, value.slice_ref(payload));
-    event.content_type = row.content_type.map(Into::into);
-    event.uid = row.uid.map(Into::into);
-    event.channels = row.channels.into_iter().map(Into::into).collect();
-    event.ordering_key = row.ordering_key.map(|key| OrderingKey(key.into()));
-    event.idempotency_key = row.idempotency_key.map(|key| IdempotencyKey(key.into()));
-    event.tags = more.tags.into_iter().map(Into::into).collect();
-    (event.deliver_at, event.payload_kept) = (more.deliver_at, more.payload_kept);
-    Ok(StoredEvent {
-        id: row.id,
-        application,
-        accepted_at: row.accepted_at,
-        event: Arc::new(event),
-        is_expunged: more.is_expunged,
-        lease: Lease::default(),
-    })
 }
 
 /// What an idempotency key stands for.

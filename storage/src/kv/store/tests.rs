@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_core::{Guard, Refused, Write};
+use postrider_core::{EndpointId, Guard, Refused, Timestamp, Write};
 
 use super::*;
 use crate::kv::MemoryKv;

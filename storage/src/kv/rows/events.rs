@@ -1,0 +1,133 @@
+//! An event's row: what was published, and who is to have it; its payload is the rest of the value.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use postrider_core::{
+    Acceptance, ApplicationId, EndpointId, Event, EventId, Generation, IdempotencyKey, LaneId, Lease, OrderingKey,
+    RecipientLane, Seq, StoredEvent, Timestamp, Uid,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    StoreError,
+    kv::codec::{decode_with_more, encode_with, encode_with_more},
+};
+
+/// An event without its payload, which is the rest of the value.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::kv) struct EventRow<'v> {
+    pub(in crate::kv) id: EventId,
+    pub(in crate::kv) seq: Seq,
+    pub(in crate::kv) accepted_at: Timestamp,
+    pub(in crate::kv) event_type: &'v str,
+    content_type: Option<&'v str>,
+    pub(in crate::kv) uid: Option<&'v str>,
+    #[serde(borrow)]
+    pub(in crate::kv) channels: Vec<&'v str>,
+    pub(in crate::kv) ordering_key: Option<&'v str>,
+    idempotency_key: Option<&'v str>,
+    pub(in crate::kv) recipients: Vec<RecipientRow>,
+}
+
+/// What not every event has: behind the row, only if there is any of it.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::kv) struct EventMore<'v> {
+    #[serde(borrow)]
+    pub(in crate::kv) tags: Vec<&'v str>,
+    deliver_at: Option<Timestamp>,
+    payload_kept: Option<Duration>,
+    /// The payload was forgotten before its time.
+    pub(in crate::kv) is_expunged: bool,
+}
+
+/// An event's row, what not every event has, and its payload.
+pub(in crate::kv) fn event_row(value: &[u8]) -> Result<(EventRow<'_>, EventMore<'_>, &[u8]), StoreError> {
+    decode_with_more(value)
+}
+
+/// Appends an event's row without its payload.
+pub(in crate::kv) fn encode_expunged(row: &EventRow<'_>, more: EventMore<'_>, out: &mut Vec<u8>) {
+    encode_with_more(row, &EventMore { is_expunged: true, ..more }, &[], out);
+}
+
+/// Where the delivery of one recipient began.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(in crate::kv) struct RecipientRow {
+    pub(in crate::kv) endpoint: EndpointId,
+    pub(in crate::kv) generation: Generation,
+    lane: LaneRow,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum LaneRow {
+    Unordered,
+    In(LaneId),
+    Alone,
+}
+
+impl RecipientRow {
+    /// Among the rows of which lane it began.
+    pub(in crate::kv) fn lane(&self, seq: Seq) -> LaneId {
+        match self.lane {
+            LaneRow::Unordered => LaneId::WHOLE,
+            LaneRow::In(lane) => lane,
+            LaneRow::Alone => LaneId::alone(seq),
+        }
+    }
+}
+
+/// Appends the value of an accepted event's row.
+pub(in crate::kv) fn encode_event(acceptance: &Acceptance, id: EventId, seq: Seq, out: &mut Vec<u8>) {
+    let Acceptance { accepted_at, event, recipients, .. } = acceptance;
+    let recipients = recipients.iter().map(|to| RecipientRow {
+        endpoint: to.endpoint,
+        generation: to.generation,
+        lane: match to.lane {
+            RecipientLane::Unordered => LaneRow::Unordered,
+            RecipientLane::In(lane) => LaneRow::In(lane),
+            RecipientLane::Alone => LaneRow::Alone,
+        },
+    });
+    let row = EventRow {
+        id,
+        seq,
+        accepted_at: *accepted_at,
+        event_type: &event.event_type,
+        content_type: event.content_type.as_deref(),
+        uid: event.uid.as_ref().map(Uid::as_str),
+        channels: event.channels.iter().map(|channel| &**channel).collect(),
+        ordering_key: event.ordering_key.as_ref().map(|key| &*key.0),
+        idempotency_key: event.idempotency_key.as_ref().map(|key| &*key.0),
+        recipients: recipients.collect(),
+    };
+    let Event { tags, deliver_at, payload_kept, .. } = &**event;
+    let tags = tags.iter().map(|tag| &**tag).collect();
+    let more = EventMore { tags, deliver_at: *deliver_at, payload_kept: *payload_kept, is_expunged: false };
+    if more == EventMore::default() {
+        encode_with(&row, &event.payload, out);
+    } else {
+        encode_with_more(&row, &more, &event.payload, out);
+    }
+}
+
+/// The event of a row, its payload a part of `value`, not a copy.
+pub(in crate::kv) fn decode_event(application: ApplicationId, value: &Bytes) -> Result<StoredEvent, StoreError> {
+    let (row, more, payload) = event_row(value)?;
+    let mut event = Event::new(row.event_type, value.slice_ref(payload));
+    event.content_type = row.content_type.map(Into::into);
+    event.uid = row.uid.map(Into::into);
+    event.channels = row.channels.into_iter().map(Into::into).collect();
+    event.ordering_key = row.ordering_key.map(|key| OrderingKey(key.into()));
+    event.idempotency_key = row.idempotency_key.map(|key| IdempotencyKey(key.into()));
+    event.tags = more.tags.into_iter().map(Into::into).collect();
+    (event.deliver_at, event.payload_kept) = (more.deliver_at, more.payload_kept);
+    Ok(StoredEvent {
+        id: row.id,
+        application,
+        accepted_at: row.accepted_at,
+        event: Arc::new(event),
+        is_expunged: more.is_expunged,
+        lease: Lease::default(),
+    })
+}
