@@ -11,7 +11,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::{Value, json, value::RawValue};
+use serde_json::value::RawValue;
 use serde_path_to_error::{Segment, Track};
 
 use super::error::ApiError;
@@ -81,7 +81,7 @@ impl Body {
 /// A field of a body, and what is wrong with it.
 #[derive(Debug)]
 pub(super) struct WrongField {
-    pub(super) path: Vec<Value>,
+    pub(super) path: Vec<String>,
     pub(super) message: String,
 }
 
@@ -90,12 +90,13 @@ impl WrongField {
         let message = wrong.inner().to_string();
         let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
         let segments = wrong.path().iter().filter_map(|segment| match segment {
-            Segment::Seq { index } => Some(json!(index)),
-            Segment::Map { key } => Some(json!(key)),
-            Segment::Enum { variant } => Some(json!(variant)),
+            // As text: clients read a list of strings.
+            Segment::Seq { index } => Some(index.to_string()),
+            Segment::Map { key } => Some(key.clone()),
+            Segment::Enum { variant } => Some(variant.clone()),
             Segment::Unknown => None,
         });
-        let path = segments.chain(missing.map(|name| json!(name))).collect();
+        let path = segments.chain(missing.map(str::to_owned)).collect();
         // Where in the text it stands helps nobody who sees the field's name.
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message).to_owned();
         Self { path, message }

@@ -232,16 +232,18 @@ pub(super) async fn secret(
 }
 
 /// Gives an endpoint a new secret; the old one signs beside it for a while.
+///
+/// 200 and not 204, as the SDKs of Svix want: some of them read the new secret from the answer, others pass it over.
 #[utoipa::path(
     post, path = "/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", operation_id = "v1.endpoint.rotate-secret",
-    tag = "Endpoint", request_body = Option<RotateIn>, responses((status = 204))
+    tag = "Endpoint", request_body = Option<RotateIn>, responses((status = 200, body = SecretOut))
 )]
 pub(super) async fn rotate(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, ep)): Path<(String, String)>,
     body: Body,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Json<SecretOut>, ApiError> {
     rotate_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await
 }
 
@@ -285,12 +287,12 @@ pub(super) async fn replace_in(
 }
 
 /// Gives one of these a new secret.
-pub(super) async fn rotate_in(endpoints: &Endpoints<'_>, ep: &str, body: &Body) -> Result<StatusCode, ApiError> {
+pub(super) async fn rotate_in(endpoints: &Endpoints<'_>, ep: &str, body: &Body) -> Result<Json<SecretOut>, ApiError> {
     let RotateIn { key, grace_period_seconds } = if body.0.is_empty() { RotateIn::default() } else { body.read()? };
     let new = key.as_deref().map(|text| secret_of("key", text)).transpose()?;
     let grace = Duration::from_secs(grace_period_seconds.unwrap_or(GRACE_DEFAULT_SECONDS));
-    endpoints.rotate_secret(ep, new, grace).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let rotated = endpoints.rotate_secret(ep, new, grace).await?;
+    Ok(Json(SecretOut { key: endpoints.secret(rotated.id)?.verifying() }))
 }
 
 /// What is asked, over what cannot be asked anew. A pause is kept.

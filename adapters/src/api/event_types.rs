@@ -47,6 +47,8 @@ pub(super) struct EventTypeUpdate {
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     schemas: Option<BTreeMap<String, Value>>,
     feature_flag: Option<String>,
+    /// In place of `featureFlag`: one at most.
+    feature_flags: Option<Vec<String>>,
     group_name: Option<String>,
     schema_check: Option<SchemaCheck>,
 }
@@ -75,6 +77,9 @@ pub(super) struct EventTypePatch {
     schemas: Option<Option<BTreeMap<String, Value>>>,
     #[serde(default, deserialize_with = "given")]
     feature_flag: Option<Option<String>>,
+    /// In place of `featureFlag`: one at most.
+    #[serde(default, deserialize_with = "given")]
+    feature_flags: Option<Option<Vec<String>>>,
     #[serde(default, deserialize_with = "given")]
     group_name: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
@@ -93,6 +98,9 @@ pub(super) struct EventTypeOut {
     schemas: Option<Schemas>,
     #[serde(skip_serializing_if = "Option::is_none")]
     feature_flag: Option<Box<str>>,
+    /// The one there is, for clients that read a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feature_flags: Option<[Box<str>; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group_name: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,8 +204,12 @@ pub(super) async fn change(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Json<EventTypeOut>, ApiError> {
-    let EventTypePatch { description, archived, deprecated, schemas, feature_flag, group_name, schema_check } =
-        body.read()?;
+    let patch: EventTypePatch = body.read()?;
+    let EventTypePatch { description, archived, deprecated, schemas, group_name, schema_check, .. } = patch;
+    let feature_flag = match patch.feature_flags {
+        None => patch.feature_flag,
+        Some(flags) => Some(flags.map(only).transpose()?.flatten()),
+    };
     let schemas = schemas.map(|given| given.map(self::schemas).transpose()).transpose()?;
     let change = |spec: &mut EventTypeSpec| {
         if let Some(description) = &description {
@@ -273,11 +285,18 @@ impl EventTypeUpdate {
         let mut spec = EventTypeSpec::new(self.description);
         (spec.archived, spec.deprecated) = (self.archived, self.deprecated);
         spec.schemas = self.schemas.map(schemas).transpose()?.unwrap_or_default();
-        spec.feature_flag = self.feature_flag.map(Into::into);
+        let flag = self.feature_flags.map_or(Ok(self.feature_flag), only)?;
+        spec.feature_flag = flag.map(Into::into);
         spec.group = self.group_name.map(Into::into);
         spec.check = self.schema_check.map(Into::into);
         Ok(spec)
     }
+}
+
+/// The one of a list of feature flags, if there is one.
+fn only(flags: Vec<String>) -> Result<Option<String>, ApiError> {
+    let message = "an event type has one feature flag at most";
+    if flags.len() > 1 { Err(ApiError::field("body", "featureFlags", message)) } else { Ok(flags.into_iter().next()) }
 }
 
 /// Versions as clients write them: numbers, as text, because they are names in JSON.
@@ -304,6 +323,7 @@ fn shown(event_type: &EventType, with_content: bool) -> EventTypeOut {
         deprecated: spec.deprecated,
         schemas,
         feature_flag: spec.feature_flag.clone(),
+        feature_flags: spec.feature_flag.clone().map(|flag| [flag]),
         group_name: spec.group.clone(),
         schema_check: spec.check.map(Into::into),
         created_at: written(event_type.created_at),

@@ -62,6 +62,24 @@ pub(super) struct MessageIn<'b> {
     /// The same in hours, at least 1.
     #[schema(minimum = 1, maximum = 2160)]
     payload_retention_hours: Option<u64>,
+    /// Where the SDKs of Svix put a payload that is to keep its bytes, beside an empty one.
+    transformations_params: Option<Raw>,
+}
+
+/// A payload that goes in place of an empty object.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TransformationsParams)]
+struct Raw {
+    raw_payload: Option<String>,
+    headers: Option<RawHeaders>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = TransformationsHeaders)]
+struct RawHeaders {
+    #[serde(rename = "content-type")]
+    content_type: Option<String>,
 }
 
 impl MessageIn<'_> {
@@ -71,7 +89,8 @@ impl MessageIn<'_> {
     }
 
     /// The event that it asks for; a JSON payload keeps the bytes that it has in `body`.
-    pub(super) fn read(self, body: &Bytes) -> Result<Event, ApiError> {
+    pub(super) fn read(mut self, body: &Bytes) -> Result<Event, ApiError> {
+        self.take_raw();
         let payload = match (self.payload, self.payload_text, self.payload_base64) {
             (Some(json), None, None) if json.get().starts_with('{') => body.slice_ref(json.get().as_bytes()),
             (Some(_), None, None) => return Err(ApiError::field("body", "payload", "must be a JSON object")),
@@ -97,6 +116,16 @@ impl MessageIn<'_> {
             event = event.ordering_key(key);
         }
         Ok(event)
+    }
+
+    /// A raw payload goes in place of the empty one beside it.
+    fn take_raw(&mut self) {
+        let Some(Raw { raw_payload: Some(text), headers }) = self.transformations_params.take() else { return };
+        if self.payload.is_none_or(|json| json.get() == "{}") {
+            (self.payload, self.payload_text) = (None, Some(text));
+            let kind = headers.and_then(|headers| headers.content_type).filter(|kind| kind != "application/json");
+            self.content_type = self.content_type.take().or(kind);
+        }
     }
 }
 

@@ -124,7 +124,8 @@ pub(super) async fn rotate(
     Path(ep): Path<String>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    endpoints::rotate_in(&of(&api, organisation), &ep, &body).await
+    let Json(_shown_elsewhere) = endpoints::rotate_in(&of(&api, organisation), &ep, &body).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Shows the headers that are sent to an endpoint of operators.

@@ -89,6 +89,9 @@ pub(super) struct TaskData {
     seen: u64,
     /// Messages for which it did what it is for.
     done: u64,
+    /// The same, by the name that Svix has for it; not where messages are forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_sent: Option<u64>,
     /// Called off by a person: then its status is `failed`.
     cancelled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -254,6 +257,7 @@ fn shown(task: &Task) -> TaskOut {
         endpoint_id: task.work.endpoint().map(|endpoint| endpoint.to_string()),
         seen: task.progress.seen,
         done: task.progress.done,
+        messages_sent: (!matches!(task.work, Work::Purge(_))).then_some(task.progress.done),
         cancelled: task.status == TaskStatus::Cancelled,
         failure: task.failure.clone(),
         created_at: written(task.created_at),

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod clients;
 mod dead_letters;
 mod deliveries;
 mod endpoints;

@@ -60,8 +60,8 @@ pub(in crate::api) struct ByChannel {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct ByStatus {
-    /// 0 success, 1 pending, 2 fail, 3 sending.
-    #[param(required = false, maximum = 3)]
+    /// 0 success, 1 pending, 2 fail, 3 sending, 4 canceled.
+    #[param(required = false, maximum = 4)]
     status: u8,
 }
 
