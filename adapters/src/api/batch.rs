@@ -17,7 +17,7 @@ use super::{
     body::Body,
     error::{ApiError, RefusedOut},
     messages::{self, MessageIn, MessageOut},
-    openapi::Contents,
+    openapi::{Contents, MessagesIn},
     query::Params,
 };
 
@@ -72,7 +72,7 @@ impl<S: Send + Sync> FromRequest<S> for Many {
 #[utoipa::path(
     post, path = "/app/{app_id}/msg/batch", operation_id = "v1.message.create-many", tag = "Message",
     params(Contents),
-    request_body(content((Vec<MessageIn> = "application/json"), (MessageIn = "application/x-ndjson"))),
+    request_body(content((MessagesIn = "application/json"), (MessageIn = "application/x-ndjson"))),
     responses((status = 202, body = Vec<BatchedOut>))
 )]
 pub(super) async fn create(

@@ -24,6 +24,11 @@ pub(super) struct Body(pub(super) Bytes);
 pub(super) type Wrong = serde_path_to_error::Error<serde_json::Error>;
 
 impl Body {
+    /// Whether nothing is asked for, where that will do.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self.0.trim_ascii(), b"" | b"null")
+    }
+
     /// The body, understood; or every field that is wrong.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         self.is_object()?;
@@ -52,7 +57,7 @@ impl Body {
 
     /// The first wrong field is known; without it the next one is found, and so on.
     fn told(&self, first: Wrong, wrong: impl Fn(&[u8]) -> Option<Wrong>) -> ApiError {
-        let mut fields: BTreeMap<&str, &RawValue> = match serde_json::from_slice(&self.0) {
+        let mut fields: BTreeMap<String, &RawValue> = match serde_json::from_slice(&self.0) {
             Ok(fields) if first.inner().is_data() => fields,
             Ok(_) | Err(_) => return ApiError::json(&first.inner().to_string()),
         };
@@ -69,7 +74,7 @@ impl Body {
                 }
             };
             told.push(WrongField::of(&wrong_now));
-            if fields.remove(top.as_str()).is_none() {
+            if fields.remove(&top).is_none() {
                 break;
             }
             next = serde_json::to_vec(&fields).ok().and_then(|rest| wrong(&rest));

@@ -19,7 +19,7 @@ use super::{
     auth::InApplication,
     body::{Body, given},
     error::{ApiError, told},
-    openapi::{Paging, Sorting},
+    openapi::{Headers, Name, Paging, Sorting},
     page::List,
     query::Params,
     settings::{Delivery, ProofKind, rate},
@@ -32,25 +32,34 @@ const GRACE_DEFAULT_SECONDS: u64 = 24 * 3600;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndpointIn {
+    #[schema(pattern = "^https?://")]
     url: String,
+    #[schema(pattern = r"^(?!ep_)[a-zA-Z0-9._-]+$", min_length = 1, max_length = 256)]
     uid: Option<String>,
     #[serde(default)]
+    #[schema(max_length = 4096)]
     description: String,
     #[serde(default)]
     disabled: bool,
     /// What is sent to it; everything if there are none.
     #[serde(alias = "filterTypes")]
+    #[schema(value_type = Option<Vec<Name>>, min_items = 1, max_items = 1000)]
     event_types: Option<Vec<Box<str>>>,
+    #[schema(value_type = Option<Vec<Name>>, max_items = 10)]
     channels: Option<Vec<Box<str>>>,
     /// Attempts per second.
     #[serde(alias = "rateLimit")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 65535)]
     throttle_rate: Option<u32>,
     /// `whsec_` or `whsk_` and base64; made if there is none. Only a new endpoint takes it.
+    #[schema(
+        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
+    )]
     secret: Option<String>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     /// Sent with every request, beside those of the signature.
+    #[schema(value_type = Option<Headers>)]
     headers: Option<BTreeMap<Box<str>, Box<str>>>,
     delivery: Option<Delivery>,
     /// What the receiver must prove before anything is sent to it.
@@ -86,20 +95,28 @@ pub(super) struct EndpointOut {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndpointPatch {
+    #[schema(pattern = "^https?://")]
     url: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(pattern = r"^(?!ep_)[a-zA-Z0-9._-]+$", min_length = 1, max_length = 256)]
     uid: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(max_length = 4096)]
     description: Option<Option<String>>,
     disabled: Option<bool>,
     #[serde(default, alias = "filterTypes", deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<Name>>, min_items = 1, max_items = 1000)]
     event_types: Option<Option<Vec<Box<str>>>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<Name>>, max_items = 10)]
     channels: Option<Option<Vec<Box<str>>>>,
     /// Attempts per second.
     #[serde(default, alias = "rateLimit", deserialize_with = "given")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 65535)]
     throttle_rate: Option<Option<u32>>,
+    #[schema(
+        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
+    )]
     secret: Option<String>,
     #[serde(default, deserialize_with = "given")]
     metadata: Option<Option<BTreeMap<String, String>>>,
@@ -114,8 +131,12 @@ pub(super) struct EndpointPatch {
 #[schema(as = EndpointSecretRotateIn)]
 pub(super) struct RotateIn {
     /// Made if there is none.
+    #[schema(
+        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
+    )]
     key: Option<String>,
     /// How long the old one signs beside it: at most seven days, and one day if nothing is said.
+    #[schema(maximum = 604800)]
     grace_period_seconds: Option<u64>,
 }
 
@@ -273,7 +294,8 @@ pub(super) async fn replace_in(
     let old = endpoints.get(ep).ok();
     let draft = draft(asked, old.as_deref())?;
     match endpoints.edit(ep, |old| *old = draft.clone()).await {
-        Err(EndpointError::NoSuchEndpoint) => {
+        // An id that nobody has is nobody's uid.
+        Err(EndpointError::NoSuchEndpoint) if ep.parse::<EndpointId>().is_err() => {
             let mut draft = draft;
             draft.spec.uid = Some(Uid::from(ep));
             let made = match secret {
@@ -288,7 +310,7 @@ pub(super) async fn replace_in(
 
 /// Gives one of these a new secret.
 pub(super) async fn rotate_in(endpoints: &Endpoints<'_>, ep: &str, body: &Body) -> Result<Json<SecretOut>, ApiError> {
-    let RotateIn { key, grace_period_seconds } = if body.0.is_empty() { RotateIn::default() } else { body.read()? };
+    let RotateIn { key, grace_period_seconds } = if body.is_nothing() { RotateIn::default() } else { body.read()? };
     let new = key.as_deref().map(|text| secret_of("key", text)).transpose()?;
     let grace = Duration::from_secs(grace_period_seconds.unwrap_or(GRACE_DEFAULT_SECONDS));
     let rotated = endpoints.rotate_secret(ep, new, grace).await?;

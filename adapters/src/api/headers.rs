@@ -11,7 +11,13 @@ use postrider::{CustomHeader, Endpoint, Endpoints};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, auth::InApplication, body::Body, error::ApiError};
+use super::{
+    Api,
+    auth::InApplication,
+    body::Body,
+    error::ApiError,
+    openapi::{HeaderChanges, Headers},
+};
 
 /// Headers as they are shown.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,6 +31,7 @@ pub(super) struct HeadersOut {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = EndpointHeadersIn)]
 pub(super) struct HeadersIn {
+    #[schema(value_type = Headers)]
     headers: BTreeMap<Box<str>, Box<str>>,
 }
 
@@ -32,6 +39,7 @@ pub(super) struct HeadersIn {
 #[serde(rename_all = "camelCase")]
 #[schema(as = EndpointHeadersPatchIn)]
 pub(super) struct HeadersPatch {
+    #[schema(value_type = HeaderChanges)]
     headers: BTreeMap<Box<str>, Option<Box<str>>>,
     /// Names of those that are taken away, as if they were `null`.
     #[serde(default)]

@@ -19,7 +19,7 @@ use super::{
     auth::InApplication,
     body::{Body, Wrong, parse},
     error::ApiError,
-    openapi::{ByChannel, ByTag, ByType, Contents, Paging, Period},
+    openapi::{ByChannel, ByTag, ByType, Contents, Name, Paging, Period},
     page::List,
     query::Params,
     tasks::{TaskBegun, begun, time},
@@ -31,11 +31,14 @@ const PING: &str = "svix.ping";
 /// Messages in one request to forget several.
 const SEVERAL_MAX: usize = 1_000;
 const PING_PAYLOAD: &str = r#"{"success":true}"#;
+/// Characters of an idempotency key.
+const KEY_CHARS_MAX: usize = 256;
 
 /// What is published: a JSON object as it came, or text or bytes of any other kind.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MessageIn<'b> {
+    #[schema(value_type = Name)]
     event_type: String,
     #[serde(borrow, alias = "data")]
     #[schema(value_type = Option<Object>)]
@@ -43,13 +46,21 @@ pub(super) struct MessageIn<'b> {
     /// In place of `payload`, for text that is not a JSON object.
     payload_text: Option<String>,
     /// In place of `payload`, for bytes.
+    #[schema(
+        content_encoding = "base64",
+        pattern = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+    )]
     payload_base64: Option<String>,
     /// Of what is not JSON.
+    #[schema(pattern = r"^[!-.0-~][ -.0-~]*/[ -~]+$", max_length = 256)]
     content_type: Option<String>,
     /// A name of your own, taken once.
+    #[schema(pattern = r"^(?!msg_)[a-zA-Z0-9._-]+$", min_length = 1, max_length = 256)]
     event_id: Option<String>,
+    #[schema(value_type = Option<Vec<Name>>, max_items = 5)]
     channels: Option<Vec<Box<str>>>,
     /// Messages with one key go one after another to endpoints with `perKey` ordering.
+    #[schema(min_length = 1, max_length = 256)]
     ordering_key: Option<String>,
     /// At most 8; lists find by them.
     tags: Option<Vec<Box<str>>>,
@@ -90,7 +101,7 @@ impl MessageIn<'_> {
 
     /// The event that it asks for; a JSON payload keeps the bytes that it has in `body`.
     pub(super) fn read(mut self, body: &Bytes) -> Result<Event, ApiError> {
-        self.take_raw();
+        self.take_raw()?;
         let payload = match (self.payload, self.payload_text, self.payload_base64) {
             (Some(json), None, None) if json.get().starts_with('{') => body.slice_ref(json.get().as_bytes()),
             (Some(_), None, None) => return Err(ApiError::field("body", "payload", "must be a JSON object")),
@@ -119,13 +130,19 @@ impl MessageIn<'_> {
     }
 
     /// A raw payload goes in place of the empty one beside it.
-    fn take_raw(&mut self) {
-        let Some(Raw { raw_payload: Some(text), headers }) = self.transformations_params.take() else { return };
-        if self.payload.is_none_or(|json| json.get() == "{}") {
-            (self.payload, self.payload_text) = (None, Some(text));
-            let kind = headers.and_then(|headers| headers.content_type).filter(|kind| kind != "application/json");
-            self.content_type = self.content_type.take().or(kind);
+    fn take_raw(&mut self) -> Result<(), ApiError> {
+        let Some(Raw { raw_payload: Some(text), headers }) = self.transformations_params.take() else {
+            return Ok(());
+        };
+        let is_alone = self.payload_text.is_none() && self.payload_base64.is_none();
+        if !is_alone || self.payload.is_some_and(|json| json.get() != "{}") {
+            let message = "a raw payload goes in place of an empty one";
+            return Err(ApiError::field("body", "transformationsParams", message));
         }
+        (self.payload, self.payload_text) = (None, Some(text));
+        let kind = headers.and_then(|headers| headers.content_type).filter(|kind| kind != "application/json");
+        self.content_type = self.content_type.take().or(kind);
+        Ok(())
     }
 }
 
@@ -211,6 +228,7 @@ pub(super) async fn create(
 #[serde(rename_all = "camelCase")]
 #[schema(as = EventExampleIn)]
 pub(super) struct ExampleIn {
+    #[schema(value_type = Name)]
     event_type: String,
 }
 
@@ -252,7 +270,9 @@ pub(super) async fn send_example(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PrecheckIn {
+    #[schema(value_type = Name)]
     event_type: String,
+    #[schema(value_type = Option<Vec<Name>>, max_items = 5)]
     channels: Option<Vec<Box<str>>>,
 }
 
@@ -444,8 +464,10 @@ fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> Me
 }
 
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let wrong = |_| ApiError::field("header", "idempotency-key", "must be 1 to 256 visible ASCII characters");
-    headers.get("idempotency-key").map(|key| key.to_str().map_err(wrong)).transpose()
+    let wrong = || ApiError::field("header", "idempotency-key", "must be 1 to 256 visible ASCII characters");
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len()) && !key.contains('\t'));
+    key.map(Some).ok_or_else(wrong)
 }
 
 /// As Svix shows a payload that was forgotten before its time.

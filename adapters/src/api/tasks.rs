@@ -17,7 +17,7 @@ use super::{
     auth::{InApplication, InOrganisation},
     body::Body,
     error::ApiError,
-    openapi::{ByTask, Paging, Sorting},
+    openapi::{ByTask, Paging, Sorting, any_status_class, tried_status},
     page::List,
     query::Params,
     times::{self, written},
@@ -48,8 +48,10 @@ pub(super) struct ReplayIn {
     #[schema(value_type = Option<String>)]
     tag: Option<Box<str>>,
     /// 0 success, 2 fail, 4 canceled.
+    #[schema(schema_with = tried_status)]
     status: Option<u16>,
     /// The hundreds of the last status code, 100 to 500; 0 without an answer.
+    #[schema(schema_with = any_status_class)]
     status_code_class: Option<u16>,
 }
 
@@ -111,7 +113,7 @@ pub(super) async fn list(
     InOrganisation(organisation): InOrganisation,
     params: Params,
 ) -> Result<Json<List<TaskOut>>, ApiError> {
-    let status = match params.one("status") {
+    let status = match params.stated("status") {
         None => None,
         Some("running") => Some(TaskStatus::Running),
         Some("finished") => Some(TaskStatus::Finished),
