@@ -28,6 +28,7 @@ mod proofs;
 mod simple;
 mod stats;
 mod tasks;
+mod tenants;
 mod wire;
 
 type Failed = Box<dyn std::error::Error>;
