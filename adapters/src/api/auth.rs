@@ -12,7 +12,7 @@ use axum::{
 };
 use postrider::{Application, IdOr, Organisation, OrganisationId, Timestamp};
 
-use super::{Api, error::ApiError, messages};
+use super::{Api, error::ApiError, message_in::idempotency_key};
 use crate::token::{Caller, TokenError};
 
 /// An organisation calls. An application's token is not enough.
@@ -100,7 +100,7 @@ fn caller(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
         }
     })?;
     if parts.method == Method::POST {
-        messages::idempotency_key(&parts.headers)?;
+        idempotency_key(&parts.headers)?;
     }
     Ok(caller)
 }

@@ -16,7 +16,8 @@ use super::{
     auth::InApplication,
     body::Body,
     error::{ApiError, RefusedOut},
-    messages::{self, MessageIn, MessageOut},
+    message_in::{MessageIn, idempotency_key},
+    messages::{self, MessageOut},
     openapi::{Contents, MessagesIn},
     query::Params,
 };
@@ -84,7 +85,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Vec<BatchedOut>>), ApiError> {
     caller.as_organisation()?;
     let with_content = params.flag("with_content", true)?;
-    let key = messages::idempotency_key(&headers)?;
+    let key = idempotency_key(&headers)?;
     let read = |(place, part): (usize, Bytes)| -> Result<Event, ApiError> {
         let body = Body(part);
         let event = body.borrow::<MessageIn<'_>>(MessageIn::wrong)?.read(&body.0)?;

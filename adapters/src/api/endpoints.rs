@@ -1,4 +1,4 @@
-//! Endpoints, their secrets, and what holds them.
+//! Endpoints, and what holds them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,7 +9,7 @@ use axum::{
 };
 use postrider::{
     DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointStatus, Endpoints, Order,
-    Proof, Rate, Secret, Uid,
+    Proof, Rate, Uid,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,15 +18,14 @@ use super::{
     Api,
     auth::InApplication,
     body::{Body, given},
-    error::{ApiError, told},
+    error::ApiError,
     openapi::{Headers, Name, Paging, Sorting},
     page::List,
     query::Params,
+    secrets,
     settings::{Delivery, ProofKind, rate},
     times::written,
 };
-
-const GRACE_DEFAULT_SECONDS: u64 = 24 * 3600;
 
 /// What is asked of an endpoint.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -125,28 +124,6 @@ pub(super) struct EndpointPatch {
     proof: Option<ProofKind>,
 }
 
-/// A new secret, and how long the old one signs beside it.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = EndpointSecretRotateIn)]
-pub(super) struct RotateIn {
-    /// Made if there is none.
-    #[schema(
-        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
-    )]
-    key: Option<String>,
-    /// How long the old one signs beside it: at most seven days, and one day if nothing is said.
-    #[schema(maximum = 604800)]
-    grace_period_seconds: Option<u64>,
-}
-
-/// What receivers verify with: a secret, or the public half of one.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = EndpointSecretOut)]
-pub(super) struct SecretOut {
-    pub(super) key: String,
-}
-
 /// Lists the endpoints of an application.
 #[utoipa::path(
     get, path = "/app/{app_id}/endpoint", operation_id = "v1.endpoint.list", tag = "Endpoint",
@@ -214,12 +191,13 @@ pub(super) async fn change(
     body: Body,
 ) -> Result<Json<EndpointOut>, ApiError> {
     let patch: EndpointPatch = body.read()?;
-    let new = patch.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let new = patch.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let change = patch.read()?;
     let endpoints = caller.view(&api).endpoints(caller.application.id);
     let mut changed = endpoints.edit(ep.as_str(), change).await?;
     if let Some(new) = new {
-        changed = endpoints.rotate_secret(changed.id, Some(new), Duration::from_secs(GRACE_DEFAULT_SECONDS)).await?;
+        changed =
+            endpoints.rotate_secret(changed.id, Some(new), Duration::from_secs(secrets::GRACE_DEFAULT_SECONDS)).await?;
     }
     Ok(Json(shown(&changed)))
 }
@@ -238,43 +216,13 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Shows what receivers verify with.
-#[utoipa::path(
-    get, path = "/app/{app_id}/endpoint/{endpoint_id}/secret", operation_id = "v1.endpoint.get-secret",
-    tag = "Endpoint", responses((status = 200, body = SecretOut))
-)]
-pub(super) async fn secret(
-    State(api): State<Api>,
-    caller: InApplication,
-    Path((_, ep)): Path<(String, String)>,
-) -> Result<Json<SecretOut>, ApiError> {
-    let secret = caller.view(&api).endpoints(caller.application.id).secret(ep.as_str())?;
-    Ok(Json(SecretOut { key: secret.verifying() }))
-}
-
-/// Gives an endpoint a new secret; the old one signs beside it for a while.
-///
-/// 200 and not 204, as the SDKs of Svix want: some of them read the new secret from the answer, others pass it over.
-#[utoipa::path(
-    post, path = "/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", operation_id = "v1.endpoint.rotate-secret",
-    tag = "Endpoint", request_body = Option<RotateIn>, responses((status = 200, body = SecretOut))
-)]
-pub(super) async fn rotate(
-    State(api): State<Api>,
-    caller: InApplication,
-    Path((_, ep)): Path<(String, String)>,
-    body: Body,
-) -> Result<Json<SecretOut>, ApiError> {
-    rotate_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await
-}
-
 /// Makes an endpoint among these.
 pub(super) async fn create_in(
     endpoints: &Endpoints<'_>,
     body: &Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
     let asked: EndpointIn = body.read()?;
-    let secret = asked.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let secret = asked.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let draft = draft(asked, None)?;
     let made = match secret {
         Some(secret) => endpoints.create_with_secret(draft, secret).await?,
@@ -290,7 +238,7 @@ pub(super) async fn replace_in(
     body: &Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
     let asked: EndpointIn = body.read()?;
-    let secret = asked.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let secret = asked.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let old = endpoints.get(ep).ok();
     let draft = draft(asked, old.as_deref())?;
     match endpoints.edit(ep, |old| *old = draft.clone()).await {
@@ -306,15 +254,6 @@ pub(super) async fn replace_in(
         }
         changed => Ok((StatusCode::OK, Json(shown(&*changed?)))),
     }
-}
-
-/// Gives one of these a new secret.
-pub(super) async fn rotate_in(endpoints: &Endpoints<'_>, ep: &str, body: &Body) -> Result<Json<SecretOut>, ApiError> {
-    let RotateIn { key, grace_period_seconds } = if body.is_nothing() { RotateIn::default() } else { body.read()? };
-    let new = key.as_deref().map(|text| secret_of("key", text)).transpose()?;
-    let grace = Duration::from_secs(grace_period_seconds.unwrap_or(GRACE_DEFAULT_SECONDS));
-    let rotated = endpoints.rotate_secret(ep, new, grace).await?;
-    Ok(Json(SecretOut { key: endpoints.secret(rotated.id)?.verifying() }))
 }
 
 /// What is asked, over what cannot be asked anew. A pause is kept.
@@ -405,10 +344,6 @@ impl EndpointOut {
     pub(super) fn id(&self) -> &str {
         &self.id
     }
-}
-
-pub(super) fn secret_of(field: &str, text: &str) -> Result<Secret, ApiError> {
-    Secret::parse(text).map_err(|wrong| ApiError::field("body", field, told(&wrong)))
 }
 
 pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {

@@ -18,12 +18,13 @@ use super::{
     Api,
     auth::InOrganisation,
     body::{Body, parse},
-    endpoints::{self, secret_of},
+    endpoints,
     error::ApiError,
     messages,
     openapi::{Paging, Sorting},
     page::List,
     query::Params,
+    secrets,
     settings::ProofKind,
     times::written,
 };
@@ -128,7 +129,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<WebhookOut>), ApiError> {
     let WebhookIn { url, events, secret, proof } = body.read()?;
-    let secret = secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let secret = secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let mut spec = EndpointSpec::new(url);
     spec.event_types = events.unwrap_or_default();
     spec.proof = proof.map(Into::into).unwrap_or_default();

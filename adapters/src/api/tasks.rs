@@ -91,9 +91,12 @@ pub(super) struct TaskData {
     seen: u64,
     /// Messages for which it did what it is for.
     done: u64,
-    /// The same, by the name that Svix has for it; not where messages are forgotten.
+    /// The same, by the name that Svix has for it where messages are sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     messages_sent: Option<u64>,
+    /// The same, where they are forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_purged: Option<u64>,
     /// Called off by a person: then its status is `failed`.
     cancelled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,13 +256,15 @@ pub(super) fn begun(task: &Task) -> TaskBegun {
 }
 
 fn shown(task: &Task) -> TaskOut {
+    let is_forgetting = matches!(task.work, Work::Purge(_) | Work::Expunge(_));
     let data = TaskData {
         kind: task.work.name(),
         app_id: task.work.application().to_string(),
         endpoint_id: task.work.endpoint().map(|endpoint| endpoint.to_string()),
         seen: task.progress.seen,
         done: task.progress.done,
-        messages_sent: (!matches!(task.work, Work::Purge(_))).then_some(task.progress.done),
+        messages_sent: (!is_forgetting).then_some(task.progress.done),
+        messages_purged: is_forgetting.then_some(task.progress.done),
         cancelled: task.status == TaskStatus::Cancelled,
         failure: task.failure.clone(),
         created_at: written(task.created_at),

@@ -166,7 +166,7 @@ impl Maker<'_> {
         let named = match name {
             "endpointId" | "endpoint_id" | "endpointIds" => self.named("endpoint_id"),
             "appId" | "app_id" | "appIds" => self.named("app_id"),
-            "msgId" | "msg_id" | "msgIds" | "messageIds" => self.named("msg_id"),
+            "msgId" | "msg_id" | "ids" => self.named("msg_id"),
             "taskId" | "task_id" => self.named("task_id"),
             "eventType" | "eventTypes" | "event_types" => self.named("event_type_name"),
             "iterator" => {
