@@ -326,12 +326,71 @@ async function tasks() {
   await fails("none", () => api.get("qtask_none"), 404, "not_found");
 }
 
+async function forgetting() {
+  const [api, tries] = [client.message, client.messageAttempt];
+  const full = { withContent: true };
+  const ids = [];
+  for (const number of [7, 8, 9]) {
+    const payload = { invoice: number };
+    const asked = { eventType: "invoice.paid", eventId: `secret-${number}`, payload, tags: ["card", `n${number}`] };
+    ids.push((await api.create("one", asked)).id);
+  }
+  const shown = await api.get("one", "secret-7", full);
+  same("its tags", [shown.tags, shown.payload], [["card", "n7"], { invoice: 7 }]);
+  const listed = async (tag) => (await api.list("one", { tag })).data.map(of("eventId"));
+  same("list of a tag", await listed("card"), ["secret-9", "secret-8", "secret-7"]);
+  same("list of another", await listed("n8"), ["secret-8"]);
+  const later = new Date(Date.now() + 3600_000);
+  const ahead = await api.create("one", { eventType: "svix.later", payload: {}, deliverAt: later });
+  same("when it is to be delivered", ahead.deliverAt, later);
+
+  await api.expungeContent("one", "secret-7");
+  same("what is left", (await api.get("one", "secret-7", full)).payload, { expired: true });
+  const several = await api.bulkExpungeContent("one", { ids: ["secret-8", "none"] });
+  same("several", several.results, { "secret-8": "expunged", none: "not-found" });
+  await fails("no payload to send", () => tries.resend("one", "secret-8", "main"), 400, "missing_payload");
+  const read = async () => (await tries.listByMsg("one", "secret-9", full)).data;
+  const [attempt] = await until("attempts", read, (found) => found.length > 0);
+  same("an answer", attempt.response, "thank you");
+  await tries.expungeContent("one", ids[2], attempt.id);
+  same("what is left of it", (await tries.get("one", ids[2], attempt.id)).response, "EXPUNGED");
+  const begun = await api.expungeAllContents("one");
+  same("all, begun", begun.task, "application.purge_content");
+  const task = await until("all", () => client.backgroundTask.get(begun.id), (task) => task.status !== "running");
+  same("all", [task.status, task.data.messagesPurged > 0], ["finished", true]);
+  same("nothing is left", (await api.get("one", "secret-9", full)).payload, { expired: true });
+}
+
+async function operationalWebhooks() {
+  const api = client.operationalWebhook.endpoint;
+  const asked = { url: receiver.url("/operator"), uid: "operator", eventTypes: ["endpoint.created"], headers: { "X-A": "1" } };
+  const made = await api.create(asked);
+  same("made", [made.url, made.uid, made.eventTypes], [asked.url, "operator", ["endpoint.created"]]);
+  same("read", await api.get("operator"), made);
+  same("list", (await api.list()).data.map(of("id")), [made.id]);
+  same("its headers", (await api.getHeaders("operator")).headers, { "X-A": "1" });
+  await api.setHeaders("operator", { headers: { "X-B": "2" } });
+  same("other headers", (await api.getHeaders("operator")).headers, { "X-B": "2" });
+  const key = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+  await api.rotateSecret("operator", { key });
+  same("its secret", (await api.getSecret("operator")).key, key);
+  const heard = await client.endpoint.create("one", { url: receiver.url("/heard"), uid: "heard" });
+  const [came] = await receiver.waitFor("/operator", 1);
+  verify(came, key);
+  const told = JSON.parse(came.body);
+  same("what is told", [told.type, told.data.endpointId], ["endpoint.created", heard.id]);
+  const changed = await api.upsert("operator", { url: asked.url, description: "Ours" });
+  same("replaced", [changed.id, changed.description], [made.id, "Ours"]);
+  await api.delete("operator");
+  await fails("gone", () => api.get("operator"), 404, "not_found");
+}
+
 async function authentication() {
   const api = client.authentication;
   const given = await api.appPortalAccess("one", { expiry: 3600 });
   const portal = new Svix(given.token, { serverUrl: SERVER_URL });
   same("its application", (await portal.application.get("one")).id, (await client.application.get("one")).id);
-  same("its endpoints", (await portal.endpoint.list("one")).data.map(of("uid")), ["late", "flaky", "main"]);
+  same("its endpoints", (await portal.endpoint.list("one")).data.map(of("uid")), ["heard", "late", "flaky", "main"]);
   await fails("others", () => portal.application.list(), 403, "insufficient access");
   const asked = { application: { name: "Portal", uid: "portal" }, featureFlags: ["beta"] };
   const made = await api.appPortalAccess("portal", asked);
@@ -343,7 +402,8 @@ async function authentication() {
 }
 
 let sent;
-for (const resource of [health, applications, eventTypes, endpoints, messages, attempts, tasks, authentication]) {
+const resources = [health, applications, eventTypes, endpoints, messages, attempts, tasks, forgetting];
+for (const resource of [...resources, operationalWebhooks, authentication]) {
   try {
     sent = (await resource(sent)) ?? sent;
   } catch (error) {

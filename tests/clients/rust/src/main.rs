@@ -4,7 +4,9 @@
 
 mod check;
 mod endpoints;
+mod forgetting;
 mod messages;
+mod operational;
 mod owners;
 mod receiver;
 
@@ -82,7 +84,7 @@ async fn authentication(world: &World) -> Result<(), Failed> {
     same("its application", portal.application().get("one".into()).await?, own)?;
     let endpoints = portal.endpoint().list("one".into(), None).await?.data;
     let uids: Vec<_> = endpoints.into_iter().filter_map(|endpoint| endpoint.uid).collect();
-    same("its endpoints", uids, ["late", "flaky", "main"])?;
+    same("its endpoints", uids, ["heard", "late", "flaky", "main"])?;
     fails("others", portal.application().list(None).await, 403, "insufficient access")?;
     let application = ApplicationIn { uid: Some("portal".into()), ..ApplicationIn::new("Portal".into()) };
     let asked = AppPortalAccessIn { application: Some(application), ..AppPortalAccessIn::new() };
@@ -120,6 +122,8 @@ async fn main() -> ExitCode {
         "messages" messages::messages,
         "attempts" messages::attempts,
         "tasks" messages::tasks,
+        "forgetting" forgetting::forgetting,
+        "operational webhooks" operational::operational_webhooks,
         "authentication" authentication,
     }
     ExitCode::SUCCESS
