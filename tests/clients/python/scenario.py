@@ -5,12 +5,8 @@ Svix for Python 2.9.1 (../requirements.txt). Needs SERVER_URL and SERVER_TOKEN: 
 
 import asyncio
 import json
-import os
 import sys
-import time
 import traceback
-import urllib.request
-from datetime import datetime, timedelta, timezone
 
 import svix
 from svix.api import (
@@ -19,7 +15,6 @@ from svix.api import (
     ApplicationListOptions,
     ApplicationPatch,
     BackgroundTaskListOptions,
-    BulkExpungeContentsIn,
     BulkReplayIn,
     EndpointHeadersIn,
     EndpointHeadersPatchIn,
@@ -42,10 +37,6 @@ from svix.api import (
     MessageIn,
     MessageListOptions,
     MessagePrecheckIn,
-    OperationalWebhookEndpointHeadersIn,
-    OperationalWebhookEndpointIn,
-    OperationalWebhookEndpointSecretIn,
-    OperationalWebhookEndpointUpsertIn,
     Ordering,
     RecoverIn,
     ReplayIn,
@@ -53,75 +44,11 @@ from svix.api import (
     SvixAsync,
     SvixOptions,
 )
-from svix.api.errors.http_error import HttpError
-from svix.api.errors.http_validation_error import HTTPValidationError
 from svix.api.message import message_in_raw
 
-from receiver import PATIENCE_SECONDS, Receiver
-
-URL = os.environ["SERVER_URL"]
-TOKEN = os.environ["SERVER_TOKEN"]
-BEGAN = datetime.now(timezone.utc) - timedelta(minutes=1)
-
-
-def same(what, found, wanted):
-    if found != wanted:
-        raise AssertionError(f"{what}: {found!r}, not {wanted!r}")
-
-
-def fails(what, call, status, code):
-    try:
-        found = call()
-    except HttpError as error:
-        same(what, (error.status_code, error.code), (status, code))
-        return error
-    raise AssertionError(f"{what}: {found!r}, not an error")
-
-
-def invalid(what, call, loc):
-    try:
-        found = call()
-    except HTTPValidationError as error:
-        same(what, [wrong.loc for wrong in error.detail], [loc])
-        return
-    raise AssertionError(f"{what}: {found!r}, not an error")
-
-
-def until(what, read, is_so):
-    end = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        found = read()
-        if is_so(found):
-            return found
-        if time.monotonic() > end:
-            raise AssertionError(f"{what}: still {found!r}")
-        time.sleep(0.05)
-
-
-def all_of(listing, options, **kept):
-    """Walks over a list to its end, two at a time."""
-    found, iterator = [], None
-    while True:
-        page = listing(options(limit=2, iterator=iterator, **kept))
-        found += page.data
-        if page.done:
-            return found
-        iterator = page.iterator
-
-
-def raw(method, path, body=None):
-    """What no SDK of Svix knows."""
-    request = urllib.request.Request(f"{URL}/api/v1{path}", method=method)
-    request.add_header("Authorization", f"Bearer {TOKEN}")
-    request.add_header("Content-Type", "application/json")
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(request, data) as answer:
-        return json.loads(answer.read())
-
-
-client = Svix(TOKEN, SvixOptions(server_url=URL))
-receiver = Receiver()
-
+from check import all_of, fails, invalid, same, until, verify
+from forgetting import forgetting, operational_webhooks
+from world import BEGAN, TOKEN, URL, client, raw, receiver
 
 def health():
     same("health", client.health.get(), None)
@@ -271,16 +198,6 @@ def endpoints():
     same("its header", came[0].headers["Authorization"], "Bearer hidden")
 
 
-def verify(received, secret):
-    webhook = svix.Webhook(secret)
-    webhook.verify(received.body, received.headers)
-    try:
-        webhook.verify(received.body + b" ", received.headers)
-    except svix.WebhookVerificationError:
-        return
-    raise AssertionError("another body was verified")
-
-
 def messages():
     api = client.message
     asked = MessageIn(event_type="invoice.paid", event_id="paid-1", payload={"invoice": 1}, channels=["eu"])
@@ -399,65 +316,6 @@ def tasks():
         same("list of a kind", [str(task.task) for task in chosen], [name])
     same("list of what runs", api.list(BackgroundTaskListOptions(status="running")).data, [])
     fails("none", lambda: api.get("qtask_none"), 404, "not_found")
-
-
-def forgetting():
-    api, attempts = client.message, client.message_attempt
-    full = MessageGetOptions(with_content=True)
-    tagged = lambda number: MessageIn(
-        event_type="invoice.paid", event_id=f"secret-{number}", payload={"invoice": number}, tags=["card", f"n{number}"]
-    )
-    ids = [api.create("one", tagged(number)).id for number in [7, 8, 9]]
-    shown = api.get("one", "secret-7", full)
-    same("its tags", (shown.tags, shown.payload), (["card", "n7"], {"invoice": 7}))
-    listed = api.list("one", MessageListOptions(tag="card")).data
-    same("list of a tag", [one.event_id for one in listed], ["secret-9", "secret-8", "secret-7"])
-    same("list of another", [one.event_id for one in api.list("one", MessageListOptions(tag="n8")).data], ["secret-8"])
-    later = datetime.now(timezone.utc) + timedelta(hours=1)
-    ahead = api.create("one", MessageIn(event_type="svix.later", payload={}, deliver_at=later))
-    same("when it is to be delivered", ahead.deliver_at, later)
-
-    same("forgotten", api.expunge_content("one", "secret-7"), None)
-    same("what is left", api.get("one", "secret-7", full).payload, {"expired": True})
-    several = api.bulk_expunge_content("one", BulkExpungeContentsIn(ids=["secret-8", "none"]))
-    same("several", {name: str(became) for name, became in several.results.items()}, {"secret-8": "expunged", "none": "not-found"})
-    fails("no payload to send", lambda: attempts.resend("one", "secret-8", "main"), 400, "missing_payload")
-    listing = lambda: attempts.list_by_msg("one", "secret-9", MessageAttemptListByMsgOptions(with_content=True)).data
-    attempt = until("attempts", listing, bool)[0]
-    same("an answer", attempt.response, "thank you")
-    same("an answer forgotten", attempts.expunge_content("one", ids[2], attempt.id), None)
-    same("what is left of it", attempts.get("one", ids[2], attempt.id).response, "EXPUNGED")
-    begun = api.expunge_all_contents("one")
-    same("all, begun", str(begun.task), "application.purge_content")
-    task = until("all", lambda: client.background_task.get(begun.id), lambda task: task.status != "running")
-    same("all", (str(task.status), task.data["messagesPurged"] > 0), ("finished", True))
-    same("nothing is left", api.get("one", "secret-9", full).payload, {"expired": True})
-
-
-def operational_webhooks():
-    api = client.operational_webhook.endpoint
-    asked = OperationalWebhookEndpointIn(
-        url=receiver.url("/operator"), uid="operator", event_types=["endpoint.created"], headers={"X-A": "1"}
-    )
-    made = api.create(asked)
-    same("made", (made.url, made.uid, made.event_types), (asked.url, "operator", ["endpoint.created"]))
-    same("read", api.get("operator"), made)
-    same("list", [one.id for one in api.list().data], [made.id])
-    same("its headers", api.get_headers("operator").headers, {"X-A": "1"})
-    api.set_headers("operator", OperationalWebhookEndpointHeadersIn(headers={"X-B": "2"}))
-    same("other headers", api.get_headers("operator").headers, {"X-B": "2"})
-    key = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-    same("rotated", api.rotate_secret("operator", OperationalWebhookEndpointSecretIn(key=key)), None)
-    same("its secret", api.get_secret("operator").key, key)
-    heard = client.endpoint.create("one", EndpointIn(url=receiver.url("/heard"), uid="heard"))
-    came = receiver.wait_for("/operator", 1)[0]
-    verify(came, key)
-    told = json.loads(came.body)
-    same("what is told", (told["type"], told["data"]["endpointId"]), ("endpoint.created", heard.id))
-    changed = api.upsert("operator", OperationalWebhookEndpointUpsertIn(url=asked.url, description="Ours"))
-    same("replaced", (changed.id, changed.description), (made.id, "Ours"))
-    api.delete("operator")
-    fails("gone", lambda: api.get("operator"), 404, "not_found")
 
 
 def authentication():
