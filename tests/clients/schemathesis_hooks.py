@@ -40,12 +40,15 @@ def things():
     since = (datetime.now(timezone.utc) - timedelta(days=1)).isoformat()
     task = ask("POST", f"/app/{app}/endpoint/{hook}/replay-missing", {"since": since})["id"]
     names = {"app_id": app, "endpoint_id": hook, "msg_id": sent, "attempt_id": attempt, "task_id": task}
-    return {**names, "event_type_name": "invoice.paid", "dead_letter_id": dead[0]["id"]}
+    webhook = requests.post(
+        BASE.removesuffix("/v1") + "/webhooks", json={"url": "http://127.0.0.1:9/"}, headers=HEADERS, timeout=10
+    ).json()["id"]
+    return {**names, "webhook_id": webhook, "event_type_name": "invoice.paid", "dead_letter_id": dead[0]["id"]}
 
 
 THINGS = things()
 # They stay for those who come later.
-KEPT = ["/app/{app_id}", "/app/{app_id}/endpoint/{endpoint_id}", "/event-type/{event_type_name}"]
+KEPT = ["/app/{app_id}", "/api/webhooks/{webhook_id}", "/app/{app_id}/endpoint/{endpoint_id}", "/event-type/{event_type_name}"]
 turns = itertools.cycle([True, False])
 
 
@@ -112,7 +115,7 @@ def event_type(body):
 
 def other(body):
     # Names that are taken, that must be the one in the path, or of event types that nobody has described.
-    for name in ["uid", "application", "eventTypes"]:
+    for name in ["uid", "application", "eventTypes", "events", "id"]:
         body.pop(name, None)
     if body.get("url"):
         # Not every text with the right beginning is a target that may be called.

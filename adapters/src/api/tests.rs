@@ -225,9 +225,14 @@ impl World {
     }
 
     async fn with(&self, token: &str, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {
+        self.at(token, method, &format!("/api/v1{path}"), body).await
+    }
+
+    /// At a whole path.
+    async fn at(&self, token: &str, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("/api/v1{path}"))
+            .uri(path)
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Body::from(body))?;

@@ -244,6 +244,12 @@ async function tasks() {
   receiver.fail("/flaky", false);
   const app = (await client.application.get("one")).id;
 
+  const stats = await hooks.getStats("one", "flaky", { since: BEGAN });
+  same("stats", stats, { success: 0, pending: 0, sending: 0, fail: 1, canceled: 0 });
+  // Older SDKs have one kind of statistics only.
+  const tried = await hooks.getAttemptStats?.("one", "flaky", { since: BEGAN });
+  if (tried) same("stats of attempts", tried, { success: 0, fail: 1, canceled: 0 });
+
   async function ended(begun, name) {
     same("begun", begun.task, name);
     const task = await until("task", () => api.get(begun.id), (task) => task.status !== "running");

@@ -16,6 +16,7 @@ from svix.api import (
     ApplicationPatch,
     BackgroundTaskListOptions,
     BulkReplayIn,
+    EndpointGetAttemptStatsOptions,
     EndpointHeadersIn,
     EndpointHeadersPatchIn,
     EndpointIn,
@@ -293,6 +294,10 @@ def tasks():
         same("its endpoint", task.data["appId"], client.application.get("one").id)
         return task.data
 
+    stats = endpoints.get_stats("one", "flaky")
+    same("stats", (stats.success, stats.pending, stats.sending, stats.fail, stats.canceled), (0, 0, 0, 1, 0))
+    tried = endpoints.get_attempt_stats("one", "flaky", EndpointGetAttemptStatsOptions(since=BEGAN))
+    same("stats of attempts", (tried.success, tried.fail, tried.canceled), (0, 1, 0))
     data = ended(endpoints.recover("one", "flaky", RecoverIn(since=BEGAN)), "endpoint.recover")
     same("recovered", (data["done"], data["messagesSent"]), (1, 1))
     came = receiver.wait_for("/flaky", 2)

@@ -121,7 +121,7 @@ async fn seen(
     let mut all = Vec::new();
     for operation in operations.iter().filter(|operation| operation.method == "GET") {
         let Asked { path, .. } = operation.ask(owned, None, &mut SplitMix::new(0));
-        let (status, mut told) = world.with(token, "GET", &path, String::new()).await?;
+        let (status, mut told) = world.at(token, "GET", &path, String::new()).await?;
         assert!(status.is_success(), "{path}: {status} {told}");
         if let Some(items) = told["data"].as_array() {
             let its_own = items.iter().filter(|item| !item.to_string().contains(sibling));
@@ -145,7 +145,7 @@ async fn to(world: &World, owned: &Owned) -> usize {
 
 /// The answer, with what is written in tokens.
 async fn ask(world: &World, token: &str, asked: &Asked) -> Result<(StatusCode, String), Failed> {
-    let (status, told) = world.with(token, &asked.method, &asked.path, asked.body.clone()).await?;
+    let (status, told) = world.at(token, &asked.method, &asked.path, asked.body.clone()).await?;
     let mut text = told.to_string();
     if let Some(token) = told["token"].as_str() {
         let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());

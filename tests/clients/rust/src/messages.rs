@@ -182,6 +182,10 @@ pub async fn tasks(world: &World) -> Result<(), Failed> {
     same("its answer", (&*attempt.response, attempt.response_status_code), ("not today", 500))?;
     receiver.fail("/flaky", false);
 
+    let stats = hooks.get_stats(one(), "flaky".into(), None).await?;
+    same("stats", (stats.success, stats.pending, stats.sending, stats.fail, stats.canceled), (0, 0, 0, 1, 0))?;
+    let tried = hooks.get_attempt_stats(one(), "flaky".into(), None).await?;
+    same("stats of attempts", (tried.success, tried.fail, tried.canceled), (0, 1, 0))?;
     let ended = async |id: String, kind: BackgroundTaskType| {
         let read = async || Ok(api.get(id.clone()).await?);
         let task = until("task", read, |task| task.status != BackgroundTaskStatus::Running).await?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 
 /// Things that all applications of an organisation share.
-const OF_ORGANISATION: [&str; 2] = ["event_type_name", "operator_id"];
+const OF_ORGANISATION: [&str; 3] = ["event_type_name", "operator_id", "webhook_id"];
 
 pub(super) struct Owned {
     /// By their names in paths: an id, and a name that was given.
@@ -80,6 +80,9 @@ impl Owned {
             "eventTypes": ["endpoint.disabled"], "headers": { "X-Of": organisation_text },
         });
         let operator = id(&ask("POST", "/operational-webhook/endpoint", operator).await?);
+        let url = format!("http://127.0.0.1:9/{}", name("webhook"));
+        let webhook = json!({ "url": url, "events": [event_type] }).to_string();
+        let webhook = id(&world.at(token, "POST", "/api/webhooks", webhook).await?.1);
         let alone = |id: &str| [id.to_owned(), id.to_owned()];
         let things = BTreeMap::from([
             ("app_id", [app, name("app")]),
@@ -89,6 +92,7 @@ impl Owned {
             ("task_id", alone(&task)),
             ("dead_letter_id", alone(&dead)),
             ("event_type_name", alone(&event_type)),
+            ("webhook_id", alone(&webhook)),
             ("operator_id", [operator, name("operator")]),
         ]);
         Ok(Self { things, text, organisation_text })

@@ -26,7 +26,6 @@ pub(super) async fn operations(world: &World) -> Result<Vec<Operation>, Failed> 
     let paths = document["paths"].as_object().into_iter().flatten();
     let all: Vec<_> = paths
         .flat_map(|(path, item)| {
-            let path = path.trim_start_matches("/api/v1").to_owned();
             let methods = item.as_object().into_iter().flatten();
             methods.map(move |(method, told)| (method.to_uppercase(), path.clone(), told.clone()))
         })
@@ -53,7 +52,7 @@ impl Operation {
         let mut path = String::new();
         for part in self.path.split('/').skip(1) {
             let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
-            let is_operators = self.path.starts_with("/operational-webhook/");
+            let is_operators = self.path.starts_with("/api/v1/operational-webhook/");
             let name = name.map(|name| if is_operators { "operator_id" } else { name });
             path.push('/');
             path.push_str(&name.map_or_else(|| part.to_owned(), |name| maker.named(name)));
