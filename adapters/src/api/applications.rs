@@ -27,11 +27,13 @@ use super::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApplicationIn {
+    #[schema(pattern = r"\S", max_length = 4096)]
     name: String,
+    #[schema(pattern = r"^(?!app_)[a-zA-Z0-9._-]+$", min_length = 1, max_length = 256)]
     uid: Option<String>,
     /// Attempts per second.
     #[serde(alias = "rateLimit")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 65535)]
     throttle_rate: Option<u32>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
@@ -61,12 +63,14 @@ pub(super) struct ApplicationOut {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApplicationPatch {
+    #[schema(pattern = r"\S", max_length = 4096)]
     name: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(pattern = r"^(?!app_)[a-zA-Z0-9._-]+$", min_length = 1, max_length = 256)]
     uid: Option<Option<String>>,
     /// Attempts per second.
     #[serde(default, alias = "rateLimit", deserialize_with = "given")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 65535)]
     throttle_rate: Option<Option<u32>>,
     #[serde(default, deserialize_with = "given")]
     metadata: Option<Option<BTreeMap<String, String>>>,
@@ -137,7 +141,8 @@ pub(super) async fn replace(
     let spec = spec(body.read()?)?;
     let applications = api.engine.organisation(organisation).applications();
     match applications.update(app.as_str(), |old| *old = spec.clone()).await {
-        Err(ApplicationError::NoSuchApplication) => {
+        // An id that nobody has is nobody's uid.
+        Err(ApplicationError::NoSuchApplication) if app.parse::<ApplicationId>().is_err() => {
             let uid = Uid::from(app.as_str());
             if spec.uid.as_ref().is_some_and(|given| *given != uid) {
                 return Err(ApiError::field("body", "uid", "must be the uid in the path"));
@@ -203,6 +208,7 @@ pub(super) fn spec(asked: ApplicationIn) -> Result<ApplicationSpec, ApiError> {
     spec.rate = rate(asked.throttle_rate)?;
     spec.metadata = asked.metadata;
     spec.delivery = asked.delivery.map(Delivery::read).transpose()?.unwrap_or_default();
+    spec.validate().map_err(ApplicationError::Invalid)?;
     Ok(spec)
 }
 

@@ -221,7 +221,7 @@ struct Filter {
 impl Filter {
     fn read(params: &Params) -> Result<Self, ApiError> {
         Ok(Self {
-            status: params.number("status", &[0, 1, 2, 3])?,
+            status: params.number("status", &[0, 1, 2, 3, 4])?,
             class: params.number("status_code_class", &[0, 100, 200, 300, 400, 500])?,
             before: params.time("before")?,
             after: params.time("after")?,

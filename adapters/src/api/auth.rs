@@ -8,11 +8,11 @@ use std::{
 
 use axum::{
     extract::{FromRequestParts, Path},
-    http::{header, request::Parts},
+    http::{Method, header, request::Parts},
 };
 use postrider::{Application, IdOr, Organisation, OrganisationId, Timestamp};
 
-use super::{Api, error::ApiError};
+use super::{Api, error::ApiError, message_in::idempotency_key};
 use crate::token::{Caller, TokenError};
 
 /// An organisation calls. An application's token is not enough.
@@ -87,17 +87,22 @@ impl FromRequestParts<Api> for InApplication {
     }
 }
 
+/// Who calls. A key that is good for nothing is refused wherever it may be given.
 fn caller(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|text| text.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
     let (_, token) = bearer.ok_or_else(|| ApiError::unauthorized("Invalid token"))?;
-    api.key.verify(token.trim(), now()).map_err(|error| match error {
+    let caller = api.key.verify(token.trim(), now()).map_err(|error| match error {
         TokenError::IsSecret => ApiError::unauthorized(&format!("Authentication failed. {error}")),
         TokenError::Expired => ApiError::unauthorized("Expired token"),
         TokenError::Invalid(_) | TokenError::NotYetGood | TokenError::NoCaller => {
             ApiError::unauthorized("Invalid token")
         }
-    })
+    })?;
+    if parts.method == Method::POST {
+        idempotency_key(&parts.headers)?;
+    }
+    Ok(caller)
 }
 
 /// The clock on the wall: tokens are good by it.

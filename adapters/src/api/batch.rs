@@ -16,8 +16,9 @@ use super::{
     auth::InApplication,
     body::Body,
     error::{ApiError, RefusedOut},
-    messages::{self, MessageIn, MessageOut},
-    openapi::Contents,
+    message_in::{MessageIn, idempotency_key},
+    messages::{self, MessageOut},
+    openapi::{Contents, MessagesIn},
     query::Params,
 };
 
@@ -72,7 +73,7 @@ impl<S: Send + Sync> FromRequest<S> for Many {
 #[utoipa::path(
     post, path = "/app/{app_id}/msg/batch", operation_id = "v1.message.create-many", tag = "Message",
     params(Contents),
-    request_body(content((Vec<MessageIn> = "application/json"), (MessageIn = "application/x-ndjson"))),
+    request_body(content((MessagesIn = "application/json"), (MessageIn = "application/x-ndjson"))),
     responses((status = 202, body = Vec<BatchedOut>))
 )]
 pub(super) async fn create(
@@ -84,7 +85,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Vec<BatchedOut>>), ApiError> {
     caller.as_organisation()?;
     let with_content = params.flag("with_content", true)?;
-    let key = messages::idempotency_key(&headers)?;
+    let key = idempotency_key(&headers)?;
     let read = |(place, part): (usize, Bytes)| -> Result<Event, ApiError> {
         let body = Body(part);
         let event = body.borrow::<MessageIn<'_>>(MessageIn::wrong)?.read(&body.0)?;

@@ -11,7 +11,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::{Value, json, value::RawValue};
+use serde_json::value::RawValue;
 use serde_path_to_error::{Segment, Track};
 
 use super::error::ApiError;
@@ -24,6 +24,11 @@ pub(super) struct Body(pub(super) Bytes);
 pub(super) type Wrong = serde_path_to_error::Error<serde_json::Error>;
 
 impl Body {
+    /// Whether nothing is asked for, where that will do.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self.0.trim_ascii(), b"" | b"null")
+    }
+
     /// The body, understood; or every field that is wrong.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         self.is_object()?;
@@ -52,7 +57,7 @@ impl Body {
 
     /// The first wrong field is known; without it the next one is found, and so on.
     fn told(&self, first: Wrong, wrong: impl Fn(&[u8]) -> Option<Wrong>) -> ApiError {
-        let mut fields: BTreeMap<&str, &RawValue> = match serde_json::from_slice(&self.0) {
+        let mut fields: BTreeMap<String, &RawValue> = match serde_json::from_slice(&self.0) {
             Ok(fields) if first.inner().is_data() => fields,
             Ok(_) | Err(_) => return ApiError::json(&first.inner().to_string()),
         };
@@ -69,7 +74,7 @@ impl Body {
                 }
             };
             told.push(WrongField::of(&wrong_now));
-            if fields.remove(top.as_str()).is_none() {
+            if fields.remove(&top).is_none() {
                 break;
             }
             next = serde_json::to_vec(&fields).ok().and_then(|rest| wrong(&rest));
@@ -81,7 +86,7 @@ impl Body {
 /// A field of a body, and what is wrong with it.
 #[derive(Debug)]
 pub(super) struct WrongField {
-    pub(super) path: Vec<Value>,
+    pub(super) path: Vec<String>,
     pub(super) message: String,
 }
 
@@ -90,12 +95,13 @@ impl WrongField {
         let message = wrong.inner().to_string();
         let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
         let segments = wrong.path().iter().filter_map(|segment| match segment {
-            Segment::Seq { index } => Some(json!(index)),
-            Segment::Map { key } => Some(json!(key)),
-            Segment::Enum { variant } => Some(json!(variant)),
+            // As text: clients read a list of strings.
+            Segment::Seq { index } => Some(index.to_string()),
+            Segment::Map { key } => Some(key.clone()),
+            Segment::Enum { variant } => Some(variant.clone()),
             Segment::Unknown => None,
         });
-        let path = segments.chain(missing.map(|name| json!(name))).collect();
+        let path = segments.chain(missing.map(str::to_owned)).collect();
         // Where in the text it stands helps nobody who sees the field's name.
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message).to_owned();
         Self { path, message }

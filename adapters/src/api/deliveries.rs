@@ -93,7 +93,7 @@ pub(super) async fn attempted(
     params: Params,
 ) -> Result<Json<List<AttemptedOut>>, ApiError> {
     let with_content = params.flag("with_content", true)?;
-    let status = params.number("status", &[0, 1, 2, 3])?;
+    let status = params.number("status", &[0, 1, 2, 3, 4])?;
     let (types, channel) = (params.many("event_types"), params.one("channel"));
     let (before, after) = (params.time("before")?, params.time("after")?);
     let (view, app) = (caller.view(&api), caller.application.id);

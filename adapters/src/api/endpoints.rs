@@ -1,4 +1,4 @@
-//! Endpoints, their secrets, and what holds them.
+//! Endpoints, and what holds them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,7 +9,7 @@ use axum::{
 };
 use postrider::{
     DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointStatus, Endpoints, Order,
-    Proof, Rate, Secret, Uid,
+    Proof, Rate, Uid,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,39 +18,47 @@ use super::{
     Api,
     auth::InApplication,
     body::{Body, given},
-    error::{ApiError, told},
-    openapi::{Paging, Sorting},
+    error::ApiError,
+    openapi::{Headers, Name, Paging, Sorting},
     page::List,
     query::Params,
+    secrets,
     settings::{Delivery, ProofKind, rate},
     times::written,
 };
-
-const GRACE_DEFAULT_SECONDS: u64 = 24 * 3600;
 
 /// What is asked of an endpoint.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndpointIn {
+    #[schema(pattern = "^https?://")]
     url: String,
+    #[schema(pattern = r"^(?!ep_)[a-zA-Z0-9._-]+$", min_length = 1, max_length = 256)]
     uid: Option<String>,
     #[serde(default)]
+    #[schema(max_length = 4096)]
     description: String,
     #[serde(default)]
     disabled: bool,
     /// What is sent to it; everything if there are none.
     #[serde(alias = "filterTypes")]
+    #[schema(value_type = Option<Vec<Name>>, min_items = 1, max_items = 1000)]
     event_types: Option<Vec<Box<str>>>,
+    #[schema(value_type = Option<Vec<Name>>, max_items = 10)]
     channels: Option<Vec<Box<str>>>,
     /// Attempts per second.
     #[serde(alias = "rateLimit")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 65535)]
     throttle_rate: Option<u32>,
     /// `whsec_` or `whsk_` and base64; made if there is none. Only a new endpoint takes it.
+    #[schema(
+        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
+    )]
     secret: Option<String>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     /// Sent with every request, beside those of the signature.
+    #[schema(value_type = Option<Headers>)]
     headers: Option<BTreeMap<Box<str>, Box<str>>>,
     delivery: Option<Delivery>,
     /// What the receiver must prove before anything is sent to it.
@@ -86,44 +94,34 @@ pub(super) struct EndpointOut {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndpointPatch {
+    #[schema(pattern = "^https?://")]
     url: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(pattern = r"^(?!ep_)[a-zA-Z0-9._-]+$", min_length = 1, max_length = 256)]
     uid: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(max_length = 4096)]
     description: Option<Option<String>>,
     disabled: Option<bool>,
     #[serde(default, alias = "filterTypes", deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<Name>>, min_items = 1, max_items = 1000)]
     event_types: Option<Option<Vec<Box<str>>>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<Name>>, max_items = 10)]
     channels: Option<Option<Vec<Box<str>>>>,
     /// Attempts per second.
     #[serde(default, alias = "rateLimit", deserialize_with = "given")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 65535)]
     throttle_rate: Option<Option<u32>>,
+    #[schema(
+        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
+    )]
     secret: Option<String>,
     #[serde(default, deserialize_with = "given")]
     metadata: Option<Option<BTreeMap<String, String>>>,
     #[serde(default, deserialize_with = "given")]
     delivery: Option<Option<Delivery>>,
     proof: Option<ProofKind>,
-}
-
-/// A new secret, and how long the old one signs beside it.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = EndpointSecretRotateIn)]
-pub(super) struct RotateIn {
-    /// Made if there is none.
-    key: Option<String>,
-    /// How long the old one signs beside it: at most seven days, and one day if nothing is said.
-    grace_period_seconds: Option<u64>,
-}
-
-/// What receivers verify with: a secret, or the public half of one.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = EndpointSecretOut)]
-pub(super) struct SecretOut {
-    pub(super) key: String,
 }
 
 /// Lists the endpoints of an application.
@@ -193,12 +191,13 @@ pub(super) async fn change(
     body: Body,
 ) -> Result<Json<EndpointOut>, ApiError> {
     let patch: EndpointPatch = body.read()?;
-    let new = patch.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let new = patch.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let change = patch.read()?;
     let endpoints = caller.view(&api).endpoints(caller.application.id);
     let mut changed = endpoints.edit(ep.as_str(), change).await?;
     if let Some(new) = new {
-        changed = endpoints.rotate_secret(changed.id, Some(new), Duration::from_secs(GRACE_DEFAULT_SECONDS)).await?;
+        changed =
+            endpoints.rotate_secret(changed.id, Some(new), Duration::from_secs(secrets::GRACE_DEFAULT_SECONDS)).await?;
     }
     Ok(Json(shown(&changed)))
 }
@@ -217,41 +216,13 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Shows what receivers verify with.
-#[utoipa::path(
-    get, path = "/app/{app_id}/endpoint/{endpoint_id}/secret", operation_id = "v1.endpoint.get-secret",
-    tag = "Endpoint", responses((status = 200, body = SecretOut))
-)]
-pub(super) async fn secret(
-    State(api): State<Api>,
-    caller: InApplication,
-    Path((_, ep)): Path<(String, String)>,
-) -> Result<Json<SecretOut>, ApiError> {
-    let secret = caller.view(&api).endpoints(caller.application.id).secret(ep.as_str())?;
-    Ok(Json(SecretOut { key: secret.verifying() }))
-}
-
-/// Gives an endpoint a new secret; the old one signs beside it for a while.
-#[utoipa::path(
-    post, path = "/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", operation_id = "v1.endpoint.rotate-secret",
-    tag = "Endpoint", request_body = Option<RotateIn>, responses((status = 204))
-)]
-pub(super) async fn rotate(
-    State(api): State<Api>,
-    caller: InApplication,
-    Path((_, ep)): Path<(String, String)>,
-    body: Body,
-) -> Result<StatusCode, ApiError> {
-    rotate_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await
-}
-
 /// Makes an endpoint among these.
 pub(super) async fn create_in(
     endpoints: &Endpoints<'_>,
     body: &Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
     let asked: EndpointIn = body.read()?;
-    let secret = asked.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let secret = asked.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let draft = draft(asked, None)?;
     let made = match secret {
         Some(secret) => endpoints.create_with_secret(draft, secret).await?,
@@ -267,11 +238,12 @@ pub(super) async fn replace_in(
     body: &Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
     let asked: EndpointIn = body.read()?;
-    let secret = asked.secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let secret = asked.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let old = endpoints.get(ep).ok();
     let draft = draft(asked, old.as_deref())?;
     match endpoints.edit(ep, |old| *old = draft.clone()).await {
-        Err(EndpointError::NoSuchEndpoint) => {
+        // An id that nobody has is nobody's uid.
+        Err(EndpointError::NoSuchEndpoint) if ep.parse::<EndpointId>().is_err() => {
             let mut draft = draft;
             draft.spec.uid = Some(Uid::from(ep));
             let made = match secret {
@@ -282,15 +254,6 @@ pub(super) async fn replace_in(
         }
         changed => Ok((StatusCode::OK, Json(shown(&*changed?)))),
     }
-}
-
-/// Gives one of these a new secret.
-pub(super) async fn rotate_in(endpoints: &Endpoints<'_>, ep: &str, body: &Body) -> Result<StatusCode, ApiError> {
-    let RotateIn { key, grace_period_seconds } = if body.0.is_empty() { RotateIn::default() } else { body.read()? };
-    let new = key.as_deref().map(|text| secret_of("key", text)).transpose()?;
-    let grace = Duration::from_secs(grace_period_seconds.unwrap_or(GRACE_DEFAULT_SECONDS));
-    endpoints.rotate_secret(ep, new, grace).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What is asked, over what cannot be asked anew. A pause is kept.
@@ -381,10 +344,6 @@ impl EndpointOut {
     pub(super) fn id(&self) -> &str {
         &self.id
     }
-}
-
-pub(super) fn secret_of(field: &str, text: &str) -> Result<Secret, ApiError> {
-    Secret::parse(text).map_err(|wrong| ApiError::field("body", field, told(&wrong)))
 }
 
 pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {

@@ -11,7 +11,6 @@ use postrider::{
     ApplicationError, CommitError, DeadLetterError, DeliveryError, EndpointError, EventError, PublishError, ReadError,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
 use tracing::error;
 use utoipa::ToSchema;
 
@@ -54,7 +53,7 @@ pub(super) struct UnprocessableOut {
 #[schema(as = ValidationErrorItem)]
 struct WrongOut {
     /// `body`, `query` or `header`, and the way to the part from there.
-    loc: Vec<Value>,
+    loc: Vec<String>,
     msg: String,
     r#type: &'static str,
 }
@@ -76,23 +75,23 @@ impl ApiError {
 
     /// A field, and what is wrong with it.
     pub(super) fn field(place: &str, field: &str, message: impl Into<String>) -> Self {
-        let loc = [place, field].into_iter().filter(|part| !part.is_empty()).map(Value::from).collect();
+        let loc = [place, field].into_iter().filter(|part| !part.is_empty()).map(str::to_owned).collect();
         Self::unprocessable("value_error", [(loc, message.into())])
     }
 
     /// Fields of a body, and what is wrong with each.
     pub(super) fn fields(wrong: Vec<WrongField>) -> Self {
-        let told = |WrongField { path, message }| (std::iter::once(json!("body")).chain(path).collect(), message);
+        let told = |WrongField { path, message }| (std::iter::once("body".to_owned()).chain(path).collect(), message);
         Self::unprocessable("value_error", wrong.into_iter().map(told))
     }
 
     /// A body that is no JSON, and where.
     pub(super) fn json(message: &str) -> Self {
-        Self::unprocessable("value_error.jsondecode", [(vec![json!("body")], message.to_owned())])
+        Self::unprocessable("value_error.jsondecode", [(vec!["body".to_owned()], message.to_owned())])
     }
 
     /// Where something is wrong, and what.
-    fn unprocessable(kind: &'static str, wrong: impl IntoIterator<Item = (Vec<Value>, String)>) -> Self {
+    fn unprocessable(kind: &'static str, wrong: impl IntoIterator<Item = (Vec<String>, String)>) -> Self {
         let told = |(loc, message)| WrongOut { loc, msg: message, r#type: kind };
         let detail = wrong.into_iter().map(told).collect();
         Self {
@@ -192,7 +191,16 @@ impl From<ReadError> for ApiError {
 impl From<ApplicationError> for ApiError {
     fn from(error: ApplicationError) -> Self {
         match error {
-            ApplicationError::Invalid(wrong) => Self::field("body", "", told(&wrong)),
+            ApplicationError::Invalid(wrong) => {
+                use postrider::InvalidApplication as Wrong;
+                let field = match &wrong {
+                    Wrong::Name => "name",
+                    Wrong::Uid(_) => "uid",
+                    Wrong::Metadata => "metadata",
+                    _ => "delivery",
+                };
+                Self::field("body", field, told(&wrong))
+            }
             ApplicationError::NoSuchApplication => Self::not_found(),
             ApplicationError::UidTaken => Self::conflict("An application with that id or uid already exists"),
             ApplicationError::Contended => Self::contended(),
@@ -243,12 +251,22 @@ impl From<PublishError> for ApiError {
             PublishError::Invalid(wrong @ postrider::InvalidEvent::PayloadTooLarge { .. }) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", wrong.to_string())
             }
-            PublishError::Invalid(wrong) => Self::field("body", "", told(&wrong)),
+            PublishError::Invalid(wrong) => {
+                use postrider::InvalidEvent as Wrong;
+                let (place, field) = match &wrong {
+                    Wrong::Type => ("body", "eventType"),
+                    Wrong::TooManyChannels | Wrong::Channel => ("body", "channels"),
+                    Wrong::ContentType => ("body", "contentType"),
+                    Wrong::Uid(_) => ("body", "eventId"),
+                    // The key of the message may be meant as well as that of its order.
+                    _ => ("body", ""),
+                };
+                Self::field(place, field, told(&wrong))
+            }
             PublishError::SchemaMismatch { version, faults } => {
                 let place = |path: &str| {
-                    let segments =
-                        path.split('/').skip(1).map(|part| json!(part.replace("~1", "/").replace("~0", "~")));
-                    [json!("body"), json!("payload")].into_iter().chain(segments).collect()
+                    let segments = path.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"));
+                    ["body".to_owned(), "payload".to_owned()].into_iter().chain(segments).collect()
                 };
                 let message = |why: &str| format!("{why} (schema version {})", version.0);
                 let told = faults.iter().map(|fault| (place(&fault.path), message(&fault.message)));

@@ -17,7 +17,7 @@ use super::{
     auth::{AnyCaller, InOrganisation},
     body::{Body, given},
     error::ApiError,
-    openapi::{Contents, Expunging, Paging, Sorting, WithArchived},
+    openapi::{Contents, Expunging, JsonSchemas, Name, Paging, Sorting, WithArchived},
     page::List,
     query::Params,
     times::written,
@@ -29,6 +29,7 @@ type Schemas = BTreeMap<String, Box<RawValue>>;
 /// What is said of an event type, and its name.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct EventTypeIn {
+    #[schema(value_type = Name)]
     name: String,
     #[serde(flatten)]
     rest: EventTypeUpdate,
@@ -38,15 +39,21 @@ pub(super) struct EventTypeIn {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventTypeUpdate {
+    #[schema(max_length = 4096)]
     description: String,
     #[serde(default)]
     archived: bool,
     #[serde(default)]
     deprecated: bool,
     /// JSON Schemas by their version: `1`, `2` and so on.
-    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    #[schema(value_type = Option<JsonSchemas>)]
     schemas: Option<BTreeMap<String, Value>>,
+    #[schema(value_type = Option<Name>)]
     feature_flag: Option<String>,
+    /// In place of `featureFlag`: one at most.
+    #[schema(value_type = Option<Vec<Name>>, max_items = 1)]
+    feature_flags: Option<Vec<String>>,
+    #[schema(value_type = Option<Name>)]
     group_name: Option<String>,
     schema_check: Option<SchemaCheck>,
 }
@@ -67,15 +74,22 @@ pub(super) enum SchemaCheck {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventTypePatch {
+    #[schema(max_length = 4096)]
     description: Option<String>,
     archived: Option<bool>,
     deprecated: Option<bool>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    #[schema(value_type = Option<JsonSchemas>)]
     schemas: Option<Option<BTreeMap<String, Value>>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Name>)]
     feature_flag: Option<Option<String>>,
+    /// In place of `featureFlag`: one at most.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<Name>>, max_items = 1)]
+    feature_flags: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Name>)]
     group_name: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     schema_check: Option<Option<SchemaCheck>>,
@@ -93,6 +107,9 @@ pub(super) struct EventTypeOut {
     schemas: Option<Schemas>,
     #[serde(skip_serializing_if = "Option::is_none")]
     feature_flag: Option<Box<str>>,
+    /// The one there is, for clients that read a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feature_flags: Option<[Box<str>; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group_name: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,8 +213,12 @@ pub(super) async fn change(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Json<EventTypeOut>, ApiError> {
-    let EventTypePatch { description, archived, deprecated, schemas, feature_flag, group_name, schema_check } =
-        body.read()?;
+    let patch: EventTypePatch = body.read()?;
+    let EventTypePatch { description, archived, deprecated, schemas, group_name, schema_check, .. } = patch;
+    let feature_flag = match patch.feature_flags {
+        None => patch.feature_flag,
+        Some(flags) => Some(one_flag(patch.feature_flag.flatten(), flags)?),
+    };
     let schemas = schemas.map(|given| given.map(self::schemas).transpose()).transpose()?;
     let change = |spec: &mut EventTypeSpec| {
         if let Some(description) = &description {
@@ -273,16 +294,28 @@ impl EventTypeUpdate {
         let mut spec = EventTypeSpec::new(self.description);
         (spec.archived, spec.deprecated) = (self.archived, self.deprecated);
         spec.schemas = self.schemas.map(schemas).transpose()?.unwrap_or_default();
-        spec.feature_flag = self.feature_flag.map(Into::into);
+        spec.feature_flag = one_flag(self.feature_flag, self.feature_flags)?.map(Into::into);
         spec.group = self.group_name.map(Into::into);
         spec.check = self.schema_check.map(Into::into);
         Ok(spec)
     }
 }
 
+/// The feature flag, in whichever spelling it is given.
+fn one_flag(flag: Option<String>, flags: Option<Vec<String>>) -> Result<Option<String>, ApiError> {
+    let mut all = flags.into_iter().flatten().chain(flag);
+    match (all.next(), all.next()) {
+        (flag, None) => Ok(flag),
+        (_, Some(_)) => Err(ApiError::field("body", "featureFlags", "an event type has one feature flag at most")),
+    }
+}
+
 /// Versions as clients write them: numbers, as text, because they are names in JSON.
 fn schemas(given: BTreeMap<String, Value>) -> Result<BTreeMap<SchemaVersion, Box<str>>, ApiError> {
     let read = |(version, schema): (String, Value)| {
+        if !schema.is_object() {
+            return Err(ApiError::field("body", "schemas", "a schema must be an object"));
+        }
         let wrong = |_| ApiError::field("body", "schemas", "names must be versions: 1, 2 and so on");
         Ok((SchemaVersion(version.parse().map_err(wrong)?), schema.to_string().into()))
     };
@@ -304,6 +337,7 @@ fn shown(event_type: &EventType, with_content: bool) -> EventTypeOut {
         deprecated: spec.deprecated,
         schemas,
         feature_flag: spec.feature_flag.clone(),
+        feature_flags: spec.feature_flag.clone().map(|flag| [flag]),
         group_name: spec.group.clone(),
         schema_check: spec.check.map(Into::into),
         created_at: written(event_type.created_at),

@@ -11,7 +11,13 @@ use postrider::{CustomHeader, Endpoint, Endpoints};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, auth::InApplication, body::Body, error::ApiError};
+use super::{
+    Api,
+    auth::InApplication,
+    body::Body,
+    error::ApiError,
+    openapi::{HeaderChanges, Headers},
+};
 
 /// Headers as they are shown.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,13 +31,19 @@ pub(super) struct HeadersOut {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = EndpointHeadersIn)]
 pub(super) struct HeadersIn {
+    #[schema(value_type = Headers)]
     headers: BTreeMap<Box<str>, Box<str>>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = EndpointHeadersPatchIn)]
 pub(super) struct HeadersPatch {
+    #[schema(value_type = HeaderChanges)]
     headers: BTreeMap<Box<str>, Option<Box<str>>>,
+    /// Names of those that are taken away, as if they were `null`.
+    #[serde(default)]
+    delete_headers: Vec<Box<str>>,
 }
 
 /// Shows the headers that are sent with every request.
@@ -89,7 +101,10 @@ pub(super) async fn change(
     Path((_, ep)): Path<(String, String)>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    let HeadersPatch { headers } = body.read()?;
+    let HeadersPatch { mut headers, delete_headers } = body.read()?;
+    for name in delete_headers {
+        headers.entry(name).or_insert(None);
+    }
     let endpoints = caller.view(&api).endpoints(caller.application.id);
     let change = |spec: &mut postrider::EndpointSpec| {
         spec.headers.retain(|known| !headers.keys().any(|name| name.eq_ignore_ascii_case(&known.name)));

@@ -1,10 +1,9 @@
-//! Messages: what Svix calls events that were published. Payload bytes stay as they came.
+//! Messages: what Svix calls events that were published.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
@@ -17,12 +16,13 @@ use utoipa::ToSchema;
 use super::{
     Api,
     auth::InApplication,
-    body::{Body, Wrong, parse},
+    body::Body,
     error::ApiError,
-    openapi::{ByChannel, ByTag, ByType, Contents, Paging, Period},
+    message_in::{MessageIn, idempotency_key},
+    openapi::{ByChannel, ByTag, ByType, Contents, Name, Paging, Period},
     page::List,
     query::Params,
-    tasks::{TaskBegun, begun, time},
+    tasks::{TaskBegun, begun},
     times::written,
 };
 
@@ -31,87 +31,6 @@ const PING: &str = "svix.ping";
 /// Messages in one request to forget several.
 const SEVERAL_MAX: usize = 1_000;
 const PING_PAYLOAD: &str = r#"{"success":true}"#;
-
-/// What is published: a JSON object as it came, or text or bytes of any other kind.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct MessageIn<'b> {
-    event_type: String,
-    #[serde(borrow, alias = "data")]
-    #[schema(value_type = Option<Object>)]
-    payload: Option<&'b RawValue>,
-    /// In place of `payload`, for text that is not a JSON object.
-    payload_text: Option<String>,
-    /// In place of `payload`, for bytes.
-    payload_base64: Option<String>,
-    /// Of what is not JSON.
-    content_type: Option<String>,
-    /// A name of your own, taken once.
-    event_id: Option<String>,
-    channels: Option<Vec<Box<str>>>,
-    /// Messages with one key go one after another to endpoints with `perKey` ordering.
-    ordering_key: Option<String>,
-    /// At most 8; lists find by them.
-    tags: Option<Vec<Box<str>>>,
-    /// Deliveries begin then, at most 24 hours ahead, for whoever wants the message then.
-    #[schema(format = DateTime)]
-    deliver_at: Option<String>,
-    /// Days until the payload is forgotten, 5 to 90; or when all others are, if that is sooner.
-    #[schema(minimum = 5, maximum = 90)]
-    payload_retention_period: Option<u64>,
-    /// The same in hours, at least 1.
-    #[schema(minimum = 1, maximum = 2160)]
-    payload_retention_hours: Option<u64>,
-}
-
-impl MessageIn<'_> {
-    /// What is wrong with the text of one.
-    pub(super) fn wrong(text: &[u8]) -> Option<Wrong> {
-        parse::<MessageIn<'_>>(text).err()
-    }
-
-    /// The event that it asks for; a JSON payload keeps the bytes that it has in `body`.
-    pub(super) fn read(self, body: &Bytes) -> Result<Event, ApiError> {
-        let payload = match (self.payload, self.payload_text, self.payload_base64) {
-            (Some(json), None, None) if json.get().starts_with('{') => body.slice_ref(json.get().as_bytes()),
-            (Some(_), None, None) => return Err(ApiError::field("body", "payload", "must be a JSON object")),
-            (None, Some(text), None) => text.into(),
-            (None, None, Some(text)) => match STANDARD.decode(text) {
-                Ok(bytes) => bytes.into(),
-                Err(_) => return Err(ApiError::field("body", "payloadBase64", "must be base64")),
-            },
-            (Some(_) | None, Some(_) | None, Some(_) | None) => {
-                let message = "give exactly one of payload, payloadText and payloadBase64";
-                return Err(ApiError::field("body", "payload", message));
-            }
-        };
-        let mut event = Event::new(self.event_type, payload).channels(self.channels.unwrap_or_default());
-        event = event.tags(self.tags.unwrap_or_default());
-        event.deliver_at = self.deliver_at.as_deref().map(|text| time("deliverAt", text)).transpose()?;
-        event.payload_kept = kept(self.payload_retention_period, self.payload_retention_hours)?;
-        event.content_type = self.content_type.map(Into::into);
-        if let Some(uid) = self.event_id {
-            event = event.uid(uid);
-        }
-        if let Some(key) = self.ordering_key {
-            event = event.ordering_key(key);
-        }
-        Ok(event)
-    }
-}
-
-/// How long a payload is kept. 90 days are what all others are kept for.
-fn kept(days: Option<u64>, hours: Option<u64>) -> Result<Option<Duration>, ApiError> {
-    let wrong = |field, message| Err(ApiError::field("body", field, message));
-    match (days, hours) {
-        (None | Some(90), None) => Ok(None),
-        (Some(days @ 5..=90), None) => Ok(Some(Duration::from_secs(days * 24 * 3600))),
-        (Some(_), None) => wrong("payloadRetentionPeriod", "must be 5 to 90 days"),
-        (None, Some(hours @ 1..=2160)) => Ok(Some(Duration::from_secs(hours * 3600))),
-        (None, Some(_)) => wrong("payloadRetentionHours", "must be 1 to 2160 hours"),
-        (Some(_), Some(_)) => wrong("payloadRetentionHours", "give it or payloadRetentionPeriod, not both"),
-    }
-}
 
 /// A message as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
@@ -182,6 +101,7 @@ pub(super) async fn create(
 #[serde(rename_all = "camelCase")]
 #[schema(as = EventExampleIn)]
 pub(super) struct ExampleIn {
+    #[schema(value_type = Name)]
     event_type: String,
 }
 
@@ -223,7 +143,9 @@ pub(super) async fn send_example(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PrecheckIn {
+    #[schema(value_type = Name)]
     event_type: String,
+    #[schema(value_type = Option<Vec<Name>>, max_items = 5)]
     channels: Option<Vec<Box<str>>>,
 }
 
@@ -308,28 +230,28 @@ pub(super) async fn expunge(
 
 /// Which messages.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = BulkExpungeIn)]
+#[schema(as = BulkExpungeContentsIn)]
 pub(super) struct Several {
     /// Ids or names of your own, at most 1,000.
+    #[serde(default)]
     #[schema(max_items = 1000)]
-    msg_ids: Vec<String>,
+    ids: Vec<String>,
 }
 
-/// What became of each.
+/// What became of each, by what it was named.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BulkExpungeOut)]
+#[schema(as = BulkExpungeContentsOut)]
 pub(super) struct SeveralOut {
-    data: Vec<OneOut>,
+    results: BTreeMap<String, Expunged>,
 }
 
-/// What became of one: 204, or as it would be answered alone.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BulkExpungeResultOut)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct OneOut {
-    msg_id: String,
-    status: u16,
+/// What became of one.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = BulkExpungeStatus)]
+enum Expunged {
+    Expunged,
+    NotFound,
 }
 
 /// Forgets the payloads of several messages.
@@ -343,20 +265,24 @@ pub(super) async fn expunge_several(
     body: Body,
 ) -> Result<Json<SeveralOut>, ApiError> {
     caller.as_organisation()?;
-    let Several { msg_ids } = body.read()?;
-    if msg_ids.len() > SEVERAL_MAX {
-        return Err(ApiError::field("body", "msgIds", format!("must name at most {SEVERAL_MAX} messages")));
+    let Several { ids } = body.read()?;
+    if ids.len() > SEVERAL_MAX {
+        return Err(ApiError::field("body", "ids", format!("must name at most {SEVERAL_MAX} messages")));
     }
     let events = caller.view(&api).events(caller.application.id);
-    let mut data = Vec::with_capacity(msg_ids.len());
-    for msg_id in msg_ids {
-        let status = match events.expunge(msg_id.as_str()).await {
-            Ok(()) => StatusCode::NO_CONTENT,
-            Err(error) => ApiError::from(error).status(),
+    let mut results = BTreeMap::new();
+    for id in ids {
+        let became = match events.expunge(id.as_str()).await {
+            Ok(()) => Expunged::Expunged,
+            Err(error) => match ApiError::from(error) {
+                error if error.status() == StatusCode::NOT_FOUND => Expunged::NotFound,
+                // What was forgotten stays so; the rest is asked for again.
+                error => return Err(error),
+            },
         };
-        data.push(OneOut { msg_id, status: status.as_u16() });
+        results.insert(id, became);
     }
-    Ok(Json(SeveralOut { data }))
+    Ok(Json(SeveralOut { results }))
 }
 
 /// Forgets the payloads of all messages of an application, in a task.
@@ -412,11 +338,6 @@ fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> Me
         schema_version: None,
         schema_warnings: Vec::new(),
     }
-}
-
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let wrong = |_| ApiError::field("header", "idempotency-key", "must be 1 to 256 visible ASCII characters");
-    headers.get("idempotency-key").map(|key| key.to_str().map_err(wrong)).transpose()
 }
 
 /// As Svix shows a payload that was forgotten before its time.

@@ -16,12 +16,14 @@ mod error;
 mod event_types;
 mod headers;
 mod health;
+mod message_in;
 mod messages;
 mod openapi;
 mod operational;
 mod page;
 mod portal;
 mod query;
+mod secrets;
 mod serve;
 mod settings;
 mod simple;
@@ -66,7 +68,8 @@ struct Api {
 fn routes() -> Routes {
     routes! {
         applications: list, create, read, replace, change, delete;
-        endpoints: list, create, read, replace, change, delete, secret, rotate;
+        endpoints: list, create, read, replace, change, delete;
+        secrets: read, rotate;
         states: pause, resume, state;
         stats: messages, attempts;
         headers: read, replace, change;

@@ -4,6 +4,7 @@
 //! attribute alone, so that none can be served and not be written about. What all share is added once, in `common.rs`.
 
 mod common;
+mod forms;
 mod queries;
 
 use std::sync::LazyLock;
@@ -19,6 +20,10 @@ use axum::{
 use utoipa::{Modify, OpenApi, openapi::OpenApi as Document};
 
 use self::common::{Common, operations};
+pub(super) use self::forms::{
+    HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, any_status_class, not_set_yet, not_yet,
+    tried_status,
+};
 pub(super) use self::queries::{
     ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Expunging, GetIfExists,
     Paging, Period, Sorting, WithArchived,

@@ -12,12 +12,13 @@ use super::{
     Api,
     auth::InOrganisation,
     body::Body,
-    endpoints::{self, EndpointIn, EndpointOut, RotateIn, SecretOut},
+    endpoints::{self, EndpointIn, EndpointOut},
     error::ApiError,
     headers::{self, HeadersIn, HeadersOut},
     openapi::{Paging, Sorting},
     page::List,
     query::Params,
+    secrets::{self, RotateIn, SecretOut},
 };
 
 /// Lists the endpoints of an organisation's operators.
@@ -124,7 +125,8 @@ pub(super) async fn rotate(
     Path(ep): Path<String>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    endpoints::rotate_in(&of(&api, organisation), &ep, &body).await
+    let Json(_shown_elsewhere) = secrets::rotate_in(&of(&api, organisation), &ep, &body).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Shows the headers that are sent to an endpoint of operators.

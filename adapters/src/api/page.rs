@@ -29,7 +29,7 @@ pub(super) struct List<T> {
 impl Params {
     /// For lists by id.
     pub(super) fn by_id<I: FromStr>(&self, default: Order) -> Result<ListRequest<I>, ApiError> {
-        let order = match self.one("order") {
+        let order = match self.stated("order") {
             None => default,
             Some("ascending") => Order::Ascending,
             Some("descending") => Order::Descending,
@@ -55,7 +55,7 @@ impl Params {
     }
 
     fn limit(&self) -> Result<NonZeroUsize, ApiError> {
-        let limit = self.one("limit").map_or(Ok(LIMIT_DEFAULT), |text| text.parse());
+        let limit = self.stated("limit").map_or(Ok(LIMIT_DEFAULT), |text| text.parse());
         let within = limit.ok().filter(|limit| *limit <= LIMIT_MAX).and_then(NonZeroUsize::new);
         within.ok_or_else(|| ApiError::field("query", "limit", format!("must be 1 to {LIMIT_MAX}")))
     }

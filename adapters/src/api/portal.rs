@@ -17,6 +17,7 @@ use super::{
     auth::{self, InOrganisation},
     body::Body,
     error::ApiError,
+    openapi::{not_set_yet, not_yet},
 };
 use crate::token::{IssueError, TokenKey};
 
@@ -30,8 +31,11 @@ pub(super) struct AccessIn {
     /// Made if there is none with the uid of the path.
     application: Option<ApplicationIn>,
     /// Seconds, from an hour to 28 days.
+    #[schema(minimum = 3600, maximum = 2419200)]
     expiry: Option<u64>,
+    #[schema(schema_with = not_set_yet)]
     read_only: Option<bool>,
+    #[schema(schema_with = not_yet)]
     capabilities: Option<Vec<String>>,
 }
 
@@ -60,7 +64,7 @@ pub(super) async fn access(
         // Before anything is made for a token that there cannot be.
         return Err(unsigned(IssueError::NoPrivateKey));
     }
-    let asked: AccessIn = if body.0.is_empty() { AccessIn::default() } else { body.read()? };
+    let asked: AccessIn = if body.is_nothing() { AccessIn::default() } else { body.read()? };
     if asked.read_only == Some(true) || asked.capabilities.is_some() {
         // Left out, they would be more than was asked for.
         let message = "a token may do all that an application may, and cannot be restricted yet";
@@ -74,9 +78,9 @@ pub(super) async fn access(
         return Err(ApiError::field("body", "expiry", message));
     }
     let view = api.engine.organisation(organisation);
-    let found = match (view.applications().get(IdOr::from(app.as_str())), asked.application) {
-        (Err(ReadError::NotFound), Some(asked)) => {
-            let spec = applications::spec(asked)?;
+    let spec = asked.application.map(applications::spec).transpose()?;
+    let found = match (view.applications().get(IdOr::from(app.as_str())), spec) {
+        (Err(ReadError::NotFound), Some(spec)) => {
             if spec.uid.as_ref().map(ToString::to_string).as_deref() != Some(app.as_str()) {
                 return Err(ApiError::field("body", "application", "its uid must be the one in the path"));
             }

@@ -38,6 +38,11 @@ impl Params {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// What is given for it, which may not be empty.
+    pub(super) fn stated(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
     /// Every value of a list: `name=a&name=b`, `name=a,b`, `name[]=a`, `name[0]=a`.
     pub(super) fn many(&self, name: &str) -> Vec<Box<str>> {
         let is_of_list = |given: &str| {
@@ -61,7 +66,7 @@ impl Params {
 
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let wrong = || ApiError::field("query", name, "must be a time such as 2026-11-25T09:45:00Z");
-        self.one(name).map(|text| times::read(text).ok_or_else(wrong)).transpose()
+        self.stated(name).map(|text| times::read(text).ok_or_else(wrong)).transpose()
     }
 
     /// One of a few numbers.
@@ -71,7 +76,7 @@ impl Params {
             ApiError::field("query", name, format!("must be one of {}", allowed.join(", ")))
         };
         let read = |text: &str| text.parse().ok().filter(|number| allowed.contains(number)).ok_or_else(wrong);
-        self.one(name).map(read).transpose()
+        self.stated(name).map(read).transpose()
     }
 }
 

@@ -9,7 +9,10 @@ use postrider::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{body::given, error::ApiError};
+use super::{body::given, error::ApiError, openapi::Seconds};
+
+/// Attempts per second that clients of this protocol can read.
+const RATE_MAX: u32 = u16::MAX as u32;
 
 /// The `delivery` object. Every part is optional; an unknown one is a mistake.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -20,10 +23,14 @@ pub(super) struct Delivery {
     /// What becomes of those behind a delivery that is given up.
     on_exhausted: Option<Exhausted>,
     /// Seconds before each attempt after the first; none for one attempt.
+    #[schema(value_type = Option<Vec<Seconds>>, max_items = 64)]
     retry_schedule: Option<Vec<f64>>,
     retry_on: Option<Retried>,
+    #[schema(minimum = 1, maximum = 1000)]
     max_in_flight: Option<u32>,
+    #[schema(minimum = 1, maximum = 300)]
     timeout_seconds: Option<f64>,
+    #[schema(minimum = 1, maximum = 2147483647)]
     max_queued: Option<u32>,
     when_full: Option<Full>,
     /// `null` switches it off.
@@ -80,11 +87,18 @@ enum Style {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schema(as = BreakerSettings)]
 struct Breaker {
+    #[schema(minimum = 1, maximum = 2147483647)]
     consecutive_failures: u32,
+    #[schema(minimum = 0.01, maximum = 1)]
     failure_ratio: f64,
+    #[schema(minimum = 1, maximum = 2147483647)]
     min_attempts: u32,
+    #[schema(minimum = 1, maximum = 3600)]
     window_seconds: f64,
+    #[schema(minimum = 0.01, maximum = 86400)]
     cooldown_seconds: f64,
+    /// Not less than `cooldownSeconds`.
+    #[schema(minimum = 0.01, maximum = 86400)]
     max_cooldown_seconds: f64,
 }
 
@@ -110,7 +124,7 @@ impl Breaker {
         if !(0.0..=1.0).contains(&self.failure_ratio) {
             return Err(wrong("breaker.failureRatio must be 0 to 1"));
         }
-        let count = |number| NonZeroU32::new(number).ok_or_else(|| wrong("breaker counts must be at least 1"));
+        let count = |number| count(number, "breaker counts");
         Ok(BreakerPolicy {
             consecutive_failures: count(self.consecutive_failures)?,
             failure_ratio: (self.failure_ratio * 100.0).round() as u8,
@@ -144,10 +158,8 @@ impl Delivery {
             Retried::AnyFailure => RetryOn::AnyFailure,
             Retried::ServerErrors => RetryOn::ServerErrors,
         });
-        let at_once = |number| NonZeroU32::new(number).ok_or_else(|| wrong("maxInFlight must be at least 1"));
-        settings.max_in_flight = self.max_in_flight.map(at_once).transpose()?;
-        let queued = |number| NonZeroU32::new(number).ok_or_else(|| wrong("maxQueued must be at least 1"));
-        settings.max_queued = self.max_queued.map(queued).transpose()?;
+        settings.max_in_flight = self.max_in_flight.map(|number| count(number, "maxInFlight")).transpose()?;
+        settings.max_queued = self.max_queued.map(|number| count(number, "maxQueued")).transpose()?;
         settings.when_full = self.when_full.map(|what| match what {
             Full::DeadLetter => WhenFull::DeadLetter,
             Full::Refuse => WhenFull::Refuse,
@@ -242,10 +254,17 @@ impl From<Proof> for ProofKind {
 /// `throttleRate`, attempts per second.
 pub(super) fn rate(per_second: Option<u32>) -> Result<Option<Rate>, ApiError> {
     let read = |number| {
-        let wrong = || ApiError::field("body", "throttleRate", "must be at least 1");
-        NonZeroU32::new(number).map(Rate::per_second).ok_or_else(wrong)
+        let wrong = || ApiError::field("body", "throttleRate", format!("must be 1 to {RATE_MAX}"));
+        NonZeroU32::new(number).filter(|number| number.get() <= RATE_MAX).map(Rate::per_second).ok_or_else(wrong)
     };
     per_second.map(read).transpose()
+}
+
+/// At least one, and no more than fits into what clients take for an integer.
+fn count(number: u32, name: &str) -> Result<NonZeroU32, ApiError> {
+    let most = i32::MAX.unsigned_abs();
+    let within = NonZeroU32::new(number).filter(|number| number.get() <= most);
+    within.ok_or_else(|| wrong(&format!("{name} must be 1 to {most}")))
 }
 
 fn seconds(number: f64) -> Result<Duration, ApiError> {

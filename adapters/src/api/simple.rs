@@ -18,12 +18,13 @@ use super::{
     Api,
     auth::InOrganisation,
     body::{Body, parse},
-    endpoints::{self, secret_of},
+    endpoints,
     error::ApiError,
-    messages,
-    openapi::{Paging, Sorting},
+    message_in::idempotency_key,
+    openapi::{Name, Paging, Sorting},
     page::List,
     query::Params,
+    secrets,
     settings::ProofKind,
     times::written,
 };
@@ -36,10 +37,15 @@ const DEFAULT: &str = "default";
 #[schema(as = WebhookIn)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WebhookIn {
+    #[schema(pattern = "^https?://")]
     url: String,
     /// Event types; all unless given.
+    #[schema(value_type = Option<Vec<Name>>, max_items = 1000)]
     events: Option<Vec<Box<str>>>,
     /// `whsec_…`; one of our making unless given.
+    #[schema(
+        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
+    )]
     secret: Option<String>,
     /// What the receiver must prove before anything is sent to it.
     proof: Option<ProofKind>,
@@ -50,7 +56,9 @@ pub(super) struct WebhookIn {
 #[schema(as = WebhookPatch)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WebhookPatch {
+    #[schema(pattern = "^https?://")]
     url: Option<String>,
+    #[schema(value_type = Option<Vec<Name>>, max_items = 1000)]
     events: Option<Vec<Box<str>>>,
     active: Option<bool>,
 }
@@ -78,14 +86,17 @@ pub(super) struct WebhookOut {
 pub(super) struct EventIn<'b> {
     /// Dot-separated: `invoice.paid`.
     #[serde(rename = "type", alias = "event", alias = "eventType")]
+    #[schema(value_type = Name)]
     event_type: String,
     /// Any JSON; sent byte for byte.
     #[serde(borrow, alias = "payload")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     data: &'b RawValue,
     /// A name of your own: a second event with it is refused.
+    #[schema(pattern = r"^(?!msg_)[a-zA-Z0-9._-]+$", min_length = 1, max_length = 256)]
     id: Option<String>,
     /// Events with one key go one after another to webhooks that keep an order.
+    #[schema(min_length = 1, max_length = 256)]
     key: Option<String>,
 }
 
@@ -128,7 +139,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<WebhookOut>), ApiError> {
     let WebhookIn { url, events, secret, proof } = body.read()?;
-    let secret = secret.as_deref().map(|text| secret_of("secret", text)).transpose()?;
+    let secret = secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let mut spec = EndpointSpec::new(url);
     spec.event_types = events.unwrap_or_default();
     spec.proof = proof.map(Into::into).unwrap_or_default();
@@ -214,7 +225,7 @@ pub(super) async fn publish(
     if let Some(key) = key {
         event = event.ordering_key(key);
     }
-    if let Some(key) = messages::idempotency_key(&headers)? {
+    if let Some(key) = idempotency_key(&headers)? {
         event = event.idempotency_key(key);
     }
     prepared(&api, organisation).await?;

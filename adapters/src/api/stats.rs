@@ -43,6 +43,8 @@ pub(super) struct StatsOut {
 pub(super) struct AttemptStatsOut {
     success: u64,
     fail: u64,
+    /// None: an attempt that was made is never called off.
+    canceled: u64,
 }
 
 /// Counts the messages of an endpoint by how they stand.
@@ -74,7 +76,7 @@ pub(super) async fn attempts(
     params: Params,
 ) -> Result<Json<AttemptStatsOut>, ApiError> {
     let attempts = stats(&api, &caller, &ep, &params).await?.attempts;
-    Ok(Json(AttemptStatsOut { success: attempts.succeeded, fail: attempts.failed }))
+    Ok(Json(AttemptStatsOut { success: attempts.succeeded, fail: attempts.failed, canceled: 0 }))
 }
 
 async fn stats(api: &Api, caller: &InApplication, ep: &str, params: &Params) -> Result<EndpointStats, ApiError> {

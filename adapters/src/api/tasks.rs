@@ -17,7 +17,7 @@ use super::{
     auth::{InApplication, InOrganisation},
     body::Body,
     error::ApiError,
-    openapi::{ByTask, Paging, Sorting},
+    openapi::{ByTask, Paging, Sorting, any_status_class, tried_status},
     page::List,
     query::Params,
     times::{self, written},
@@ -48,8 +48,10 @@ pub(super) struct ReplayIn {
     #[schema(value_type = Option<String>)]
     tag: Option<Box<str>>,
     /// 0 success, 2 fail, 4 canceled.
+    #[schema(schema_with = tried_status)]
     status: Option<u16>,
     /// The hundreds of the last status code, 100 to 500; 0 without an answer.
+    #[schema(schema_with = any_status_class)]
     status_code_class: Option<u16>,
 }
 
@@ -89,6 +91,12 @@ pub(super) struct TaskData {
     seen: u64,
     /// Messages for which it did what it is for.
     done: u64,
+    /// The same, by the name that Svix has for it where messages are sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_sent: Option<u64>,
+    /// The same, where they are forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_purged: Option<u64>,
     /// Called off by a person: then its status is `failed`.
     cancelled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +116,7 @@ pub(super) async fn list(
     InOrganisation(organisation): InOrganisation,
     params: Params,
 ) -> Result<Json<List<TaskOut>>, ApiError> {
-    let status = match params.one("status") {
+    let status = match params.stated("status") {
         None => None,
         Some("running") => Some(TaskStatus::Running),
         Some("finished") => Some(TaskStatus::Finished),
@@ -248,12 +256,15 @@ pub(super) fn begun(task: &Task) -> TaskBegun {
 }
 
 fn shown(task: &Task) -> TaskOut {
+    let is_forgetting = matches!(task.work, Work::Purge(_) | Work::Expunge(_));
     let data = TaskData {
         kind: task.work.name(),
         app_id: task.work.application().to_string(),
         endpoint_id: task.work.endpoint().map(|endpoint| endpoint.to_string()),
         seen: task.progress.seen,
         done: task.progress.done,
+        messages_sent: (!is_forgetting).then_some(task.progress.done),
+        messages_purged: is_forgetting.then_some(task.progress.done),
         cancelled: task.status == TaskStatus::Cancelled,
         failure: task.failure.clone(),
         created_at: written(task.created_at),

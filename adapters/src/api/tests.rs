@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod clients;
 mod dead_letters;
 mod deliveries;
 mod endpoints;
@@ -18,6 +19,7 @@ mod event_types;
 mod examples;
 mod filters;
 mod forgetting;
+mod kept_rules;
 mod messages;
 mod openapi;
 mod operational;
@@ -26,6 +28,7 @@ mod proofs;
 mod simple;
 mod stats;
 mod tasks;
+mod tenants;
 mod wire;
 
 type Failed = Box<dyn std::error::Error>;
@@ -222,9 +225,14 @@ impl World {
     }
 
     async fn with(&self, token: &str, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {
+        self.at(token, method, &format!("/api/v1{path}"), body).await
+    }
+
+    /// At a whole path.
+    async fn at(&self, token: &str, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("/api/v1{path}"))
+            .uri(path)
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Body::from(body))?;

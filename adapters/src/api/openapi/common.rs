@@ -77,7 +77,7 @@ fn named(name: &str) -> Parameter {
         "event_type_name" => "Name of the event type.".to_owned(),
         other => format!("Which {}.", other.trim_end_matches("_id").replace('_', " ")),
     };
-    let text = ObjectBuilder::new().schema_type(Type::String);
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-zA-Z0-9._-]+$")).max_length(Some(256));
     let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
     parameter.description(Some(described)).schema(Some(text)).build()
 }
@@ -85,6 +85,7 @@ fn named(name: &str) -> Parameter {
 fn idempotency_key() -> Parameter {
     let described = "A message that comes again with the same key is stored once.";
     let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(256));
+    let text = text.pattern(Some("^[!-~]([ -~]*[!-~])?$"));
     let parameter = ParameterBuilder::new().name("idempotency-key").parameter_in(ParameterIn::Header);
     parameter.required(Required::False).description(Some(described)).schema(Some(text)).build()
 }

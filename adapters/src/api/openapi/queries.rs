@@ -3,6 +3,8 @@
 
 use utoipa::IntoParams;
 
+use super::forms;
+
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct Paging {
@@ -17,8 +19,8 @@ pub(in crate::api) struct Paging {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct Sorting {
-    /// `ascending` or `descending`, by age.
-    #[param(required = false)]
+    /// By age, or by name.
+    #[param(required = false, schema_with = forms::order)]
     order: String,
 }
 
@@ -60,8 +62,8 @@ pub(in crate::api) struct ByChannel {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct ByStatus {
-    /// 0 success, 1 pending, 2 fail, 3 sending.
-    #[param(required = false, maximum = 3)]
+    /// 0 success, 1 pending, 2 fail, 3 sending, 4 canceled.
+    #[param(required = false, maximum = 4)]
     status: u8,
 }
 
@@ -69,7 +71,7 @@ pub(in crate::api) struct ByStatus {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct ByClass {
     /// The hundreds of the status code, 100 to 500; 0 without an answer.
-    #[param(required = false)]
+    #[param(required = false, schema_with = forms::status_class)]
     status_code_class: u16,
 }
 
@@ -108,8 +110,8 @@ pub(in crate::api) struct Expunging {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct ByTask {
-    /// `running`, `finished`, `failed` or `cancelled`.
-    #[param(required = false)]
+    /// How it stands.
+    #[param(required = false, schema_with = forms::task_status)]
     status: String,
     /// As `data.kind` names it: `endpoint.replay`, say.
     #[param(required = false)]

@@ -48,9 +48,9 @@ async fn a_payload_and_a_response_are_forgotten_when_somebody_asks() -> Result<(
     let resent = world.send("POST", "/app/acme/msg/1/endpoint/hook/resend", String::new()).await?;
     assert_eq!((resent.0, &resent.1["code"]), (StatusCode::BAD_REQUEST, &json!("missing_payload")), "{}", resent.1);
 
-    let several = world.post("/app/acme/msg/bulk-expunge", json!({ "msgIds": ["2", "none"] })).await?;
-    let expected = json!([{ "msgId": "2", "status": 204 }, { "msgId": "none", "status": 404 }]);
-    assert_eq!((several.0, &several.1["data"]), (StatusCode::OK, &expected), "{}", several.1);
+    let several = world.post("/app/acme/msg/bulk-expunge", json!({ "ids": ["2", "none"] })).await?;
+    let expected = json!({ "2": "expunged", "none": "not-found" });
+    assert_eq!((several.0, &several.1["results"]), (StatusCode::OK, &expected), "{}", several.1);
     let all = world.send("POST", "/app/acme/msg/expunge-all-contents", String::new()).await?;
     assert_eq!((all.0, &all.1["task"]), (StatusCode::ACCEPTED, &json!("application.purge_content")), "{}", all.1);
     world.until("/app/acme/msg/3", |shown| shown["payload"] == json!({ "expired": true })).await?;

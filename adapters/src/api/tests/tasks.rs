@@ -24,6 +24,7 @@ async fn what_an_endpoint_missed_is_replayed_by_a_task_that_shows_how_far_it_is(
     let id = begun.1["id"].as_str().unwrap_or_default();
     let task = world.until(&format!("/background-task/{id}"), |task| task["status"] == "finished").await?;
     assert_eq!((&task["data"]["seen"], &task["data"]["done"]), (&json!(3), &json!(3)), "{task}");
+    assert_eq!(task["data"]["messagesSent"], json!(3), "as Svix names it");
     let received = world.receiver.wait_for(6).await;
     let ids = |from: usize| received[from..from + 3].iter().map(|sent| sent.headers["webhook-id"].clone());
     assert!(ids(0).eq(ids(3)), "the same ids in the same order");

@@ -1,0 +1,106 @@
+//! Forms of values that many requests have, as they are written about. Whoever reads a value decides; these say the same.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema,
+        schema::{SchemaType, Type},
+    },
+};
+
+/// Forms with names of their own.
+macro_rules! forms {
+    ($($(#[$doc:meta])* $form:ident = $schema:expr;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(in crate::api) struct $form;
+
+        impl PartialSchema for $form {
+            fn schema() -> RefOr<Schema> {
+                $schema.into()
+            }
+        }
+
+        impl ToSchema for $form {
+            fn name() -> Cow<'static, str> {
+                stringify!($form).into()
+            }
+        }
+    )+};
+}
+
+forms! {
+    /// Of an event type, or a channel.
+    Name = text("^[a-zA-Z0-9._-]+$").min_length(Some(1)).max_length(Some(256));
+    /// A delay.
+    Seconds = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(604_800.0));
+    /// Headers by their names.
+    Headers = headers(Type::String.into());
+    /// The same, where `null` takes one away.
+    HeaderChanges = headers(SchemaType::from_iter([Type::String, Type::Null]));
+    /// JSON Schemas by their versions: `1`, `2` and so on.
+    JsonSchemas = ObjectBuilder::new()
+        .property_names(Some(Schema::Object(text("^[1-9][0-9]{0,8}$").build())))
+        .additional_properties(Some(ObjectBuilder::new()));
+    /// Many messages.
+    MessagesIn = ArrayBuilder::new().items(Ref::from_schema_name("MessageIn")).min_items(Some(1)).max_items(Some(1000));
+}
+
+/// The hundreds of a status code; 0 without one.
+pub(in crate::api) fn status_class() -> Object {
+    one_of(Type::Integer, [0, 100, 200, 300, 400, 500])
+}
+
+/// By age, or by name.
+pub(in crate::api) fn order() -> Object {
+    one_of(Type::String, ["ascending", "descending"])
+}
+
+/// How a task stands.
+pub(in crate::api) fn task_status() -> Object {
+    one_of(Type::String, ["running", "finished", "failed", "cancelled"])
+}
+
+/// Statuses by which tries are chosen.
+pub(in crate::api) fn tried_status() -> Object {
+    one_of(SchemaType::from_iter([Type::Integer, Type::Null]), [Value::from(0), 2.into(), 4.into(), Value::Null])
+}
+
+/// As [`status_class`], or none.
+pub(in crate::api) fn any_status_class() -> Object {
+    let classes = [0, 100, 200, 300, 400, 500].map(Value::from);
+    one_of(SchemaType::from_iter([Type::Integer, Type::Null]), classes.into_iter().chain([Value::Null]))
+}
+
+/// What cannot be asked for yet, and is refused rather than passed over.
+pub(in crate::api) fn not_yet() -> Object {
+    ObjectBuilder::new().schema_type(Type::Null).description(Some("Not yet: leave it out.")).build()
+}
+
+/// A flag that cannot be set yet.
+pub(in crate::api) fn not_set_yet() -> Object {
+    let values = [Value::Bool(false), Value::Null];
+    let mut flag = one_of(SchemaType::from_iter([Type::Boolean, Type::Null]), values);
+    flag.description = Some("Cannot be `true` yet.".to_owned());
+    flag
+}
+
+fn one_of<V: Into<Value>>(kind: impl Into<SchemaType>, values: impl IntoIterator<Item = V>) -> Object {
+    ObjectBuilder::new().schema_type(kind).enum_values(Some(values)).build()
+}
+
+fn text(pattern: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern))
+}
+
+fn headers(values: SchemaType) -> ObjectBuilder {
+    let names = text("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$").min_length(Some(1)).max_length(Some(256)).build();
+    let values = text("^([!-~]([ -~]*[!-~])?)?$").schema_type(values).max_length(Some(4096));
+    ObjectBuilder::new()
+        .property_names(Some(Schema::Object(names)))
+        .additional_properties(Some(values))
+        .max_properties(Some(50))
+}

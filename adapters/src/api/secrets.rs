@@ -1,0 +1,87 @@
+//! What receivers verify with: shown, and changed without a gap.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use postrider::{Endpoints, Secret};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Api,
+    auth::InApplication,
+    body::Body,
+    error::{ApiError, told},
+};
+
+/// How long an old secret signs beside the new one.
+pub(super) const GRACE_DEFAULT_SECONDS: u64 = 24 * 3600;
+
+/// A new secret, and how long the old one signs beside it.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = EndpointSecretRotateIn)]
+pub(super) struct RotateIn {
+    /// Made if there is none.
+    #[schema(
+        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
+    )]
+    key: Option<String>,
+    /// How long the old one signs beside it: at most seven days, and one day if nothing is said.
+    #[schema(maximum = 604800)]
+    grace_period_seconds: Option<u64>,
+}
+
+/// What receivers verify with: a secret, or the public half of one.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EndpointSecretOut)]
+pub(super) struct SecretOut {
+    pub(super) key: String,
+}
+
+/// Shows what receivers verify with.
+#[utoipa::path(
+    get, path = "/app/{app_id}/endpoint/{endpoint_id}/secret", operation_id = "v1.endpoint.get-secret",
+    tag = "Endpoint", responses((status = 200, body = SecretOut))
+)]
+pub(super) async fn read(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+) -> Result<Json<SecretOut>, ApiError> {
+    let secret = caller.view(&api).endpoints(caller.application.id).secret(ep.as_str())?;
+    Ok(Json(SecretOut { key: secret.verifying() }))
+}
+
+/// Gives an endpoint a new secret; the old one signs beside it for a while.
+///
+/// 200 and not 204, as the SDKs of Svix want: some of them read the new secret from the answer, others pass it over.
+#[utoipa::path(
+    post, path = "/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", operation_id = "v1.endpoint.rotate-secret",
+    tag = "Endpoint", request_body = Option<RotateIn>, responses((status = 200, body = SecretOut))
+)]
+pub(super) async fn rotate(
+    State(api): State<Api>,
+    caller: InApplication,
+    Path((_, ep)): Path<(String, String)>,
+    body: Body,
+) -> Result<Json<SecretOut>, ApiError> {
+    rotate_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await
+}
+
+/// Gives one of these a new secret.
+pub(super) async fn rotate_in(endpoints: &Endpoints<'_>, ep: &str, body: &Body) -> Result<Json<SecretOut>, ApiError> {
+    let RotateIn { key, grace_period_seconds } = if body.is_nothing() { RotateIn::default() } else { body.read()? };
+    let new = key.as_deref().map(|text| parsed("key", text)).transpose()?;
+    let grace = Duration::from_secs(grace_period_seconds.unwrap_or(GRACE_DEFAULT_SECONDS));
+    let rotated = endpoints.rotate_secret(ep, new, grace).await?;
+    Ok(Json(SecretOut { key: endpoints.secret(rotated.id)?.verifying() }))
+}
+
+/// The secret that is written so.
+pub(super) fn parsed(field: &str, text: &str) -> Result<Secret, ApiError> {
+    Secret::parse(text).map_err(|wrong| ApiError::field("body", field, told(&wrong)))
+}
