@@ -122,7 +122,7 @@ impl Organisation<'_> {
         let Wanted { application, event, only } = wanted;
         let engine = self.engine;
         event.validate(engine.limits.payload_bytes)?;
-        let met = self.met(event)?;
+        let met = self.met(application, event)?;
         engine.lifecycle.gate()?;
         engine.has_space()?;
         let routes = engine.registry.routes(self.id, application).ok_or(PublishError::NoSuchApplication)?;
@@ -154,9 +154,10 @@ impl Organisation<'_> {
     }
 
     /// Holds the payload against the schema of its type, if that is asked for.
-    fn met(self, event: &Event) -> Result<Met, PublishError> {
+    fn met(self, application: &IdOr<ApplicationId>, event: &Event) -> Result<Met, PublishError> {
         let Some(known) = self.engine.catalogue.find(self.id, &event.event_type) else { return Ok(Met::default()) };
-        let check = known.event_type.spec.check.unwrap_or(self.engine.limits.schema_check);
+        let asked = || self.engine.registry.find_application(self.id, application)?.spec.schema_check;
+        let check = known.event_type.spec.check.or_else(asked).unwrap_or(self.engine.limits.schema_check);
         let schema = if check == SchemaCheck::Off { None } else { known.schema() };
         let Some((version, schema)) = schema else { return Ok(Met::default()) };
         let faults = schemas::faults(schema, event);

@@ -16,6 +16,7 @@ use super::{
     auth::{InApplication, InOrganisation},
     body::{Body, given},
     error::ApiError,
+    event_types::SchemaCheck,
     openapi::{GetIfExists, Paging, Sorting},
     page::List,
     query::Params,
@@ -37,6 +38,8 @@ pub(super) struct ApplicationIn {
     throttle_rate: Option<u32>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
+    /// What becomes of payloads that do not match the schema of their type, where the type does not say.
+    schema_check: Option<SchemaCheck>,
     delivery: Option<Delivery>,
 }
 
@@ -53,6 +56,8 @@ pub(super) struct ApplicationOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_limit: Option<u32>,
     metadata: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema_check: Option<SchemaCheck>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -76,6 +81,8 @@ pub(super) struct ApplicationPatch {
     metadata: Option<Option<BTreeMap<String, String>>>,
     #[serde(default, deserialize_with = "given")]
     delivery: Option<Option<Delivery>>,
+    #[serde(default, deserialize_with = "given")]
+    schema_check: Option<Option<SchemaCheck>>,
 }
 
 /// Lists the applications.
@@ -167,7 +174,7 @@ pub(super) async fn change(
     Path(app): Path<String>,
     body: Body,
 ) -> Result<Json<ApplicationOut>, ApiError> {
-    let ApplicationPatch { name, uid, throttle_rate, metadata, delivery } = body.read()?;
+    let ApplicationPatch { name, uid, throttle_rate, metadata, delivery, schema_check } = body.read()?;
     let throttle_rate = throttle_rate.map(rate).transpose()?;
     let delivery = delivery.map(|given| given.map(Delivery::read).transpose()).transpose()?;
     let change = |spec: &mut ApplicationSpec| {
@@ -182,6 +189,9 @@ pub(super) async fn change(
         }
         if let Some(metadata) = &metadata {
             spec.metadata = metadata.clone().unwrap_or_default();
+        }
+        if let Some(check) = schema_check {
+            spec.schema_check = check.map(Into::into);
         }
         if let Some(delivery) = &delivery {
             spec.delivery = delivery.clone().unwrap_or_default();
@@ -207,6 +217,7 @@ pub(super) fn spec(asked: ApplicationIn) -> Result<ApplicationSpec, ApiError> {
     spec.uid = asked.uid.map(Uid::from);
     spec.rate = rate(asked.throttle_rate)?;
     spec.metadata = asked.metadata;
+    spec.schema_check = asked.schema_check.map(Into::into);
     spec.delivery = asked.delivery.map(Delivery::read).transpose()?.unwrap_or_default();
     spec.validate().map_err(ApplicationError::Invalid)?;
     Ok(spec)
@@ -221,6 +232,7 @@ fn shown(application: &Application) -> ApplicationOut {
         throttle_rate: per_second,
         rate_limit: per_second,
         metadata: application.spec.metadata.clone(),
+        schema_check: application.spec.schema_check.map(Into::into),
         created_at: written(application.created_at),
         updated_at: written(application.updated_at),
     }

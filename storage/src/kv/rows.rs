@@ -6,8 +6,9 @@ mod events;
 use std::time::Duration;
 
 use postrider_core::{
-    ApplicationId, Attempt, AttemptId, AttemptNumber, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Generation,
-    GiveUpReason, LaneId, Life, OrderingMode, Outcome, Place, Proof, Rate, Seq, Then, Timestamp,
+    Application, ApplicationId, Attempt, AttemptId, AttemptNumber, Delivery, DeliveryId, Endpoint, EndpointId, EventId,
+    Generation, GiveUpReason, LaneId, Life, OrderingMode, Outcome, Place, Proof, Rate, SchemaCheck, Seq, Then,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,32 @@ use super::{
     keys::{SCHEDULED, Suffix},
 };
 use crate::StoreError;
+
+/// What not every application has: behind its record, only if there is any of it.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct ApplicationMore {
+    schema_check: Option<SchemaCheck>,
+}
+
+/// Appends an application's record.
+pub(super) fn encode_application(application: &Application, out: &mut Vec<u8>) {
+    let more = ApplicationMore { schema_check: application.spec.schema_check };
+    if more == ApplicationMore::default() {
+        encode(application, out);
+    } else {
+        encode_with_more(application, &more, &[], out);
+    }
+}
+
+/// An application's record.
+pub(super) fn application(value: &[u8]) -> Result<Application, StoreError> {
+    let (mut application, ApplicationMore { schema_check }, tail) = decode_with_more::<Application, _>(value)?;
+    if !tail.is_empty() {
+        return Err(corrupt("it is longer than it should be"));
+    }
+    application.spec.schema_check = schema_check;
+    Ok(application)
+}
 
 /// What not every endpoint has: behind its record, only if there is any of it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

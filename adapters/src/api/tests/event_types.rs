@@ -65,6 +65,22 @@ async fn a_payload_is_held_against_the_schema_if_the_type_asks_for_it() -> Resul
 }
 
 #[tokio::test]
+async fn an_application_asks_for_what_its_types_do_not_say() -> Result<(), Failed> {
+    let world = world().await?;
+    let schema: Value = serde_json::from_str(SCHEMA)?;
+    let body = json!({ "name": "invoice.paid", "description": "", "schemas": { "1": schema } });
+    world.post("/event-type", body).await?;
+    let message = json!({ "eventType": "invoice.paid", "payload": {} });
+    for (check, status) in [(Value::Null, 202), (json!("enforce"), 422), (json!("off"), 202)] {
+        let changed = world.send("PATCH", "/app/acme", json!({ "schemaCheck": check }).to_string()).await?;
+        assert_eq!(changed.1.get("schemaCheck").cloned().unwrap_or_default(), check, "{}", changed.1);
+        let sent = world.post("/app/acme/msg", message.clone()).await?;
+        assert_eq!(sent.0.as_u16(), status, "{check}: {}", sent.1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_example_is_shown_and_sent() -> Result<(), Failed> {
     let world = world().await?;
     world.post("/event-type", described("invoice.paid", SCHEMA, "off")?).await?;

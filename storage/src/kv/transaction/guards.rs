@@ -1,7 +1,7 @@
 //! Judges what a batch takes for granted.
 
 use postrider_core::{
-    Application, AttemptId, Batch, DeadLetter, Delivery, DeliveryId, EndpointId, Guard, RecordId, Refused, Step, Write,
+    AttemptId, Batch, DeadLetter, Delivery, DeliveryId, EndpointId, Guard, RecordId, Refused, Step, Write,
 };
 
 use super::{Stop, Transaction};
@@ -98,9 +98,7 @@ impl Transaction<'_> {
 
     fn revision(&mut self, record: RecordId) -> Result<u64, StoreError> {
         let revision = match record {
-            RecordId::Application(id) => {
-                self.rows.get(&Key::Application(id))?.map(|stored: Application| stored.revision)
-            }
+            RecordId::Application(id) => self.application(id)?.map(|stored| stored.revision),
             RecordId::Endpoint(id) => {
                 let stored = self.rows.value(&Key::Endpoint(id))?;
                 stored.map(|value| rows::endpoint(&value)).transpose()?.map(|stored| stored.revision)

@@ -15,7 +15,7 @@ use crate::{
 impl Transaction<'_> {
     pub(super) fn put_application(&mut self, application: &Application) -> Result<Effect, Stop> {
         let Application { id, organisation, spec, .. } = application;
-        let before: Option<Application> = self.rows.get(&Key::Application(*id))?;
+        let before = self.application(*id)?;
         if let Some(uid) = &spec.uid {
             let owner: Option<ApplicationId> = self.rows.get(&Key::ApplicationUid(*organisation, uid))?;
             if owner.is_some_and(|owner| owner != *id) {
@@ -31,12 +31,12 @@ impl Transaction<'_> {
         if self.rows.value(&Key::Routing(*id))?.is_none() {
             self.rows.put(&Key::Routing(*id), &0_u64);
         }
-        self.rows.put(&Key::Application(*id), application);
+        self.rows.put_with(&Key::Application(*id), |value| rows::encode_application(application, value));
         Ok(Effect::Done)
     }
 
     pub(super) fn drop_application(&mut self, id: ApplicationId) -> Result<Effect, Stop> {
-        let before: Option<Application> = self.rows.get(&Key::Application(id))?;
+        let before = self.application(id)?;
         if let Some((organisation, uid)) = before.and_then(|before| Some((before.organisation, before.spec.uid?))) {
             self.rows.delete(&Key::ApplicationUid(organisation, &uid));
         }
@@ -93,6 +93,11 @@ impl Transaction<'_> {
         self.counts.forget(id);
         self.cut_off(id, Cut::Whole)?;
         Ok(Effect::Routed(self.raise_routing(queue.application)?))
+    }
+
+    /// The record of an application.
+    pub(super) fn application(&mut self, id: ApplicationId) -> Result<Option<Application>, StoreError> {
+        self.rows.value(&Key::Application(id))?.map(|value| rows::application(&value)).transpose()
     }
 
     fn forget_uid(&mut self, of: EndpointId) -> Result<(), StoreError> {

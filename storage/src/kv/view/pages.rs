@@ -4,13 +4,13 @@
 //! has exactly the length of that part: any other one is not ours, and its page is empty.
 
 use bytes::Bytes;
-use postrider_core::{Application, Endpoint};
+use postrider_core::Endpoint;
 
 use super::View;
 use crate::{
     Cursor, Page, PageRequest, Routed, StoreError,
     kv::{
-        Partition, codec,
+        Partition,
         keys::{self, ID_BYTES, Key, table},
         rows,
     },
@@ -35,8 +35,7 @@ pub(super) fn from<const N: usize>(page: &PageRequest) -> From<'_, N> {
 
 impl View<'_> {
     pub(in crate::kv) fn applications(self, page: &PageRequest) -> Result<Page<Routed>, StoreError> {
-        let Page { items, next } =
-            self.records(table::APPLICATION, page, |value| codec::decode::<Application>(value))?;
+        let Page { items, next } = self.records(table::APPLICATION, page, rows::application)?;
         let routed = items.into_iter().map(|application| {
             let routing = self.get(&Key::Routing(application.id))?.unwrap_or_default();
             Ok(Routed { application, routing })

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
-use postrider_core::{Application, ApplicationId, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Then};
+use postrider_core::{ApplicationId, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Then};
 
 use super::View;
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
 
 impl View<'_> {
     pub(in crate::kv) fn application(self, id: ApplicationId) -> Result<Option<Routed>, StoreError> {
-        let Some(application) = self.get::<Application>(&Key::Application(id))? else { return Ok(None) };
+        let Some(value) = self.value(&Key::Application(id))? else { return Ok(None) };
+        let application = rows::application(&value)?;
         Ok(Some(Routed { application, routing: self.get(&Key::Routing(id))?.unwrap_or_default() }))
     }
 
