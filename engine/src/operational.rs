@@ -254,7 +254,7 @@ fn of_task(task: &Task) -> Option<News> {
         "taskId": task.id.to_string(),
         "task": task.work.name(),
         "status": status,
-        "appId": task.work.application().to_string(),
+        "appId": task.work.application().map(|application| application.to_string()),
         "seen": task.progress.seen,
         "done": task.progress.done,
     });

@@ -3,6 +3,8 @@
 //! What a piece puts into a queue and the note of it are one commit wherever they can be; where they cannot, a piece that
 //! is done again after a crash finds nothing left to do.
 
+mod counting;
+
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use postrider_core::{
@@ -12,6 +14,7 @@ use postrider_core::{
 };
 use postrider_storage::{
     Cursor, DeadLetterQuery, DeliveryRecord, DeliveryState, DocumentQuery, EventQuery, PageRequest, Reads, StoreError,
+    Verdict,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -162,6 +165,7 @@ impl Inner {
                 self.replay_events(task, next, events, &Tried::default(), ReplayTo::Missing).await
             }
             Work::Replay(events, tried) => self.replay_events(task, next, events, tried, ReplayTo::All).await,
+            Work::Count(counted) => self.count_events(task, next, counted).await,
             Work::Expunge(application) => self.expunge_events(task, next, *application).await,
             _ => Err(Stop::Failed("this program does not know such a task")),
         }
@@ -301,7 +305,7 @@ impl Inner {
         let Batch { writes: own, guards, durability } = progress(next, task.revision);
         writes.extend(own);
         let batch = Batch { writes, guards: guards.into_iter().chain(guard).collect(), durability };
-        match self.commit(task.work.application(), batch).await? {
+        match self.commit_task(task, batch).await? {
             Ok(_) => {
                 self.tell_ended(next);
                 Ok(())
@@ -312,11 +316,18 @@ impl Inner {
         }
     }
 
+    async fn commit_task(&self, task: &Task, batch: Batch) -> Result<Verdict, CommitError> {
+        match task.work.application() {
+            Some(application) => self.commit(application, batch).await,
+            None => self.commit_for(task.organisation, batch).await,
+        }
+    }
+
     async fn fail_task(&self, task: Task, why: &str) -> Result<Task, Stop> {
         let (seen, failure, updated_at) = (task.revision, Some(why.into()), self.clock.now());
         let failed = Task { status: TaskStatus::Failed, failure, updated_at, revision: seen + 1, ..task };
         let batch = progress(&failed, seen);
-        self.commit(failed.work.application(), batch).await?.map_err(|_| Stop::Wait(QUEUE_WAIT))?;
+        self.commit_task(&failed, batch).await?.map_err(|_| Stop::Wait(QUEUE_WAIT))?;
         self.tell_ended(&failed);
         Ok(failed)
     }

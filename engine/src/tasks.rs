@@ -1,11 +1,11 @@
 //! Long-running tasks of one organisation: asked for, watched, called off.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
 use postrider_core::{
     ApplicationId, Batch, Document, DocumentId, DocumentKind, EndpointId, Guard, IdOr, OrganisationId, Progress,
     Refused, SplitMix, Task, TaskId, TaskStatus, Timestamp, Work, Write,
-    task::{Events, Tried},
+    task::{Counted, CountedBy, Events, Tried},
 };
 use postrider_storage::{DocumentQuery, Reads, StoreError};
 
@@ -52,6 +52,7 @@ impl Tasks<'_> {
             work,
             status: TaskStatus::Running,
             progress: Progress::default(),
+            counts: BTreeMap::new(),
             place: None,
             failure: None,
             created_at: now,
@@ -169,6 +170,26 @@ impl Tasks<'_> {
         self.start(Work::Replay(events, only.tried)).await
     }
 
+    /// Begins one that counts the events of these applications that were accepted in this time; none is all that there
+    /// are. Its counts are shown with it.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn count(
+        self,
+        applications: Option<Vec<ApplicationId>>,
+        after: Timestamp,
+        before: Timestamp,
+        by: CountedBy,
+    ) -> Result<Task, TaskError> {
+        if before <= after {
+            return Err(TaskError::EmptyTime);
+        }
+        let all = || self.scope.engine.registry.application_ids(self.scope.id);
+        let applications = applications.unwrap_or_else(all);
+        self.start(Work::Count(Counted { applications, after, before, by })).await
+    }
+
     /// When one has ended, as it then is.
     ///
     /// # Errors
@@ -208,9 +229,15 @@ impl Tasks<'_> {
 
     /// Whether the work is about things that this organisation has, and not about too much at once.
     fn check(self, work: &Work) -> Result<(), TaskError> {
-        let application: ApplicationId = work.application();
-        let owner = self.scope.engine.registry.find_application(self.scope.id, &application.into());
-        owner.ok_or(TaskError::NotFound)?;
+        let is_ours = |application: ApplicationId| {
+            let found = self.scope.engine.registry.find_application(self.scope.id, &application.into());
+            found.map(|found| found.id).ok_or(TaskError::NotFound)
+        };
+        if let Work::Count(counted) = work {
+            counted.applications.iter().try_for_each(|application| is_ours(*application).map(drop))?;
+        }
+        let Some(application) = work.application() else { return Ok(()) };
+        is_ours(application)?;
         if let Some(endpoint) = work.endpoint() {
             let endpoint: EndpointId = endpoint;
             self.scope.engine.registry.find_endpoint(application, &endpoint.into()).ok_or(TaskError::NotFound)?;

@@ -31,6 +31,7 @@ mod states;
 mod stats;
 mod tasks;
 mod times;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -79,6 +80,7 @@ fn routes() -> Routes {
         attempts: of_message, of_endpoint, read, expunge, resend, of_message_before, of_delivery;
         dead_letters: list, redrive_matching, purge, read, redrive, delete;
         tasks: recover, replay_missing, replay, list, read, cancel;
+        usage: by_application, by_event_type;
         event_types: list, create, read, replace, change, delete, documentation;
         operational: list, create, read, replace, delete, secret, rotate, read_headers, replace_headers;
         portal: access, dashboard_access;

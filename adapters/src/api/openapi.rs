@@ -55,6 +55,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
         (name = "Message Attempt", description = "What was sent, what came back, and what is still to be sent."),
         (name = "Dead Letter", description = "What was given up: put back, or forgotten."),
         (name = "Background Task", description = "Long-running work on many messages."),
+        (name = "Statistics", description = "How much an organisation uses."),
         (name = "Event Type", description = "What an organisation publishes, described for those who receive it."),
         (name = "Operational Webhook", description = "Where operators hear what becomes of endpoints and deliveries."),
         (name = "Authentication", description = "Tokens for an application's own people."),

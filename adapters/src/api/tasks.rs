@@ -1,5 +1,7 @@
 //! Long-running tasks: begun by replays and redrives, watched and called off here.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     extract::{Path, State},
@@ -84,7 +86,12 @@ pub(super) struct TaskOut {
 pub(super) struct TaskData {
     /// `task` names only what Svix's clients know; this is what it really is.
     kind: &'static str,
-    app_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_id: Option<String>,
+    /// What it has counted, by the id of the application or the event type.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, u64>)]
+    counts: BTreeMap<Box<str>, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint_id: Option<String>,
     /// Messages that it has looked at.
@@ -259,7 +266,8 @@ fn shown(task: &Task) -> TaskOut {
     let is_forgetting = matches!(task.work, Work::Purge(_) | Work::Expunge(_));
     let data = TaskData {
         kind: task.work.name(),
-        app_id: task.work.application().to_string(),
+        app_id: task.work.application().map(|application| application.to_string()),
+        counts: task.counts.clone(),
         endpoint_id: task.work.endpoint().map(|endpoint| endpoint.to_string()),
         seen: task.progress.seen,
         done: task.progress.done,

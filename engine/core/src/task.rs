@@ -1,5 +1,7 @@
 //! Long-running work on many events at once: what is asked for, how far it has come, and how it ended.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ApplicationId, EndpointId, OrganisationId, TaskId, Timestamp};
@@ -17,6 +19,9 @@ pub struct Task {
     pub status: TaskStatus,
     /// How far it has come.
     pub progress: Progress,
+    /// What it has counted so far, by the name of what is counted.
+    #[serde(default)]
+    pub counts: BTreeMap<Box<str>, u64>,
     /// Behind which item it goes on; only its store can read that.
     pub place: Option<Vec<u8>>,
     /// Why it failed.
@@ -68,6 +73,30 @@ pub enum Work {
     Replay(Events, Tried),
     /// Payloads of an application forgotten.
     Expunge(ApplicationId),
+    /// Events counted.
+    Count(Counted),
+}
+
+/// Which events are counted, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Of these applications, one after another.
+    pub applications: Vec<ApplicationId>,
+    /// Accepted after.
+    pub after: Timestamp,
+    /// Accepted before.
+    pub before: Timestamp,
+    /// One count for each of these.
+    pub by: CountedBy,
+}
+
+/// What events are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CountedBy {
+    /// Their application.
+    Application,
+    /// Their type.
+    EventType,
 }
 
 /// Which dead letters.
@@ -134,15 +163,18 @@ impl Work {
             Self::ReplayMissing(_) => "endpoint.replay",
             Self::Replay(..) => "endpoint.bulk-replay",
             Self::Expunge(_) => "application.purge_content",
+            Self::Count(Counted { by: CountedBy::Application, .. }) => "application.stats",
+            Self::Count(Counted { by: CountedBy::EventType, .. }) => "event-type.aggregate",
         }
     }
 
-    /// Whose events it is about.
-    pub const fn application(&self) -> ApplicationId {
+    /// Whose events it is about, if they are those of one application.
+    pub const fn application(&self) -> Option<ApplicationId> {
         match self {
-            Self::Redrive(letters) | Self::Purge(letters) | Self::Recover(letters) => letters.application,
-            Self::ReplayMissing(events) | Self::Replay(events, _) => events.application,
-            Self::Expunge(application) => *application,
+            Self::Redrive(letters) | Self::Purge(letters) | Self::Recover(letters) => Some(letters.application),
+            Self::ReplayMissing(events) | Self::Replay(events, _) => Some(events.application),
+            Self::Expunge(application) => Some(*application),
+            Self::Count(_) => None,
         }
     }
 
@@ -151,7 +183,7 @@ impl Work {
         match self {
             Self::Redrive(letters) | Self::Purge(letters) | Self::Recover(letters) => letters.endpoint,
             Self::ReplayMissing(events) | Self::Replay(events, _) => Some(events.endpoint),
-            Self::Expunge(_) => None,
+            Self::Expunge(_) | Self::Count(_) => None,
         }
     }
 }

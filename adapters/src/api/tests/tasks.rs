@@ -53,6 +53,36 @@ async fn a_bulk_replay_keeps_to_its_filter() -> Result<(), Failed> {
 }
 
 #[tokio::test]
+async fn messages_are_counted_by_application_and_by_type() -> Result<(), Failed> {
+    let (world, since) = missed().await?;
+    world.post("/app", json!({ "name": "Idle", "uid": "idle" })).await?;
+    let counts = async |begun: (StatusCode, Value)| -> Result<Value, Failed> {
+        assert_eq!(begun.0, StatusCode::ACCEPTED, "{}", begun.1);
+        let id = begun.1["id"].as_str().unwrap_or_default();
+        let task = world.until(&format!("/background-task/{id}"), |task| task["status"] == "finished").await?;
+        Ok(task["data"]["counts"].clone())
+    };
+    let id = async |uid: &str| -> Result<String, Failed> {
+        Ok(world.get(&format!("/app/{uid}")).await?.1["id"].as_str().unwrap_or_default().to_owned())
+    };
+    let until = times::written(Timestamp::from_nanos(now().as_nanos() + 60_000_000_000));
+    let since = times::written(
+        times::read(since["since"].as_str().unwrap_or_default()).ok_or("a time")?.earlier_by(Duration::from_secs(1)),
+    );
+    let range = json!({ "since": since, "until": until });
+    let by_application = counts(world.post("/stats/usage/app", range.clone()).await?).await?;
+    assert_eq!(by_application, json!({ id("acme").await?: 3, id("idle").await?: 0 }));
+    let mut named = range.clone();
+    named["appIds"] = json!(["acme", "nobody"]);
+    let begun = world.post("/stats/usage/app", named).await?;
+    assert_eq!(begun.1["unresolvedAppIds"], json!(["nobody"]));
+    assert_eq!(counts(begun).await?, json!({ id("acme").await?: 3 }));
+    let by_type = counts(world.send("PUT", "/stats/usage/event-types", String::new()).await?).await?;
+    assert_eq!(by_type, json!({ "a": 2, "b": 1 }));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_task_that_cannot_be_is_refused_in_words() -> Result<(), Failed> {
     let (world, since) = missed().await?;
     let path = "/app/acme/endpoint/late/replay-missing";
