@@ -59,6 +59,20 @@ pub(in crate::api) fn order() -> Object {
     one_of(Type::String, ["ascending", "descending"])
 }
 
+/// A flag in a query; without a value it is set.
+pub(in crate::api) fn flag() -> Object {
+    let texts = ["", "1", "0", "True", "False"].map(Value::from);
+    let values = [Value::Bool(true), Value::Bool(false)].into_iter().chain(texts);
+    one_of(SchemaType::from_iter([Type::Boolean, Type::String]), values)
+}
+
+/// A flag that is set where nothing is said.
+pub(in crate::api) fn flag_set() -> Object {
+    let mut flag = flag();
+    flag.default = Some(Value::Bool(true));
+    flag
+}
+
 /// How a task stands.
 pub(in crate::api) fn task_status() -> Object {
     one_of(Type::String, ["running", "finished", "failed", "cancelled"])

@@ -28,7 +28,7 @@ pub(in crate::api) struct Sorting {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct Contents {
     /// Without it, payloads are `{}` and responses are empty.
-    #[param(required = false, default = true)]
+    #[param(required = false, schema_with = forms::flag_set)]
     with_content: bool,
 }
 
@@ -87,7 +87,7 @@ pub(in crate::api) struct ByEndpoint {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct GetIfExists {
     /// Whether one that has the uid already will do.
-    #[param(required = false)]
+    #[param(required = false, schema_with = forms::flag)]
     get_if_exists: bool,
 }
 
@@ -95,7 +95,7 @@ pub(in crate::api) struct GetIfExists {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct WithArchived {
     /// Whether those that are archived are listed, too.
-    #[param(required = false)]
+    #[param(required = false, schema_with = forms::flag)]
     include_archived: bool,
 }
 
@@ -103,7 +103,7 @@ pub(in crate::api) struct WithArchived {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct Expunging {
     /// Whether it is gone for good.
-    #[param(required = false)]
+    #[param(required = false, schema_with = forms::flag)]
     expunge: bool,
 }
 
