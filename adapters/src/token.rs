@@ -37,6 +37,15 @@ pub enum Caller {
     },
 }
 
+impl Caller {
+    /// The one that calls, or that owns the application that does.
+    pub const fn organisation(self) -> OrganisationId {
+        match self {
+            Self::Organisation(organisation) | Self::Application { organisation, .. } => organisation,
+        }
+    }
+}
+
 /// Verifies tokens, and signs them if it has what that takes. `Debug` shows neither secret nor key.
 #[derive(Clone)]
 pub struct TokenKey {

@@ -21,6 +21,7 @@ use url::Url;
 
 use crate::{
     Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport, agenda,
+    answers,
     catalogue::Catalogue,
     commit_queue::CommitQueue,
     committer::Committer,
@@ -64,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) directory: Directory,
     pub(crate) permits: PermitDesk,
     pub(crate) wakes: Wakes,
+    /// Requests that may be sent again, while they are carried out.
+    pub(crate) answering: answers::Turns,
     /// Where tasks that are durable begin to run.
     pub(crate) new_tasks: mpsc::UnboundedSender<(OrganisationId, TaskId)>,
     /// Where endpoints whose receivers have something to prove are noted.
@@ -128,6 +131,7 @@ impl Engine {
             directory: Directory::new(limits.shards.get()),
             permits: PermitDesk::new(limits.in_flight_requests.get()),
             wakes: Wakes::new(limits.active_endpoints),
+            answering: answers::Turns::default(),
             new_tasks,
             unproven,
             proof_failures: Mutex::default(),
@@ -173,6 +177,7 @@ impl Inner {
             tokio::spawn(retention::retain(Arc::clone(self))),
             tokio::spawn(proofs::run(Arc::clone(self), to_prove)),
             tokio::spawn(agenda::keep(Arc::clone(self))),
+            tokio::spawn(answers::forget_old(Arc::clone(self))),
             tokio::spawn(task_runner::run(Arc::clone(self), tasks_to_run)),
         ];
         self.tasks().extend(tasks);

@@ -88,7 +88,7 @@ impl FromRequestParts<Api> for InApplication {
 }
 
 /// Who calls. A key that is good for nothing is refused wherever it may be given.
-fn caller(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
+pub(super) fn caller(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|text| text.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
     let (_, token) = bearer.ok_or_else(|| ApiError::unauthorized("Invalid token"))?;

@@ -16,6 +16,7 @@ mod error;
 mod event_types;
 mod headers;
 mod health;
+mod idempotency;
 mod message_in;
 mod messages;
 mod openapi;
@@ -34,7 +35,7 @@ mod times;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 use postrider::Engine;
 use tower_http::{
     cors::{Any, CorsLayer},
@@ -99,6 +100,7 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
         routes
             .into_router()
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+            .layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
             .with_state(api.clone())

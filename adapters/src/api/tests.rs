@@ -19,6 +19,7 @@ mod event_types;
 mod examples;
 mod filters;
 mod forgetting;
+mod idempotency;
 mod kept_rules;
 mod messages;
 mod openapi;

@@ -83,7 +83,7 @@ fn named(name: &str) -> Parameter {
 }
 
 fn idempotency_key() -> Parameter {
-    let described = "A message that comes again with the same key is stored once.";
+    let described = "The same request with the same key is carried out once in 24 hours, and answered the same.";
     let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(256));
     let text = text.pattern(Some("^[!-~]([ -~]*[!-~])?$"));
     let parameter = ParameterBuilder::new().name("idempotency-key").parameter_in(ParameterIn::Header);
