@@ -46,6 +46,16 @@ impl Caller {
     }
 }
 
+/// What a good token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Token {
+    /// Who calls.
+    pub caller: Caller,
+    /// When it was issued, to the second.
+    pub issued_at: Timestamp,
+}
+
 /// Verifies tokens, and signs them if it has what that takes. `Debug` shows neither secret nor key.
 #[derive(Clone)]
 pub struct TokenKey {
@@ -152,6 +162,11 @@ impl TokenKey {
 
     /// Who is meant by this bearer, if we signed it and it is good at `now`, give or take a minute.
     pub fn verify(&self, bearer: &str, now: Timestamp) -> Result<Caller, TokenError> {
+        self.read(bearer, now).map(|token| token.caller)
+    }
+
+    /// As [`Self::verify`], and all else that it says.
+    pub fn read(&self, bearer: &str, now: Timestamp) -> Result<Token, TokenError> {
         let claims = match jsonwebtoken::decode::<Claims>(bearer, &self.decoding, &self.validation) {
             Ok(token) => token.claims,
             Err(_) if self.is_secret(bearer) => return Err(TokenError::IsSecret),
@@ -164,7 +179,7 @@ impl TokenKey {
         if claims.nbf.is_some_and(|from| from > now.saturating_add(LEEWAY_SECONDS)) {
             return Err(TokenError::NotYetGood);
         }
-        claims.caller()
+        Ok(Token { caller: claims.caller()?, issued_at: at(claims.iat) })
     }
 
     fn assemble(decoding: DecodingKey, signing: Signing, of_secret: Option<String>) -> Self {
@@ -302,6 +317,10 @@ impl Claims {
 
 const fn seconds(time: Timestamp) -> u64 {
     time.as_nanos() / 1_000_000_000
+}
+
+const fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_nanos(seconds.saturating_mul(1_000_000_000))
 }
 
 #[cfg(test)]

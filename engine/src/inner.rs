@@ -7,9 +7,9 @@ use std::{
 
 use http::HeaderValue;
 use postrider_core::{
-    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, EndpointId,
-    EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent, TargetRules,
-    TaskId, Timestamp,
+    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, DocumentKind,
+    EndpointId, EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent,
+    TargetRules, TaskId, Timestamp,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
@@ -34,6 +34,7 @@ use crate::{
     registry::Registry,
     retention,
     set_back::set_back,
+    settings::Settings,
     space::FreeSpace,
     store_cell::StoreCell,
     supervisor::{Supervisor, Watch},
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) registry: Registry,
     pub(crate) catalogue: Catalogue,
+    pub(crate) settings: Settings,
     pub(crate) commits: CommitQueue,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metrics: Metrics,
@@ -109,6 +111,8 @@ impl Engine {
         registry.replace(Registry::read(store.get()?.reads()).await?);
         let catalogue = Catalogue::default();
         catalogue.replace(Catalogue::read(store.get()?.reads()).await?);
+        let settings = Settings::default();
+        settings.replace(Settings::read(store.get()?.reads()).await?);
         let (new_tasks, tasks_to_run) = mpsc::unbounded_channel();
         let (unproven, to_prove) = mpsc::unbounded_channel();
         let inner = Inner {
@@ -117,6 +121,7 @@ impl Engine {
             clock,
             registry,
             catalogue,
+            settings,
             commits: CommitQueue::new(GroupLimits {
                 batches: limits.group_requests.get(),
                 bytes: limits.group_bytes,
@@ -277,7 +282,11 @@ impl Inner {
     pub(crate) async fn reread_document(&self, id: &DocumentId) {
         let Ok(store) = self.store.get() else { return };
         if let Ok(Some(found)) = store.reads().document(id).await {
-            self.catalogue.put(&found);
+            match found.id.kind {
+                DocumentKind::EventType => self.catalogue.put(&found),
+                DocumentKind::Setting => self.settings.put(&found),
+                DocumentKind::Task | DocumentKind::OpenTask | DocumentKind::Answer => {}
+            }
         }
     }
 

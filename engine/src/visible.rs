@@ -44,11 +44,11 @@ impl Inner {
                 Write::Forget(_) | Write::Purge(..) | Write::Wake(..) | Write::Clock(..) => {}
                 Write::Expunge(..) | Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => {}
                 Write::Document(document) => self.documented(document),
-                Write::DropDocument(document) => {
-                    if document.kind == DocumentKind::EventType {
-                        self.catalogue.remove(document);
-                    }
-                }
+                Write::DropDocument(document) => match document.kind {
+                    DocumentKind::EventType => self.catalogue.remove(document),
+                    DocumentKind::Setting => self.settings.remove(document),
+                    DocumentKind::Task | DocumentKind::OpenTask | DocumentKind::Answer => {}
+                },
             }
         }
     }
@@ -141,7 +141,8 @@ impl Inner {
         match document.id.kind {
             DocumentKind::EventType => self.catalogue.put(document),
             DocumentKind::OpenTask => self.task_opened(&document.id),
-            DocumentKind::Task | DocumentKind::Answer | DocumentKind::Setting => {}
+            DocumentKind::Setting => self.settings.put(document),
+            DocumentKind::Task | DocumentKind::Answer => {}
         }
     }
 

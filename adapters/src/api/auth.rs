@@ -91,18 +91,28 @@ impl FromRequestParts<Api> for InApplication {
 pub(super) fn caller(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|text| text.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-    let (_, token) = bearer.ok_or_else(|| ApiError::unauthorized("Invalid token"))?;
-    let caller = api.key.verify(token.trim(), now()).map_err(|error| match error {
+    let (_, bearer) = bearer.ok_or_else(|| ApiError::unauthorized("Invalid token"))?;
+    let now = now();
+    let token = api.key.read(bearer.trim(), now).map_err(|error| match error {
         TokenError::IsSecret => ApiError::unauthorized(&format!("Authentication failed. {error}")),
         TokenError::Expired => ApiError::unauthorized("Expired token"),
         TokenError::Invalid(_) | TokenError::NotYetGood | TokenError::NoCaller => {
             ApiError::unauthorized("Invalid token")
         }
     })?;
+    match token.caller {
+        Caller::Organisation(_) => {}
+        Caller::Application { application, organisation } => {
+            let expired = api.engine.organisation(organisation).applications().expired_tokens(application);
+            if expired.refuses(token.issued_at, now) {
+                return Err(ApiError::unauthorized("Expired token"));
+            }
+        }
+    }
     if parts.method == Method::POST {
         idempotency_key(&parts.headers)?;
     }
-    Ok(caller)
+    Ok(token.caller)
 }
 
 /// The clock on the wall: tokens are good by it.

@@ -82,7 +82,7 @@ fn routes() -> Routes {
         tasks: recover, replay_missing, replay, list, read, cancel;
         event_types: list, create, read, replace, change, delete, documentation;
         operational: list, create, read, replace, delete, secret, rotate, read_headers, replace_headers;
-        portal: access, dashboard_access;
+        portal: access, dashboard_access, expire_all;
         health: report, ping;
         openapi: document;
     }

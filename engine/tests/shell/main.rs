@@ -9,6 +9,7 @@ mod crowd;
 mod delivering;
 mod disabling;
 mod ending;
+mod expired_tokens;
 mod expiring;
 mod load;
 mod many;

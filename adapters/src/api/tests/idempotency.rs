@@ -155,3 +155,14 @@ async fn a_request_comes_to_its_end_though_its_caller_has_gone() -> Result<(), F
     assert_eq!(world.count("/app?limit=250").await?, 40);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_answer_without_a_body_is_repeated_without_one() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let first = world.post_keyed("k", "/auth/app/acme/expire-all", json!({})).await?;
+    assert_eq!(first, (StatusCode::NO_CONTENT, None, String::new()));
+    world.delete("/app/acme").await?;
+    assert_eq!(world.post_keyed("k", "/auth/app/acme/expire-all", json!({})).await?, first);
+    assert_eq!(world.post_keyed("l", "/auth/app/acme/expire-all", json!({})).await?.0, StatusCode::NOT_FOUND);
+    Ok(())
+}
