@@ -7,6 +7,7 @@
 //! A key has one algorithm, and the token does not get to choose another: a public key, which anybody may know, would
 //! do as a secret otherwise.
 
+mod access;
 mod algorithm;
 
 use std::{fmt, time::Duration};
@@ -15,6 +16,8 @@ use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, errors::Error a
 use postrider::{ApplicationId, OrganisationId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use self::access::AccessClaims;
+pub use self::access::{Access, Capability};
 pub use self::algorithm::{PairAlgorithm, SecretAlgorithm};
 use self::algorithm::{Signing, pem_bytes};
 
@@ -54,6 +57,8 @@ pub struct Token {
     pub caller: Caller,
     /// When it was issued, to the second.
     pub issued_at: Timestamp,
+    /// What it may do; an organisation's may do all.
+    pub access: Access,
 }
 
 /// Verifies tokens, and signs them if it has what that takes. `Debug` shows neither secret nor key.
@@ -157,7 +162,20 @@ impl TokenKey {
         now: Timestamp,
         good_for: Duration,
     ) -> Result<String, IssueError> {
-        self.issue(&Claims::new(&application, Some(organisation.to_string()), now, good_for))
+        self.issue_restricted(application, organisation, Access::ALL, now, good_for)
+    }
+
+    /// As [`Self::issue_application_for`], and it may do no more than this.
+    pub fn issue_restricted(
+        &self,
+        application: ApplicationId,
+        organisation: OrganisationId,
+        access: Access,
+        now: Timestamp,
+        good_for: Duration,
+    ) -> Result<String, IssueError> {
+        let claims = Claims::new(&application, Some(organisation.to_string()), now, good_for);
+        self.issue(&Claims { access: access.claims(), ..claims })
     }
 
     /// Who is meant by this bearer, if we signed it and it is good at `now`, give or take a minute.
@@ -179,7 +197,12 @@ impl TokenKey {
         if claims.nbf.is_some_and(|from| from > now.saturating_add(LEEWAY_SECONDS)) {
             return Err(TokenError::NotYetGood);
         }
-        Ok(Token { caller: claims.caller()?, issued_at: at(claims.iat) })
+        let caller = claims.caller()?;
+        let access = match caller {
+            Caller::Organisation(_) => Access::ALL,
+            Caller::Application { .. } => claims.access.access(),
+        };
+        Ok(Token { caller, issued_at: at(claims.iat), access })
     }
 
     fn assemble(decoding: DecodingKey, signing: Signing, of_secret: Option<String>) -> Self {
@@ -295,13 +318,15 @@ struct Claims {
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     org: Option<String>,
+    #[serde(flatten)]
+    access: AccessClaims,
 }
 
 impl Claims {
     fn new(subject: &dyn fmt::Display, org: Option<String>, now: Timestamp, ttl: Duration) -> Self {
         let now = seconds(now);
         let (iss, sub, exp) = (ISSUER.to_owned(), subject.to_string(), now.saturating_add(ttl.as_secs()));
-        Self { iat: now, nbf: Some(now), exp, iss, sub, org }
+        Self { iat: now, nbf: Some(now), exp, iss, sub, org, access: AccessClaims::default() }
     }
 
     fn caller(&self) -> Result<Caller, TokenError> {

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, warn};
 
 use super::{Api, auth, body::whole, error::ApiError, message_in::idempotency_key};
-use crate::token::Caller;
+use crate::token::{Caller, Token};
 
 /// How long one waits for another with its key.
 const WAIT: Duration = Duration::from_secs(30);
@@ -38,16 +38,16 @@ pub(super) async fn once(State(api): State<Api>, path: Option<MatchedPath>, requ
 
 async fn answer(api: Api, request: Request, next: Next) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let caller = auth::caller(&parts, &api)?;
+    let token = auth::token(&parts, &api)?;
     let body = whole(Request::from_parts(parts.clone(), body), &api).await?;
     let Some(key) = idempotency_key(&parts.headers)? else {
         return Ok(next.run(Request::from_parts(parts, body.into())).await);
     };
-    let subject = subject(caller);
+    let subject = subject(&token);
     let name = [subject.as_bytes(), parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), key.as_bytes()];
     let content = [parts.uri.query().unwrap_or_default().as_bytes(), &body];
     let asked = IdempotentRequest::new(&name, &content);
-    let answers = api.engine.organisation(caller.organisation()).answers();
+    let answers = api.engine.organisation(token.caller.organisation()).answers();
     match timeout(WAIT, answers.claim(&asked)).await {
         Ok(Ok(Claim::Answered(kept))) => Ok(again(kept)),
         Ok(Ok(Claim::First(turn))) => {
@@ -93,10 +93,13 @@ fn again(kept: KeptAnswer) -> Response {
 }
 
 /// Who sends it, apart from all others.
-fn subject(caller: Caller) -> String {
-    match caller {
+fn subject(token: &Token) -> String {
+    match token.caller {
         Caller::Organisation(organisation) => organisation.to_string(),
-        Caller::Application { application, organisation } => format!("{organisation} {application}"),
+        // What one may do and another may not must not be answered to both.
+        Caller::Application { application, organisation } => {
+            format!("{organisation} {application} {:?}", token.access)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! One file per resource, in CRUD order. Extractors check tenant and scope, so that a handler cannot forget; one place,
 //! `error.rs`, turns what went wrong into an answer.
 
+mod access;
 mod applications;
 mod attempts;
 mod auth;

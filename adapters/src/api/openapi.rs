@@ -21,8 +21,7 @@ use utoipa::{Modify, OpenApi, openapi::OpenApi as Document};
 
 use self::common::{Common, operations};
 pub(super) use self::forms::{
-    HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, any_status_class, not_set_yet, not_yet,
-    tried_status,
+    HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, any_status_class, nothing, tried_status,
 };
 pub(super) use self::queries::{
     ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Expunging, GetIfExists,
