@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Schemas by their version.
-type Schemas = BTreeMap<String, Box<RawValue>>;
+pub(super) type Schemas = BTreeMap<String, Box<RawValue>>;
 
 /// What is said of an event type, and its name.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -322,14 +322,19 @@ fn schemas(given: BTreeMap<String, Value>) -> Result<BTreeMap<SchemaVersion, Box
     given.into_iter().map(read).collect()
 }
 
-fn shown(event_type: &EventType, with_content: bool) -> EventTypeOut {
-    let spec = &event_type.spec;
+/// Its schemas, if it has any.
+pub(super) fn schemas_shown(spec: &EventTypeSpec) -> Option<Schemas> {
     // What is stored was checked to be JSON.
     let schema = |version: SchemaVersion, text: &str| {
         Some((version.0.to_string(), RawValue::from_string(text.to_owned()).ok()?))
     };
     let all = || spec.schemas.iter().filter_map(|(version, text)| schema(*version, text)).collect();
-    let schemas = (with_content && !spec.schemas.is_empty()).then(all);
+    (!spec.schemas.is_empty()).then(all)
+}
+
+fn shown(event_type: &EventType, with_content: bool) -> EventTypeOut {
+    let spec = &event_type.spec;
+    let schemas = if with_content { schemas_shown(spec) } else { None };
     EventTypeOut {
         name: event_type.name.clone(),
         description: spec.description.clone(),
@@ -378,6 +383,7 @@ impl From<EventTypeError> for ApiError {
                 };
                 Self::field("body", field, super::error::told(&wrong))
             }
+            error @ EventTypeError::InvalidAmong { .. } => Self::field("body", "", super::error::told(&error)),
             EventTypeError::NoSuchEventType => Self::not_found(),
             EventTypeError::NameTaken => {
                 Self::new(StatusCode::CONFLICT, "event_type_exists", "An event type with that name already exists")

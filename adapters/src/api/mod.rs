@@ -14,6 +14,7 @@ mod deliveries;
 mod endpoints;
 mod envelope;
 mod error;
+mod event_type_import;
 mod event_types;
 mod headers;
 mod health;
@@ -82,6 +83,7 @@ fn routes() -> Routes {
         dead_letters: list, redrive_matching, purge, read, redrive, delete;
         tasks: recover, replay_missing, replay, list, read, cancel;
         event_types: list, create, read, replace, change, delete, documentation;
+        event_type_import: import;
         operational: list, create, read, replace, delete, secret, rotate, read_headers, replace_headers;
         portal: access, dashboard_access, expire_all;
         health: report, ping;
