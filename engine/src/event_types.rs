@@ -142,7 +142,11 @@ impl EventTypes<'_> {
         Ok(())
     }
 
-    pub(crate) fn check(name: &str, spec: &EventTypeSpec) -> Result<(), InvalidEventType> {
+    /// What is wrong with one under this name, if anything.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check(name: &str, spec: &EventTypeSpec) -> Result<(), InvalidEventType> {
         spec.validate(name)?;
         schemas::are_valid(spec)
     }

@@ -13,6 +13,7 @@ mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod envelope;
+mod environment;
 mod error;
 mod event_type_import;
 mod event_types;
@@ -84,6 +85,7 @@ fn routes() -> Routes {
         tasks: recover, replay_missing, replay, list, read, cancel;
         event_types: list, create, read, replace, change, delete, documentation;
         event_type_import: import;
+        environment: export, import;
         operational: list, create, read, replace, delete, secret, rotate, read_headers, replace_headers;
         portal: access, dashboard_access, expire_all;
         health: report, ping;

@@ -55,6 +55,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
         (name = "Dead Letter", description = "What was given up: put back, or forgotten."),
         (name = "Background Task", description = "Long-running work on many messages."),
         (name = "Event Type", description = "What an organisation publishes, described for those who receive it."),
+        (name = "Environment", description = "All that an organisation describes, taken to another one."),
         (name = "Operational Webhook", description = "Where operators hear what becomes of endpoints and deliveries."),
         (name = "Authentication", description = "Tokens for an application's own people."),
         (name = "Health", description = "For load balancers."),

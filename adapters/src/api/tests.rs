@@ -15,6 +15,7 @@ mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod envelope;
+mod environment;
 mod event_type_import;
 mod event_types;
 mod examples;
