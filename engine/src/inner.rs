@@ -29,6 +29,7 @@ use crate::{
     id_map::IdMap,
     lifecycle::{Lifecycle, RETRY_AFTER},
     payload_desk::PayloadDesk,
+    pending::{self, Pending},
     permit::PermitDesk,
     proofs, purge,
     registry::Registry,
@@ -67,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) directory: Directory,
     pub(crate) permits: PermitDesk,
     pub(crate) wakes: Wakes,
+    /// How many deliveries of each application wait.
+    pub(crate) pending: Pending,
     /// Requests that may be sent again, while they are carried out.
     pub(crate) answering: answers::Turns,
     /// Where tasks that are durable begin to run.
@@ -136,6 +139,7 @@ impl Engine {
             directory: Directory::new(limits.shards.get()),
             permits: PermitDesk::new(limits.in_flight_requests.get()),
             wakes: Wakes::new(limits.active_endpoints),
+            pending: Pending::new(limits.pending_deliveries_per_application),
             answering: answers::Turns::default(),
             new_tasks,
             unproven,
@@ -183,6 +187,7 @@ impl Inner {
             tokio::spawn(proofs::run(Arc::clone(self), to_prove)),
             tokio::spawn(agenda::keep(Arc::clone(self))),
             tokio::spawn(answers::forget_old(Arc::clone(self))),
+            tokio::spawn(pending::count(Arc::clone(self))),
             tokio::spawn(task_runner::run(Arc::clone(self), tasks_to_run)),
         ];
         self.tasks().extend(tasks);

@@ -105,6 +105,7 @@ impl Committer {
         inner.metrics.resumed();
         inner.notify(Notice::Resumed);
         inner.tell_what_changed();
+        inner.pending.is_stale.notify_one();
         inner.commits.ring();
         Ok(())
     }

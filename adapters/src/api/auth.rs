@@ -57,7 +57,11 @@ impl FromRequestParts<Api> for AnyCaller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         match token(parts, api)?.caller {
-            Caller::Organisation(organisation) | Caller::Application { organisation, .. } => Ok(Self(organisation)),
+            Caller::Organisation(organisation) => Ok(Self(organisation)),
+            Caller::Application { organisation, application } => {
+                api.rate.take(application)?;
+                Ok(Self(organisation))
+            }
         }
     }
 }
@@ -89,6 +93,7 @@ impl FromRequestParts<Api> for InApplication {
         if only.is_some_and(|only| only != found.id) {
             return Err(ApiError::not_found());
         }
+        api.rate.take(found.id)?;
         Ok(Self { organisation, application: found, caller, access })
     }
 }

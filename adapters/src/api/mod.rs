@@ -27,6 +27,7 @@ mod operational;
 mod page;
 mod portal;
 mod query;
+mod request_rate;
 mod secrets;
 mod serve;
 mod settings;
@@ -36,7 +37,7 @@ mod stats;
 mod tasks;
 mod times;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 use postrider::Engine;
@@ -50,6 +51,7 @@ pub use self::serve::{Listener, Tls, TlsError, serve};
 use self::{
     error::ApiError,
     openapi::{Routes, routes},
+    request_rate::RequestRate,
 };
 use crate::token::TokenKey;
 
@@ -65,6 +67,7 @@ const CORS_SECONDS: Duration = Duration::from_secs(3600);
 struct Api {
     engine: Engine,
     key: Arc<TokenKey>,
+    rate: Arc<RequestRate>,
 }
 
 /// Every route there is, by its handler: method, path and what is written of it stand there, in `#[utoipa::path]`.
@@ -100,7 +103,21 @@ fn simple_routes() -> Routes {
 
 /// Serves `engine` under `/api/v1` to whoever brings a token of `key`.
 pub fn router(engine: Engine, key: TokenKey) -> Router {
-    let api = Api { engine, key: Arc::new(key) };
+    limited_router(engine, key, RequestLimits::default())
+}
+
+/// How much may be asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestLimits {
+    /// About one application, by its organisation and by its own people together; more are refused, to be sent again. None
+    /// is any number.
+    pub application_requests_per_second: Option<NonZeroU32>,
+}
+
+/// As [`router`], and answers no more than this.
+pub fn limited_router(engine: Engine, key: TokenKey, limits: RequestLimits) -> Router {
+    let rate = RequestRate::new(limits.application_requests_per_second);
+    let api = Api { engine, key: Arc::new(key), rate: Arc::new(rate) };
     let bounded = |routes: Routes| {
         routes
             .into_router()

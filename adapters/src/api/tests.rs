@@ -31,6 +31,7 @@ mod proofs;
 mod simple;
 mod stats;
 mod tasks;
+mod tenant_limits;
 mod tenants;
 mod wire;
 

@@ -113,7 +113,11 @@ const REFUSALS: [(StatusCode, Kind, &str); 10] = [
     (StatusCode::PAYLOAD_TOO_LARGE, Kind::Body, "The body or the payload is too large."),
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Body, "The body is not said to be JSON."),
     (StatusCode::UNPROCESSABLE_ENTITY, Kind::Any, "Fields of the body, the path or the query are wrong."),
-    (StatusCode::TOO_MANY_REQUESTS, Kind::Change, "A queue is full. `Retry-After` says how long to wait."),
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        Kind::Any,
+        "A queue is full, or an application takes more than its share. `Retry-After` says how long to wait.",
+    ),
     (
         StatusCode::SERVICE_UNAVAILABLE,
         Kind::Any,
