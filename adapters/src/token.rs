@@ -7,6 +7,7 @@
 //! A key has one algorithm, and the token does not get to choose another: a public key, which anybody may know, would
 //! do as a secret otherwise.
 
+mod access;
 mod algorithm;
 
 use std::{fmt, time::Duration};
@@ -15,6 +16,8 @@ use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, errors::Error a
 use postrider::{ApplicationId, OrganisationId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use self::access::AccessClaims;
+pub use self::access::{Access, Capability};
 pub use self::algorithm::{PairAlgorithm, SecretAlgorithm};
 use self::algorithm::{Signing, pem_bytes};
 
@@ -35,6 +38,27 @@ pub enum Caller {
         /// The one that owns it.
         organisation: OrganisationId,
     },
+}
+
+impl Caller {
+    /// The one that calls, or that owns the application that does.
+    pub const fn organisation(self) -> OrganisationId {
+        match self {
+            Self::Organisation(organisation) | Self::Application { organisation, .. } => organisation,
+        }
+    }
+}
+
+/// What a good token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Token {
+    /// Who calls.
+    pub caller: Caller,
+    /// When it was issued, to the second.
+    pub issued_at: Timestamp,
+    /// What it may do; an organisation's may do all.
+    pub access: Access,
 }
 
 /// Verifies tokens, and signs them if it has what that takes. `Debug` shows neither secret nor key.
@@ -138,11 +162,29 @@ impl TokenKey {
         now: Timestamp,
         good_for: Duration,
     ) -> Result<String, IssueError> {
-        self.issue(&Claims::new(&application, Some(organisation.to_string()), now, good_for))
+        self.issue_restricted(application, organisation, Access::ALL, now, good_for)
+    }
+
+    /// As [`Self::issue_application_for`], and it may do no more than this.
+    pub fn issue_restricted(
+        &self,
+        application: ApplicationId,
+        organisation: OrganisationId,
+        access: Access,
+        now: Timestamp,
+        good_for: Duration,
+    ) -> Result<String, IssueError> {
+        let claims = Claims::new(&application, Some(organisation.to_string()), now, good_for);
+        self.issue(&Claims { access: access.claims(), ..claims })
     }
 
     /// Who is meant by this bearer, if we signed it and it is good at `now`, give or take a minute.
     pub fn verify(&self, bearer: &str, now: Timestamp) -> Result<Caller, TokenError> {
+        self.read(bearer, now).map(|token| token.caller)
+    }
+
+    /// As [`Self::verify`], and all else that it says.
+    pub fn read(&self, bearer: &str, now: Timestamp) -> Result<Token, TokenError> {
         let claims = match jsonwebtoken::decode::<Claims>(bearer, &self.decoding, &self.validation) {
             Ok(token) => token.claims,
             Err(_) if self.is_secret(bearer) => return Err(TokenError::IsSecret),
@@ -155,7 +197,12 @@ impl TokenKey {
         if claims.nbf.is_some_and(|from| from > now.saturating_add(LEEWAY_SECONDS)) {
             return Err(TokenError::NotYetGood);
         }
-        claims.caller()
+        let caller = claims.caller()?;
+        let access = match caller {
+            Caller::Organisation(_) => Access::ALL,
+            Caller::Application { .. } => claims.access.access(),
+        };
+        Ok(Token { caller, issued_at: at(claims.iat), access })
     }
 
     fn assemble(decoding: DecodingKey, signing: Signing, of_secret: Option<String>) -> Self {
@@ -271,13 +318,15 @@ struct Claims {
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     org: Option<String>,
+    #[serde(flatten)]
+    access: AccessClaims,
 }
 
 impl Claims {
     fn new(subject: &dyn fmt::Display, org: Option<String>, now: Timestamp, ttl: Duration) -> Self {
         let now = seconds(now);
         let (iss, sub, exp) = (ISSUER.to_owned(), subject.to_string(), now.saturating_add(ttl.as_secs()));
-        Self { iat: now, nbf: Some(now), exp, iss, sub, org }
+        Self { iat: now, nbf: Some(now), exp, iss, sub, org, access: AccessClaims::default() }
     }
 
     fn caller(&self) -> Result<Caller, TokenError> {
@@ -293,6 +342,10 @@ impl Claims {
 
 const fn seconds(time: Timestamp) -> u64 {
     time.as_nanos() / 1_000_000_000
+}
+
+const fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_nanos(seconds.saturating_mul(1_000_000_000))
 }
 
 #[cfg(test)]

@@ -144,6 +144,12 @@ settings! {
         in_flight_requests: u64 = 4096, in 1..=100_000;
         /// Requests of one application that may wait to be stored. More are refused, to be sent again.
         waiting_requests: u64 = 1024, in 1..=1_000_000;
+        /// Deliveries that may wait for all endpoints of one application together, to within some thousands. Beyond it
+        /// its events are refused, to be sent again. 0 is any number.
+        application_pending_deliveries: u64 = 10_000_000, in 0..=1_000_000_000_000;
+        /// Requests per second that name one application, by its organisation and its own people together. More are
+        /// refused, to be sent again. 0 is any number.
+        application_requests_per_second: u64 = 0, in 0..=1_000_000;
         /// Requests that are stored together, with one sync of the disk.
         group_requests: u64 = 512, in 1..=65_536;
         /// Payload that is stored together, with one sync of the disk.

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     path::Path,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use postrider::{
     storage::{Fjall, MemoryStore, OpenStore, Sled},
 };
 use postrider_adapters::{
-    api::{self, Listener, Tls, TlsError},
+    api::{self, Listener, RequestLimits, Tls, TlsError},
     http::{BuildError, HttpTransport},
     token::{IssueError, TokenKey},
 };
@@ -47,7 +47,8 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
             return Ok(());
         }
     };
-    let (router, metrics) = (api::router(engine.clone(), key.clone()), metrics_router(engine.clone()));
+    let router = api::limited_router(engine.clone(), key.clone(), request_limits(config));
+    let metrics = metrics_router(engine.clone());
     let (router, metrics) = match config.metrics.listen {
         Some(address) => (router, Some(Api::start(bind(address).await?, metrics))),
         None => (metrics.fallback_service(router), None),
@@ -87,6 +88,7 @@ async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
         engine.payload_bytes = size(limits.payload_bytes).get();
         engine.in_flight_requests = size(limits.in_flight_requests);
         engine.waiting_requests = size(limits.waiting_requests);
+        engine.pending_deliveries_per_application = count(limits.application_pending_deliveries);
         engine.group_requests = size(limits.group_requests);
         engine.group_bytes = size(limits.group_bytes).get();
         engine.free_bytes_min = limits.min_free_bytes;
@@ -162,6 +164,16 @@ fn delivery_defaults(config: &Config) -> DeliverySettings {
         Style::Github => SignatureStyle::GitHub,
     });
     defaults
+}
+
+fn request_limits(config: &Config) -> RequestLimits {
+    let per_second = config.limits.application_requests_per_second;
+    RequestLimits { application_requests_per_second: u32::try_from(per_second).ok().and_then(NonZeroU32::new) }
+}
+
+/// None for 0, which is any number.
+fn count(number: u64) -> Option<NonZeroUsize> {
+    usize::try_from(number).ok().and_then(NonZeroUsize::new)
 }
 
 fn size(number: u64) -> NonZeroUsize {

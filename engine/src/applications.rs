@@ -6,7 +6,7 @@ use postrider_core::{
     Application, ApplicationId, ApplicationSpec, Batch, Guard, IdOr, RecordId, Refused, SplitMix, Uid, Write,
 };
 
-use crate::{ApplicationError, ListRequest, Listing, Organisation, ReadError, inner::TRIES};
+use crate::{ApplicationError, ListRequest, Listing, Organisation, ReadError, expired_tokens, inner::TRIES};
 
 /// Applications of one organisation.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +110,8 @@ impl Applications<'_> {
             let (found, routing) = found.ok_or(ApplicationError::NoSuchApplication)?;
             let endpoints = engine.registry.endpoint_ids(found.id);
             let drops = endpoints.into_iter().map(Write::DropEndpoint).chain([Write::DropApplication(found.id)]);
+            let tokens = expired_tokens::document_of(self.scope.id, found.id);
+            let drops = drops.chain([Write::DropDocument(tokens)]);
             let batch = Batch::synced(drops)
                 .guarded(Guard::Routing(found.id, routing))
                 .guarded(Guard::Revision(RecordId::Application(found.id), found.revision));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Batch, Document, DocumentId, DocumentKind, EventType, EventTypeSpec, Guard, Refused, SchemaVersion, Write,
+    Batch, Document, DocumentId, DocumentKind, EventType, EventTypeSpec, Guard, InvalidEventType, Refused,
+    SchemaVersion, Write,
 };
 use serde_json::Value;
 
@@ -141,7 +142,23 @@ impl EventTypes<'_> {
         Ok(())
     }
 
-    fn document(self, name: &str) -> DocumentId {
+    /// What is wrong with one under this name, if anything.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check(name: &str, spec: &EventTypeSpec) -> Result<(), InvalidEventType> {
+        spec.validate(name)?;
+        schemas::are_valid(spec)
+    }
+
+    pub(crate) fn written(self, event_type: &EventType) -> Write {
+        // Text, numbers and lists of them: there is nothing that JSON refuses.
+        let value = serde_json::to_vec(event_type).expect("an event type can be written as JSON").into();
+        let (id, revision) = (self.document(&event_type.name), event_type.revision);
+        Write::Document(Box::new(Document { id, revision, value }))
+    }
+
+    pub(crate) fn document(self, name: &str) -> DocumentId {
         DocumentId::new(DocumentKind::EventType, self.scope.id, name)
     }
 
@@ -151,21 +168,17 @@ impl EventTypes<'_> {
     }
 
     async fn put(self, event_type: EventType, seen: u64) -> Result<Arc<EventType>, EventTypeError> {
-        let EventType { name, spec, revision, .. } = &event_type;
-        spec.validate(name)?;
-        schemas::are_valid(spec)?;
-        let (id, revision) = (self.document(name), *revision);
-        // Text, numbers and lists of them: there is nothing that JSON refuses.
-        let value = serde_json::to_vec(&event_type).expect("an event type can be written as JSON").into();
-        let write = Write::Document(Box::new(Document { id: id.clone(), revision, value }));
-        let batch = Batch::synced([write]).guarded(Guard::Document(id, seen));
+        let EventType { name, spec, .. } = &event_type;
+        Self::check(name, spec)?;
+        let guard = Guard::Document(self.document(name), seen);
+        let batch = Batch::synced([self.written(&event_type)]).guarded(guard);
         self.scope.engine.commit_for(self.scope.id, batch).await?.map_err(refused)?;
         Ok(Arc::new(event_type))
     }
 }
 
 /// A document is refused only if somebody else changed it, or its row makes no sense.
-fn refused(refused: Refused) -> EventTypeError {
+pub(crate) fn refused(refused: Refused) -> EventTypeError {
     match refused {
         Refused::Corrupt => EventTypeError::Commit(CommitError::unavailable()),
         _ => EventTypeError::Contended,

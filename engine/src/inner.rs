@@ -7,9 +7,9 @@ use std::{
 
 use http::HeaderValue;
 use postrider_core::{
-    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, EndpointId,
-    EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent, TargetRules,
-    TaskId, Timestamp,
+    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, DocumentKind,
+    EndpointId, EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent,
+    TargetRules, TaskId, Timestamp,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
@@ -21,6 +21,7 @@ use url::Url;
 
 use crate::{
     Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport, agenda,
+    answers,
     catalogue::Catalogue,
     commit_queue::CommitQueue,
     committer::Committer,
@@ -28,11 +29,13 @@ use crate::{
     id_map::IdMap,
     lifecycle::{Lifecycle, RETRY_AFTER},
     payload_desk::PayloadDesk,
+    pending::{self, Pending},
     permit::PermitDesk,
     proofs, purge,
     registry::Registry,
     retention,
     set_back::set_back,
+    settings::Settings,
     space::FreeSpace,
     store_cell::StoreCell,
     supervisor::{Supervisor, Watch},
@@ -54,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) registry: Registry,
     pub(crate) catalogue: Catalogue,
+    pub(crate) settings: Settings,
     pub(crate) commits: CommitQueue,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metrics: Metrics,
@@ -64,6 +68,10 @@ pub(crate) struct Inner {
     pub(crate) directory: Directory,
     pub(crate) permits: PermitDesk,
     pub(crate) wakes: Wakes,
+    /// How many deliveries of each application wait.
+    pub(crate) pending: Pending,
+    /// Requests that may be sent again, while they are carried out.
+    pub(crate) answering: answers::Turns,
     /// Where tasks that are durable begin to run.
     pub(crate) new_tasks: mpsc::UnboundedSender<(OrganisationId, TaskId)>,
     /// Where endpoints whose receivers have something to prove are noted.
@@ -106,6 +114,8 @@ impl Engine {
         registry.replace(Registry::read(store.get()?.reads()).await?);
         let catalogue = Catalogue::default();
         catalogue.replace(Catalogue::read(store.get()?.reads()).await?);
+        let settings = Settings::default();
+        settings.replace(Settings::read(store.get()?.reads()).await?);
         let (new_tasks, tasks_to_run) = mpsc::unbounded_channel();
         let (unproven, to_prove) = mpsc::unbounded_channel();
         let inner = Inner {
@@ -114,6 +124,7 @@ impl Engine {
             clock,
             registry,
             catalogue,
+            settings,
             commits: CommitQueue::new(GroupLimits {
                 batches: limits.group_requests.get(),
                 bytes: limits.group_bytes,
@@ -128,6 +139,8 @@ impl Engine {
             directory: Directory::new(limits.shards.get()),
             permits: PermitDesk::new(limits.in_flight_requests.get()),
             wakes: Wakes::new(limits.active_endpoints),
+            pending: Pending::new(limits.pending_deliveries_per_application),
+            answering: answers::Turns::default(),
             new_tasks,
             unproven,
             proof_failures: Mutex::default(),
@@ -173,6 +186,8 @@ impl Inner {
             tokio::spawn(retention::retain(Arc::clone(self))),
             tokio::spawn(proofs::run(Arc::clone(self), to_prove)),
             tokio::spawn(agenda::keep(Arc::clone(self))),
+            tokio::spawn(answers::forget_old(Arc::clone(self))),
+            tokio::spawn(pending::count(Arc::clone(self))),
             tokio::spawn(task_runner::run(Arc::clone(self), tasks_to_run)),
         ];
         self.tasks().extend(tasks);
@@ -272,7 +287,11 @@ impl Inner {
     pub(crate) async fn reread_document(&self, id: &DocumentId) {
         let Ok(store) = self.store.get() else { return };
         if let Ok(Some(found)) = store.reads().document(id).await {
-            self.catalogue.put(&found);
+            match found.id.kind {
+                DocumentKind::EventType => self.catalogue.put(&found),
+                DocumentKind::Setting => self.settings.put(&found),
+                DocumentKind::Task | DocumentKind::OpenTask | DocumentKind::Answer => {}
+            }
         }
     }
 

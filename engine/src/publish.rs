@@ -127,6 +127,9 @@ impl Organisation<'_> {
         engine.has_space()?;
         let routes = engine.registry.routes(self.id, application).ok_or(PublishError::NoSuchApplication)?;
         let owner = routes.application;
+        if let Some(pending_max) = engine.pending.full(owner) {
+            return Err(PublishError::TooManyPending { pending_max });
+        }
         let accepted_at = engine.clock.now();
         let key = event.idempotency_key.clone().map(|key| KeyClaim { key, body: event.body_hash() });
         let is_later = event.deliver_at.is_some_and(|at| accepted_at < at);

@@ -1,5 +1,7 @@
 //! JSON schemas: read, held against payloads, and turned into an example where they hold none.
 
+use std::collections::HashSet;
+
 use jsonschema::Validator;
 use postrider_core::{Event, EventTypeSpec, InvalidEventType};
 use serde_json::{Map, Value, json};
@@ -18,6 +20,13 @@ pub struct SchemaFault {
 const FAULTS_MAX: usize = 16;
 /// So deep an example goes into its schema.
 const EXAMPLE_DEPTH_MAX: usize = 16;
+/// Levels of a schema, and of all that it refers to, together. The stack of a thread has two megabytes, which hold some
+/// 1,500 of them.
+const NESTING_MAX: usize = 1_200;
+/// Levels that are as much work as following a reference.
+const REFERENCE_COSTS: usize = 3;
+/// Levels of what is referred to by another way than its place: as many as JSON may have.
+const OTHER_REFERENCE_COSTS: usize = 128;
 
 /// Whether every schema of an event type is one.
 pub(crate) fn are_valid(spec: &EventTypeSpec) -> Result<(), InvalidEventType> {
@@ -30,11 +39,48 @@ pub(crate) fn are_valid(spec: &EventTypeSpec) -> Result<(), InvalidEventType> {
 /// A schema, ready to be held against payloads. It reaches for no other document: nothing is fetched.
 pub(crate) fn compiled(schema: &str) -> Result<Validator, Box<str>> {
     let schema: Value = serde_json::from_str(schema).map_err(|error| error.to_string().into_boxed_str())?;
+    if NESTING_MAX < nesting(&schema) {
+        return Err("it is nested too deep, or refers to too much".into());
+    }
     jsonschema::options().build(&schema).map_err(|error| {
         let path = error.instance_path.to_string();
         let place = if path.is_empty() { String::new() } else { format!("at {path}: ") };
         format!("{place}{error}").into()
     })
+}
+
+/// How deep compiling a schema may go at most: through all that it refers to, one within another. A stack that overflows
+/// takes the process along.
+fn nesting(root: &Value) -> usize {
+    let (mut met, mut left) = (HashSet::new(), Vec::new());
+    let mut nesting = depth(root, &mut left);
+    while let Some(reference) = left.pop() {
+        if nesting <= NESTING_MAX && met.insert(reference) {
+            let found = reference.strip_prefix('#').and_then(|place| root.pointer(place));
+            nesting += REFERENCE_COSTS + found.map_or(OTHER_REFERENCE_COSTS, |found| depth(found, &mut left));
+        }
+    }
+    nesting
+}
+
+/// Without what it refers to, which is noted.
+fn depth<'s>(part: &'s Value, references: &mut Vec<&'s str>) -> usize {
+    match part {
+        Value::Object(fields) => {
+            let mut inner = 0;
+            for (name, value) in fields {
+                match value {
+                    Value::String(to) if matches!(&**name, "$ref" | "$dynamicRef" | "$recursiveRef") => {
+                        references.push(to)
+                    }
+                    value => inner = inner.max(depth(value, references)),
+                }
+            }
+            inner + 1
+        }
+        Value::Array(parts) => 1 + parts.iter().map(|part| depth(part, references)).max().unwrap_or(0),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
 }
 
 /// Where the event's payload does not match; nowhere is well.
@@ -126,6 +172,27 @@ mod tests {
         },
         "$defs": { "line": { "type": "object", "properties": { "price": { "type": "number" } } } }
     }"##;
+
+    /// A schema whose parts refer to each other in a long chain overflowed the stack, and the process was gone.
+    #[test]
+    fn a_schema_that_would_overflow_the_stack_is_refused() {
+        let chain = |links: usize| {
+            let link = |n: usize| {
+                let next = format!("#/$defs/{}", n + 1);
+                (n.to_string(), json!({ "properties": { "a": { "$ref": next } } }))
+            };
+            let mut defs: Map<_, _> = (0..links).map(link).collect();
+            defs.insert(links.to_string(), json!({ "$ref": "#/$defs/0" }));
+            json!({ "$defs": defs, "$ref": "#/$defs/0" }).to_string()
+        };
+        assert!(compiled(&chain(20)).is_ok());
+        assert!(compiled(&chain(100_000)).is_err_and(|why| why.contains("nested too deep")));
+        let flat: Map<_, _> = (0..200).map(|n| (n.to_string(), json!({ "type": "integer" }))).collect();
+        let all: Vec<_> = flat.keys().map(|name| json!({ "$ref": format!("#/$defs/{name}") })).collect();
+        assert!(compiled(&json!({ "$defs": flat, "anyOf": all }).to_string()).is_ok());
+        let elsewhere: Vec<_> = (0..20).map(|n| json!({ "$ref": format!("other-{n}") })).collect();
+        assert!(compiled(&json!({ "anyOf": elsewhere }).to_string()).is_err());
+    }
 
     fn told(payload: &'static str) -> Vec<(String, String)> {
         let schema = compiled(SCHEMA).expect("it is a schema");

@@ -20,6 +20,7 @@ use crate::{
     inner::Inner,
     lifecycle::RETRY_AFTER,
     registry::Registry,
+    settings::Settings,
 };
 
 pub(crate) const REOPEN_FIRST: Duration = Duration::from_millis(200);
@@ -93,8 +94,10 @@ impl Committer {
         let store = catch(self.opener.open()).await.map_err(panicked)??;
         let tables = catch(Registry::read(store.reads())).await.map_err(panicked)??;
         let types = catch(Catalogue::read(store.reads())).await.map_err(panicked)??;
+        let settings = catch(Settings::read(store.reads())).await.map_err(panicked)??;
         inner.registry.replace(tables);
         inner.catalogue.replace(types);
+        inner.settings.replace(settings);
         inner.forget_wakes();
         inner.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         inner.store.set(Some(store));
@@ -102,6 +105,7 @@ impl Committer {
         inner.metrics.resumed();
         inner.notify(Notice::Resumed);
         inner.tell_what_changed();
+        inner.pending.is_stale.notify_one();
         inner.commits.ring();
         Ok(())
     }

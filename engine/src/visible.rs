@@ -33,6 +33,7 @@ impl Inner {
                 Write::Replay(replay) => {
                     if let Effect::Queued(delivery) = effect {
                         self.with_slot(replay.endpoint, |slot| slot.nudge(delivery.clone(), None));
+                        self.pending.added(replay.application, replay.endpoint);
                         self.metrics.queue_changed(1);
                     }
                 }
@@ -44,11 +45,11 @@ impl Inner {
                 Write::Forget(_) | Write::Purge(..) | Write::Wake(..) | Write::Clock(..) => {}
                 Write::Expunge(..) | Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => {}
                 Write::Document(document) => self.documented(document),
-                Write::DropDocument(document) => {
-                    if document.kind == DocumentKind::EventType {
-                        self.catalogue.remove(document);
-                    }
-                }
+                Write::DropDocument(document) => match document.kind {
+                    DocumentKind::EventType => self.catalogue.remove(document),
+                    DocumentKind::Setting => self.settings.remove(document),
+                    DocumentKind::Task | DocumentKind::OpenTask | DocumentKind::Answer => {}
+                },
             }
         }
     }
@@ -72,6 +73,7 @@ impl Inner {
                 self.gave_up(&delivery, GiveUpReason::QueueFull, None);
                 continue;
             }
+            self.pending.added(acceptance.application, to.endpoint);
             self.with_slot(to.endpoint, |slot| slot.nudge(delivery, event.clone()));
         }
     }
@@ -91,6 +93,7 @@ impl Inner {
         }
         if after.is_none() && !before.next_attempt().is_manual() {
             self.metrics.queue_changed(-1);
+            self.pending.ended(before.id.endpoint);
         }
         if let Some(dead) = dead {
             self.gave_up(&dead.last, dead.reason, dead.last_status);
@@ -116,6 +119,9 @@ impl Inner {
             slot.nudge(delivery, None)
         });
         self.metrics.queue_changed(1);
+        if let Some(record) = self.registry.endpoint(letter.endpoint) {
+            self.pending.added(record.application, letter.endpoint);
+        }
     }
 
     fn softened(&self, endpoint: EndpointId, soft: &SoftState) {
@@ -141,7 +147,8 @@ impl Inner {
         match document.id.kind {
             DocumentKind::EventType => self.catalogue.put(document),
             DocumentKind::OpenTask => self.task_opened(&document.id),
-            DocumentKind::Task | DocumentKind::Answer | DocumentKind::Setting => {}
+            DocumentKind::Setting => self.settings.put(document),
+            DocumentKind::Task | DocumentKind::Answer => {}
         }
     }
 
@@ -173,6 +180,7 @@ impl Inner {
             self.registry.remove_endpoint(endpoint, *routing);
         }
         self.drop_place(endpoint);
+        self.pending.dropped(endpoint);
         self.cut_off.notify_one();
     }
 

@@ -7,13 +7,13 @@ use std::{
 };
 
 use axum::{
-    extract::{FromRequestParts, Path},
+    extract::{FromRequestParts, MatchedPath, Path},
     http::{Method, header, request::Parts},
 };
 use postrider::{Application, IdOr, Organisation, OrganisationId, Timestamp};
 
-use super::{Api, error::ApiError, message_in::idempotency_key};
-use crate::token::{Caller, TokenError};
+use super::{Api, access, error::ApiError, message_in::idempotency_key};
+use crate::token::{Access, Caller, Capability, Token, TokenError};
 
 /// An organisation calls. An application's token is not enough.
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +26,17 @@ pub(super) struct InApplication {
     pub(super) application: Arc<Application>,
     /// What the token says, which tells callers apart.
     pub(super) caller: Caller,
+    access: Access,
 }
 
 impl InApplication {
     pub(super) fn view<'e>(&self, api: &'e Api) -> Organisation<'e> {
         api.engine.organisation(self.organisation)
+    }
+
+    /// What a token may do if it has this, beyond what its route asks for.
+    pub(super) fn may(&self, capability: Capability) -> Result<(), ApiError> {
+        if self.access.has(capability) { Ok(()) } else { Err(ApiError::forbidden()) }
     }
 
     /// What an application's own token may not do.
@@ -50,8 +56,12 @@ impl FromRequestParts<Api> for AnyCaller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        match caller(parts, api)? {
-            Caller::Organisation(organisation) | Caller::Application { organisation, .. } => Ok(Self(organisation)),
+        match token(parts, api)?.caller {
+            Caller::Organisation(organisation) => Ok(Self(organisation)),
+            Caller::Application { organisation, application } => {
+                api.rate.take(application)?;
+                Ok(Self(organisation))
+            }
         }
     }
 }
@@ -60,7 +70,7 @@ impl FromRequestParts<Api> for InOrganisation {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        match caller(parts, api)? {
+        match token(parts, api)?.caller {
             Caller::Organisation(organisation) => Ok(Self(organisation)),
             Caller::Application { .. } => Err(ApiError::forbidden()),
         }
@@ -71,7 +81,7 @@ impl FromRequestParts<Api> for InApplication {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let caller = caller(parts, api)?;
+        let Token { caller, access, .. } = token(parts, api)?;
         let named = Path::<HashMap<String, String>>::from_request_parts(parts, api).await;
         let Path(path) = named.map_err(|_| ApiError::not_found())?;
         let name = path.get("app_id").map_or("", String::as_str);
@@ -83,26 +93,39 @@ impl FromRequestParts<Api> for InApplication {
         if only.is_some_and(|only| only != found.id) {
             return Err(ApiError::not_found());
         }
-        Ok(Self { organisation, application: found, caller })
+        api.rate.take(found.id)?;
+        Ok(Self { organisation, application: found, caller, access })
     }
 }
 
-/// Who calls. A key that is good for nothing is refused wherever it may be given.
-fn caller(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
+/// Who calls, if it may. A key that is good for nothing is refused wherever it may be given.
+pub(super) fn token(parts: &Parts, api: &Api) -> Result<Token, ApiError> {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|text| text.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-    let (_, token) = bearer.ok_or_else(|| ApiError::unauthorized("Invalid token"))?;
-    let caller = api.key.verify(token.trim(), now()).map_err(|error| match error {
+    let (_, bearer) = bearer.ok_or_else(|| ApiError::unauthorized("Invalid token"))?;
+    let now = now();
+    let token = api.key.read(bearer.trim(), now).map_err(|error| match error {
         TokenError::IsSecret => ApiError::unauthorized(&format!("Authentication failed. {error}")),
         TokenError::Expired => ApiError::unauthorized("Expired token"),
         TokenError::Invalid(_) | TokenError::NotYetGood | TokenError::NoCaller => {
             ApiError::unauthorized("Invalid token")
         }
     })?;
+    match token.caller {
+        Caller::Organisation(_) => {}
+        Caller::Application { application, organisation } => {
+            let expired = api.engine.organisation(organisation).applications().expired_tokens(application);
+            if expired.refuses(token.issued_at, now) {
+                return Err(ApiError::unauthorized("Expired token"));
+            }
+            let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+            access::check(token.access, &parts.method, path)?;
+        }
+    }
     if parts.method == Method::POST {
         idempotency_key(&parts.headers)?;
     }
-    Ok(caller)
+    Ok(token)
 }
 
 /// The clock on the wall: tokens are good by it.

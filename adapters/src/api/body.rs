@@ -136,17 +136,22 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             let detail = "Send the body as it is, or with gzip and `Content-Encoding: gzip`.";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
         }
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(BytesRejection::FailedToBufferBody(why)) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                let detail = "Request payload is too large.";
-                Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail))
-            }
-            Err(_) => Err(ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "generic_error",
-                "The body did not come whole, or is not what its Content-Encoding says.",
-            )),
+        whole(request, state).await.map(Self)
+    }
+}
+
+/// All bytes of a body, within the router's limit.
+pub(super) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    match Bytes::from_request(request, state).await {
+        Ok(bytes) => Ok(bytes),
+        Err(BytesRejection::FailedToBufferBody(why)) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = "Request payload is too large.";
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail))
         }
+        Err(_) => Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "generic_error",
+            "The body did not come whole, or is not what its Content-Encoding says.",
+        )),
     }
 }

@@ -26,6 +26,7 @@ use super::{
     settings::{Delivery, ProofKind, rate},
     times::written,
 };
+use crate::token::Capability;
 
 /// What is asked of an endpoint.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -191,6 +192,9 @@ pub(super) async fn change(
     body: Body,
 ) -> Result<Json<EndpointOut>, ApiError> {
     let patch: EndpointPatch = body.read()?;
+    if patch.secret.is_some() {
+        caller.may(Capability::ManageEndpointSecret)?;
+    }
     let new = patch.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let change = patch.read()?;
     let endpoints = caller.view(&api).endpoints(caller.application.id);

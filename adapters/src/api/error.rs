@@ -122,6 +122,12 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not know this method")
     }
 
+    /// More than the limits of an application.
+    pub(super) fn too_many(detail: &str, retry_after: Duration) -> Self {
+        let told = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", detail);
+        Self { retry_after: Some(retry_after), ..told }
+    }
+
     pub(super) const fn status(&self) -> StatusCode {
         self.status
     }
@@ -284,6 +290,9 @@ impl From<PublishError> for ApiError {
                 retry_after: error.retry_after(),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", error.to_string())
             },
+            error @ PublishError::TooManyPending { .. } => {
+                Self::too_many(&error.to_string(), error.retry_after().unwrap_or_default())
+            }
             PublishError::Contended => Self::contended(),
             PublishError::Commit(error) => error.into(),
             _ => Self::corrupt(),

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::{EventType, EventTypeError, EventTypeSpec, Order, SchemaVersion};
+use postrider::{EventType, EventTypeError, EventTypeSpec, InvalidEventType, Order, SchemaVersion};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use utoipa::ToSchema;
@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Schemas by their version.
-type Schemas = BTreeMap<String, Box<RawValue>>;
+pub(super) type Schemas = BTreeMap<String, Box<RawValue>>;
 
 /// What is said of an event type, and its name.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -167,7 +167,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<EventTypeOut>), ApiError> {
     let EventTypeIn { name, rest } = body.read()?;
-    let made = api.engine.organisation(organisation).event_types().create(name, rest.spec()?).await?;
+    let made = api.engine.organisation(organisation).event_types().create(name, rest.read()?).await?;
     Ok((StatusCode::CREATED, Json(shown(&made, true))))
 }
 
@@ -196,7 +196,7 @@ pub(super) async fn replace(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<(StatusCode, Json<EventTypeOut>), ApiError> {
-    let spec = body.read::<EventTypeUpdate>()?.spec()?;
+    let spec = body.read::<EventTypeUpdate>()?.read()?;
     let put = api.engine.organisation(organisation).event_types().upsert(name, spec).await?;
     let status = if put.revision == 1 { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(shown(&put, true))))
@@ -289,8 +289,25 @@ pub(super) async fn documentation(
     Ok(Json(DocumentationOut { event_type, example, request }))
 }
 
+/// A field, and what is wrong with it.
+#[derive(Debug)]
+pub(super) struct WrongPart(pub(super) &'static str, pub(super) &'static str);
+
+impl From<WrongPart> for ApiError {
+    fn from(WrongPart(field, message): WrongPart) -> Self {
+        Self::field("body", field, message)
+    }
+}
+
+impl EventTypeIn {
+    /// Its name, and the rest.
+    pub(super) fn read(self) -> (String, Result<EventTypeSpec, WrongPart>) {
+        (self.name, self.rest.read())
+    }
+}
+
 impl EventTypeUpdate {
-    fn spec(self) -> Result<EventTypeSpec, ApiError> {
+    fn read(self) -> Result<EventTypeSpec, WrongPart> {
         let mut spec = EventTypeSpec::new(self.description);
         (spec.archived, spec.deprecated) = (self.archived, self.deprecated);
         spec.schemas = self.schemas.map(schemas).transpose()?.unwrap_or_default();
@@ -302,34 +319,39 @@ impl EventTypeUpdate {
 }
 
 /// The feature flag, in whichever spelling it is given.
-fn one_flag(flag: Option<String>, flags: Option<Vec<String>>) -> Result<Option<String>, ApiError> {
+fn one_flag(flag: Option<String>, flags: Option<Vec<String>>) -> Result<Option<String>, WrongPart> {
     let mut all = flags.into_iter().flatten().chain(flag);
     match (all.next(), all.next()) {
         (flag, None) => Ok(flag),
-        (_, Some(_)) => Err(ApiError::field("body", "featureFlags", "an event type has one feature flag at most")),
+        (_, Some(_)) => Err(WrongPart("featureFlags", "an event type has one feature flag at most")),
     }
 }
 
 /// Versions as clients write them: numbers, as text, because they are names in JSON.
-fn schemas(given: BTreeMap<String, Value>) -> Result<BTreeMap<SchemaVersion, Box<str>>, ApiError> {
+fn schemas(given: BTreeMap<String, Value>) -> Result<BTreeMap<SchemaVersion, Box<str>>, WrongPart> {
     let read = |(version, schema): (String, Value)| {
         if !schema.is_object() {
-            return Err(ApiError::field("body", "schemas", "a schema must be an object"));
+            return Err(WrongPart("schemas", "a schema must be an object"));
         }
-        let wrong = |_| ApiError::field("body", "schemas", "names must be versions: 1, 2 and so on");
+        let wrong = |_| WrongPart("schemas", "names must be versions: 1, 2 and so on");
         Ok((SchemaVersion(version.parse().map_err(wrong)?), schema.to_string().into()))
     };
     given.into_iter().map(read).collect()
 }
 
-fn shown(event_type: &EventType, with_content: bool) -> EventTypeOut {
-    let spec = &event_type.spec;
+/// Its schemas, if it has any.
+pub(super) fn schemas_shown(spec: &EventTypeSpec) -> Option<Schemas> {
     // What is stored was checked to be JSON.
     let schema = |version: SchemaVersion, text: &str| {
         Some((version.0.to_string(), RawValue::from_string(text.to_owned()).ok()?))
     };
     let all = || spec.schemas.iter().filter_map(|(version, text)| schema(*version, text)).collect();
-    let schemas = (with_content && !spec.schemas.is_empty()).then(all);
+    (!spec.schemas.is_empty()).then(all)
+}
+
+pub(super) fn shown(event_type: &EventType, with_content: bool) -> EventTypeOut {
+    let spec = &event_type.spec;
+    let schemas = if with_content { schemas_shown(spec) } else { None };
     EventTypeOut {
         name: event_type.name.clone(),
         description: spec.description.clone(),
@@ -365,19 +387,21 @@ impl From<postrider::SchemaCheck> for SchemaCheck {
     }
 }
 
+/// The field of the request that a rule is about.
+pub(super) const fn field_of(wrong: &InvalidEventType) -> &'static str {
+    match wrong {
+        InvalidEventType::Name(_) => "name",
+        InvalidEventType::Description => "description",
+        InvalidEventType::Tag => "featureFlag",
+        _ => "schemas",
+    }
+}
+
 impl From<EventTypeError> for ApiError {
     fn from(error: EventTypeError) -> Self {
-        use postrider::InvalidEventType as Wrong;
         match error {
-            EventTypeError::Invalid(wrong) => {
-                let field = match &wrong {
-                    Wrong::Name(_) => "name",
-                    Wrong::Description => "description",
-                    Wrong::Tag => "featureFlag",
-                    _ => "schemas",
-                };
-                Self::field("body", field, super::error::told(&wrong))
-            }
+            EventTypeError::Invalid(wrong) => Self::field("body", field_of(&wrong), super::error::told(&wrong)),
+            error @ EventTypeError::InvalidAmong { .. } => Self::field("body", "", super::error::told(&error)),
             EventTypeError::NoSuchEventType => Self::not_found(),
             EventTypeError::NameTaken => {
                 Self::new(StatusCode::CONFLICT, "event_type_exists", "An event type with that name already exists")

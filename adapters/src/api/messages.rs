@@ -116,7 +116,6 @@ pub(super) async fn send_example(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, ep)): Path<(String, String)>,
-    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<MessageOut>, ApiError> {
     caller.as_organisation()?;
@@ -131,10 +130,7 @@ pub(super) async fn send_example(
         };
         example.ok_or_else(none)?.payload.to_string()
     };
-    let mut event = Event::new(event_type, payload);
-    if let Some(key) = idempotency_key(&headers)? {
-        event = event.idempotency_key(key);
-    }
+    let event = Event::new(event_type, payload);
     let receipt = caller.view(&api).publish_to(caller.application.id, ep.as_str(), event.clone()).await?;
     Ok(Json(accepted(&receipt, &event, true)))
 }

@@ -3,6 +3,7 @@
 //! One file per resource, in CRUD order. Extractors check tenant and scope, so that a handler cannot forget; one place,
 //! `error.rs`, turns what went wrong into an answer.
 
+mod access;
 mod applications;
 mod attempts;
 mod auth;
@@ -12,10 +13,13 @@ mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod envelope;
+mod environment;
 mod error;
+mod event_type_import;
 mod event_types;
 mod headers;
 mod health;
+mod idempotency;
 mod message_in;
 mod messages;
 mod openapi;
@@ -23,6 +27,7 @@ mod operational;
 mod page;
 mod portal;
 mod query;
+mod request_rate;
 mod secrets;
 mod serve;
 mod settings;
@@ -33,9 +38,9 @@ mod tasks;
 mod times;
 mod usage;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 use postrider::Engine;
 use tower_http::{
     cors::{Any, CorsLayer},
@@ -47,6 +52,7 @@ pub use self::serve::{Listener, Tls, TlsError, serve};
 use self::{
     error::ApiError,
     openapi::{Routes, routes},
+    request_rate::RequestRate,
 };
 use crate::token::TokenKey;
 
@@ -62,6 +68,7 @@ const CORS_SECONDS: Duration = Duration::from_secs(3600);
 struct Api {
     engine: Engine,
     key: Arc<TokenKey>,
+    rate: Arc<RequestRate>,
 }
 
 /// Every route there is, by its handler: method, path and what is written of it stand there, in `#[utoipa::path]`.
@@ -82,8 +89,10 @@ fn routes() -> Routes {
         tasks: recover, replay_missing, replay, list, read, cancel;
         usage: by_application, by_event_type;
         event_types: list, create, read, replace, change, delete, documentation;
+        event_type_import: import;
+        environment: export, import;
         operational: list, create, read, replace, delete, secret, rotate, read_headers, replace_headers;
-        portal: access, dashboard_access;
+        portal: access, dashboard_access, expire_all;
         health: report, ping;
         openapi: document;
     }
@@ -96,11 +105,26 @@ fn simple_routes() -> Routes {
 
 /// Serves `engine` under `/api/v1` to whoever brings a token of `key`.
 pub fn router(engine: Engine, key: TokenKey) -> Router {
-    let api = Api { engine, key: Arc::new(key) };
+    limited_router(engine, key, RequestLimits::default())
+}
+
+/// How much may be asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestLimits {
+    /// About one application, by its organisation and by its own people together; more are refused, to be sent again. None
+    /// is any number.
+    pub application_requests_per_second: Option<NonZeroU32>,
+}
+
+/// As [`router`], and answers no more than this.
+pub fn limited_router(engine: Engine, key: TokenKey, limits: RequestLimits) -> Router {
+    let rate = RequestRate::new(limits.application_requests_per_second);
+    let api = Api { engine, key: Arc::new(key), rate: Arc::new(rate) };
     let bounded = |routes: Routes| {
         routes
             .into_router()
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+            .layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
             .with_state(api.clone())

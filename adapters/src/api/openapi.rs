@@ -21,8 +21,7 @@ use utoipa::{Modify, OpenApi, openapi::OpenApi as Document};
 
 use self::common::{Common, operations};
 pub(super) use self::forms::{
-    HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, any_status_class, not_set_yet, not_yet,
-    tried_status,
+    HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, any_status_class, nothing, tried_status,
 };
 pub(super) use self::queries::{
     ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Expunging, GetIfExists,
@@ -57,6 +56,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
         (name = "Background Task", description = "Long-running work on many messages."),
         (name = "Statistics", description = "How much an organisation uses."),
         (name = "Event Type", description = "What an organisation publishes, described for those who receive it."),
+        (name = "Environment", description = "All that an organisation describes, taken to another one."),
         (name = "Operational Webhook", description = "Where operators hear what becomes of endpoints and deliveries."),
         (name = "Authentication", description = "Tokens for an application's own people."),
         (name = "Health", description = "For load balancers."),

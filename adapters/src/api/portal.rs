@@ -17,9 +17,9 @@ use super::{
     auth::{self, InOrganisation},
     body::Body,
     error::ApiError,
-    openapi::{not_set_yet, not_yet},
+    openapi::nothing,
 };
-use crate::token::{IssueError, TokenKey};
+use crate::token::{Access, Capability, IssueError, TokenKey};
 
 const EXPIRY_SECONDS_MIN: u64 = 3600;
 
@@ -33,10 +33,10 @@ pub(super) struct AccessIn {
     /// Seconds, from an hour to 28 days.
     #[schema(minimum = 3600, maximum = 2419200)]
     expiry: Option<u64>,
-    #[schema(schema_with = not_set_yet)]
+    /// The token changes nothing.
     read_only: Option<bool>,
-    #[schema(schema_with = not_yet)]
-    capabilities: Option<Vec<String>>,
+    /// What it may do; all that the application may if nothing is said.
+    capabilities: Option<Vec<Capability>>,
 }
 
 /// A token, and where it is good.
@@ -65,12 +65,8 @@ pub(super) async fn access(
         return Err(unsigned(IssueError::NoPrivateKey));
     }
     let asked: AccessIn = if body.is_nothing() { AccessIn::default() } else { body.read()? };
-    if asked.read_only == Some(true) || asked.capabilities.is_some() {
-        // Left out, they would be more than was asked for.
-        let message = "a token may do all that an application may, and cannot be restricted yet";
-        let field = if asked.capabilities.is_some() { "capabilities" } else { "readOnly" };
-        return Err(ApiError::field("body", field, message));
-    }
+    let access = if asked.read_only == Some(true) { Access::ALL.read_only() } else { Access::ALL };
+    let access = asked.capabilities.as_deref().map_or(access, |capabilities| access.only(capabilities));
     let most = TokenKey::APPLICATION_TTL.as_secs();
     let seconds = asked.expiry.unwrap_or(most);
     if !(EXPIRY_SECONDS_MIN..=most).contains(&seconds) {
@@ -89,7 +85,8 @@ pub(super) async fn access(
         (found, _) => found?,
     };
     let good_for = Duration::from_secs(seconds);
-    let token = api.key.issue_application_for(found.id, organisation, auth::now(), good_for).map_err(unsigned)?;
+    let from = view.applications().expired_tokens(found.id).issue_at(auth::now());
+    let token = api.key.issue_restricted(found.id, organisation, access, from, good_for).map_err(unsigned)?;
     Ok(Json(AccessOut { token, url: format!("/api/v1/app/{}", found.id) }))
 }
 
@@ -106,6 +103,45 @@ pub(super) async fn dashboard_access(
     body: Body,
 ) -> Result<Json<AccessOut>, ApiError> {
     access(api, organisation, path, body).await
+}
+
+/// Which tokens are to work no more.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ApplicationTokenExpireIn)]
+pub(super) struct ExpireIn {
+    /// Seconds until then, at most 28 days; at once if nothing is said.
+    #[schema(minimum = 0, maximum = 2_419_200)]
+    expiry: Option<u64>,
+    #[schema(schema_with = nothing)]
+    session_ids: Option<Vec<String>>,
+}
+
+/// Makes all tokens of an application that were issued until now stop working.
+///
+/// New ones can be asked for at once. Those that are signed elsewhere are told apart by the second of their `iat`.
+#[utoipa::path(
+    post, path = "/auth/app/{app_id}/expire-all", operation_id = "v1.authentication.expire-all",
+    tag = "Authentication", request_body = Option<ExpireIn>, responses((status = 204))
+)]
+pub(super) async fn expire_all(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    Path(app): Path<String>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let ExpireIn { expiry, session_ids } = if body.is_nothing() { ExpireIn::default() } else { body.read()? };
+    if session_ids.is_some() {
+        let message = "tokens carry no sessions; leave it out, and all tokens of the application expire";
+        return Err(ApiError::field("body", "sessionIds", message));
+    }
+    let (seconds, most) = (expiry.unwrap_or(0), TokenKey::APPLICATION_TTL.as_secs());
+    if most < seconds {
+        return Err(ApiError::field("body", "expiry", format!("must be at most {most} seconds")));
+    }
+    let applications = api.engine.organisation(organisation).applications();
+    applications.expire_tokens(app.as_str(), auth::now(), Duration::from_secs(seconds)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn unsigned(error: IssueError) -> ApiError {

@@ -51,6 +51,28 @@ fn the_claims_are_those_that_other_programs_know() -> Result<(), Failed> {
 }
 
 #[test]
+fn a_token_says_what_it_may_do_and_one_that_says_nothing_may_do_all() -> Result<(), Failed> {
+    use crate::token::{Access, Capability};
+    let some = Access::ALL.only(&[Capability::ViewBase, Capability::CreateAttempts]);
+    for access in [Access::ALL, Access::ALL.read_only(), some, some.read_only(), Access::ALL.only(&[])] {
+        let day = std::time::Duration::from_secs(DAY);
+        let token = key()?.issue_restricted(application()?, OrganisationId::DEFAULT, access, NOW, day)?;
+        let read = key()?.read(&token, NOW)?;
+        assert_eq!((read.access, read.issued_at), (access, NOW));
+    }
+    assert!(some.has(Capability::CreateAttempts) && !some.has(Capability::ManageEndpoint));
+    let mut claims = json!({
+        "iat": 1_700_000_000, "exp": 1_800_000_000, "iss": "svix-server", "sub": application()?.to_string(),
+        "org": organisation(),
+    });
+    assert_eq!(key()?.read(&encode(Algorithm::HS256, SECRET, &claims)?, NOW)?.access, Access::ALL);
+    claims["capabilities"] = json!(["ViewBase", "of a later version"]);
+    let read = key()?.read(&encode(Algorithm::HS256, SECRET, &claims)?, NOW)?;
+    assert_eq!(read.access, Access::ALL.only(&[Capability::ViewBase]));
+    Ok(())
+}
+
+#[test]
 fn the_secret_sent_as_a_token_is_recognised() -> Result<(), Failed> {
     let refused = key()?.verify(SECRET, NOW);
     assert!(matches!(refused, Err(TokenError::IsSecret)), "{refused:?}");

@@ -283,7 +283,7 @@ fn what_is_printed_can_be_read_again() -> Result<(), Failed> {
 
 #[test]
 fn every_key_has_a_doc_and_every_number_a_unit_and_a_range() {
-    const UNITS: [&str; 4] = ["_bytes", "_requests", "_seconds", "_days"];
+    const UNITS: [&str; 6] = ["_bytes", "_requests", "_seconds", "_days", "_deliveries", "_requests_per_second"];
     let mut variables = BTreeSet::new();
     Config::default().visit(&mut |key, value: &mut dyn Value| {
         let name = key.name();

@@ -3,12 +3,14 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use postrider::{
-    DeadLetterError, GiveUpReason, Notice, OrderingMode, PublishError, WhenFull,
+    ApplicationSpec, DeadLetterError, Engine, GiveUpReason, Notice, OrderingMode, PublishError, RetryPolicy, WhenFull,
     storage::{MemoryStore, PageRequest},
+    testing::ScriptedTransport,
 };
 
 use crate::support::{Failed, PATIENCE, always_ok, event, hook, notice, start};
 
+const HOUR: Duration = Duration::from_secs(3600);
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 #[tokio::test(start_paused = true)]
@@ -57,5 +59,46 @@ async fn an_endpoint_may_ask_for_events_to_be_refused_when_it_is_full() -> Resul
     let [PublishError::QueueFull { endpoint }] = refused[..] else { panic!("one of three is refused: {refused:?}") };
     assert_eq!(endpoint, paused.id);
     assert_eq!(engine.metrics().events_accepted(), 2);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_with_too_many_waiting_deliveries_is_refused_until_some_have_ended() -> Result<(), Failed> {
+    let limited = |store: MemoryStore, receiver: &ScriptedTransport| {
+        let most = std::num::NonZeroUsize::new(4);
+        Engine::builder(store, receiver.clone())
+            .limits(|limits| limits.pending_deliveries_per_application = most)
+            .start()
+    };
+    let (store, receiver) = (MemoryStore::new(), ScriptedTransport::new(std::iter::repeat_n(500_u16, 4)));
+    let engine = limited(store.clone(), &receiver).await?;
+    for application in ["acme", "other"] {
+        engine.applications().upsert(application, ApplicationSpec::new("x")).await?;
+        for uid in ["one", "two"] {
+            let spec = hook().retry(RetryPolicy::delays([HOUR]));
+            engine.endpoints(application).upsert(uid, spec).await?;
+        }
+    }
+    engine.publish("acme", event("1")).await?;
+    engine.publish("acme", event("2")).await?;
+    receiver.wait_for(4).await;
+    let is_refused = |answer: Result<_, PublishError>| match answer {
+        Err(error @ PublishError::TooManyPending { pending_max: 4 }) => error.retry_after().is_some(),
+        Err(_) | Ok(_) => false,
+    };
+    assert!(is_refused(engine.publish("acme", event("3")).await));
+    assert!(engine.publish("other", event("3")).await.is_ok(), "it is its own application's limit");
+    engine.shutdown(HOUR).await;
+
+    let engine = limited(store, &receiver).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(is_refused(engine.publish("acme", event("4")).await), "they are counted after a start");
+    engine.endpoints("acme").delete("one").await?;
+    assert!(engine.publish("acme", event("5")).await.is_ok(), "two went with their endpoint");
+    tokio::time::sleep(HOUR * 2).await;
+    for n in ["6", "7", "8"] {
+        assert!(engine.publish("acme", event(n)).await.is_ok(), "they have ended");
+        tokio::time::sleep(HOUR).await;
+    }
     Ok(())
 }

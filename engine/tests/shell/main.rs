@@ -1,6 +1,7 @@
 //! The shell obeys the machine: committer, slots, supervision, stall, wakes, shutdown. Real engine, paused time, scripted
 //! receivers; stores in memory and on disk, and stores that fail on purpose.
 
+mod answers;
 mod begun;
 mod bounds;
 mod breaker;
@@ -8,6 +9,7 @@ mod crowd;
 mod delivering;
 mod disabling;
 mod ending;
+mod expired_tokens;
 mod expiring;
 mod load;
 mod many;

@@ -83,7 +83,7 @@ fn named(name: &str) -> Parameter {
 }
 
 fn idempotency_key() -> Parameter {
-    let described = "A message that comes again with the same key is stored once.";
+    let described = "The same request with the same key is carried out once in 24 hours, and answered the same.";
     let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(256));
     let text = text.pattern(Some("^[!-~]([ -~]*[!-~])?$"));
     let parameter = ParameterBuilder::new().name("idempotency-key").parameter_in(ParameterIn::Header);
@@ -113,7 +113,11 @@ const REFUSALS: [(StatusCode, Kind, &str); 10] = [
     (StatusCode::PAYLOAD_TOO_LARGE, Kind::Body, "The body or the payload is too large."),
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Body, "The body is not said to be JSON."),
     (StatusCode::UNPROCESSABLE_ENTITY, Kind::Any, "Fields of the body, the path or the query are wrong."),
-    (StatusCode::TOO_MANY_REQUESTS, Kind::Change, "A queue is full. `Retry-After` says how long to wait."),
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        Kind::Any,
+        "A queue is full, or an application takes more than its share. `Retry-After` says how long to wait.",
+    ),
     (
         StatusCode::SERVICE_UNAVAILABLE,
         Kind::Any,

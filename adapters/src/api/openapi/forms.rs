@@ -89,17 +89,9 @@ pub(in crate::api) fn any_status_class() -> Object {
     one_of(SchemaType::from_iter([Type::Integer, Type::Null]), classes.into_iter().chain([Value::Null]))
 }
 
-/// What cannot be asked for yet, and is refused rather than passed over.
-pub(in crate::api) fn not_yet() -> Object {
-    ObjectBuilder::new().schema_type(Type::Null).description(Some("Not yet: leave it out.")).build()
-}
-
-/// A flag that cannot be set yet.
-pub(in crate::api) fn not_set_yet() -> Object {
-    let values = [Value::Bool(false), Value::Null];
-    let mut flag = one_of(SchemaType::from_iter([Type::Boolean, Type::Null]), values);
-    flag.description = Some("Cannot be `true` yet.".to_owned());
-    flag
+/// What others have and we do not: it is refused rather than passed over.
+pub(in crate::api) fn nothing() -> Object {
+    ObjectBuilder::new().schema_type(Type::Null).description(Some("There is none here: leave it out.")).build()
 }
 
 fn one_of<V: Into<Value>>(kind: impl Into<SchemaType>, values: impl IntoIterator<Item = V>) -> Object {

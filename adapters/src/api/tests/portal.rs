@@ -21,3 +21,138 @@ async fn where_tokens_are_only_verified_the_portal_is_told_what_to_do() -> Resul
     assert_eq!(world.get("/app/acme").await?.0, StatusCode::NOT_FOUND, "nothing is made for a token that is not given");
     Ok(())
 }
+
+#[tokio::test]
+async fn tokens_of_an_application_stop_working_when_they_are_expired_also_after_a_restart() -> Result<(), Failed> {
+    let medium = MemoryStore::new();
+    let (world, engine) = World::over(&medium).await?;
+    for uid in ["acme", "other"] {
+        world.post("/app", json!({ "name": uid, "uid": uid })).await?;
+    }
+    let (old, others) = (world.portal("acme", Value::Null).await?, world.portal("other", Value::Null).await?);
+    let sessions = world.post("/auth/app/acme/expire-all", json!({ "sessionIds": ["s"] })).await?;
+    assert_eq!(sessions.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(sessions.1.to_string().contains("carry no sessions"), "{}", sessions.1);
+    let later = world.post("/auth/app/acme/expire-all", json!({ "expiry": 3600 })).await?;
+    assert_eq!(later.0, StatusCode::NO_CONTENT, "{}", later.1);
+    assert_eq!(world.with(&old, "GET", "/app/acme", String::new()).await?.0, StatusCode::OK, "not yet");
+    let newer = world.portal("acme", Value::Null).await?;
+    assert_eq!(world.send("POST", "/auth/app/acme/expire-all", String::new()).await?.0, StatusCode::NO_CONTENT);
+    // In the same second, and good all the same.
+    let newest = world.portal("acme", Value::Null).await?;
+    let check = async |world: &World| -> Result<(), Failed> {
+        for (token, path, status) in [
+            (&old, "/app/acme", StatusCode::UNAUTHORIZED),
+            (&newer, "/app/acme", StatusCode::UNAUTHORIZED),
+            (&newest, "/app/acme", StatusCode::OK),
+            (&others, "/app/other", StatusCode::OK),
+            (&world.token, "/app/acme", StatusCode::OK),
+        ] {
+            assert_eq!(world.with(token, "GET", path, String::new()).await?.0, status, "{path}");
+        }
+        Ok(())
+    };
+    check(&world).await?;
+    engine.shutdown(Duration::from_secs(1)).await;
+    let (world, _engine) = World::over(&medium).await?;
+    check(&world).await?;
+
+    assert_eq!(world.post("/auth/app/none/expire-all", json!({})).await?.0, StatusCode::NOT_FOUND);
+    let own = world.with(&newest, "POST", "/auth/app/acme/expire-all", "{}".to_owned()).await?;
+    assert_eq!(own.0, StatusCode::FORBIDDEN);
+    let far = world.post("/auth/app/acme/expire-all", json!({ "expiry": 2_419_201 })).await?;
+    assert_eq!(far.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", far.1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restricted_token_may_do_what_it_names_and_nothing_else() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let other = json!({ "url": "http://127.0.0.1:9/", "uid": "other" });
+    let hook = "/app/acme/endpoint/hook";
+    world.publish("a", "sent").await?;
+    let asks = [
+        ("GET", hook.to_owned(), json!(null), "ViewBase"),
+        ("GET", "/event-type".to_owned(), json!(null), "ViewBase"),
+        ("HEAD", "/app/acme".to_owned(), json!(null), "ViewBase"),
+        ("POST", "/app/acme/msg/precheck/active".to_owned(), json!({ "eventType": "a" }), "ViewBase"),
+        ("GET", format!("{hook}/secret"), json!(null), "ViewEndpointSecret"),
+        ("POST", format!("{hook}/secret/rotate"), json!({}), "ManageEndpointSecret"),
+        ("POST", "/app/acme/msg/sent/endpoint/hook/resend".to_owned(), json!({}), "CreateAttempts"),
+        ("POST", format!("{hook}/recover"), json!({ "since": "2020-01-01T00:00:00Z" }), "CreateAttempts"),
+        ("POST", format!("{hook}/replay-missing"), json!({}), "CreateAttempts"),
+        ("POST", format!("{hook}/bulk-replay"), json!({}), "CreateAttempts"),
+        ("POST", "/app/acme/dead-letter/redrive".to_owned(), json!({}), "CreateAttempts"),
+        ("POST", "/app/acme/dead-letter/x/redrive".to_owned(), json!({}), "CreateAttempts"),
+        ("POST", format!("{hook}/pause"), json!({}), "ManageEndpoint"),
+        ("POST", format!("{hook}/resume"), json!({}), "ManageEndpoint"),
+        ("PATCH", hook.to_owned(), json!({ "description": "x" }), "ManageEndpoint"),
+        ("PUT", format!("{hook}/headers"), json!({ "headers": {} }), "ManageEndpoint"),
+        ("POST", "/app/acme/endpoint".to_owned(), other, "ManageEndpoint"),
+        ("DELETE", "/app/acme/endpoint/other".to_owned(), json!(null), "ManageEndpoint"),
+    ];
+    let all = [
+        "ViewBase",
+        "ViewEndpointSecret",
+        "ManageEndpointSecret",
+        "ManageTransformations",
+        "CreateAttempts",
+        "ManageEndpoint",
+    ];
+    let is_let = async |token: &str, (method, path, body): (&str, &str, &Value)| -> Result<bool, Failed> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = world.with(token, method, path, body).await?;
+        assert_ne!(answer.0, StatusCode::UNAUTHORIZED);
+        Ok(answer.0 != StatusCode::FORBIDDEN)
+    };
+    for capability in all {
+        let token = world.portal("acme", json!({ "capabilities": [capability] })).await?;
+        let others: Vec<_> = all.iter().filter(|other| **other != capability).collect();
+        let without = world.portal("acme", json!({ "capabilities": others })).await?;
+        for (method, path, body, needed) in &asks {
+            let ask = (*method, path.as_str(), body);
+            assert_eq!(is_let(&token, ask).await?, *needed == capability, "{capability}: {method} {path}");
+            assert_eq!(is_let(&without, ask).await?, *needed != capability, "all but {capability}: {method} {path}");
+        }
+    }
+    let (reader, free) =
+        (world.portal("acme", json!({ "readOnly": true })).await?, world.portal("acme", json!({})).await?);
+    for (method, path, body, _) in &asks {
+        let ask = (*method, path.as_str(), body);
+        assert_eq!(is_let(&reader, ask).await?, ["GET", "HEAD"].contains(method), "read only: {method} {path}");
+        assert!(is_let(&free, ask).await?, "{method} {path}");
+    }
+    // A secret that comes with something else.
+    let manager = world.portal("acme", json!({ "capabilities": ["ViewBase", "ManageEndpoint"] })).await?;
+    let secret = json!({ "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" });
+    assert!(!is_let(&manager, ("PATCH", hook, &secret)).await?);
+    assert!(is_let(&free, ("PATCH", hook, &secret)).await?);
+    let wrong = world.post("/auth/app-portal-access/acme", json!({ "capabilities": ["ViewAll"] })).await?;
+    assert_eq!(wrong.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.1.to_string().contains("ViewAll"), "{}", wrong.1);
+    Ok(())
+}
+
+/// Whoever may do less must not be given what another one got with the same key.
+#[tokio::test]
+async fn two_tokens_of_one_application_that_may_do_different_things_share_no_answers() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let viewer = world.portal("acme", json!({ "capabilities": ["ViewBase"] })).await?;
+    for (token, status) in [(&world.portal("acme", json!({})).await?, 201), (&viewer, 403)] {
+        let request = Request::builder().method("POST").uri("/api/v1/app/acme/endpoint").header("idempotency-key", "k");
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.body(Body::from(r#"{"url":"http://127.0.0.1:9/"}"#))?;
+        assert_eq!(world.router.clone().oneshot(request).await?.status().as_u16(), status);
+    }
+    Ok(())
+}
+
+impl World {
+    /// A token for the people of an application.
+    async fn portal(&self, app: &str, asked: Value) -> Result<String, Failed> {
+        let body = if asked.is_null() { String::new() } else { asked.to_string() };
+        let given = self.send("POST", &format!("/auth/app-portal-access/{app}"), body).await?;
+        assert_eq!(given.0, StatusCode::OK, "{}", given.1);
+        Ok(given.1["token"].as_str().unwrap_or_default().to_owned())
+    }
+}

@@ -32,6 +32,16 @@ fn starts_empty_and_fills_up_to_its_burst() {
 }
 
 #[test]
+fn one_that_starts_full_grants_its_burst_at_once_and_no_more() {
+    let mut limit = RateLimit::of_burst(rate(2, 5), NOW);
+    assert_eq!(limit.full_at(), NOW);
+    assert_eq!(drain(&mut limit, NOW), 5);
+    assert_eq!(limit.take(NOW), Err(millis(500)));
+    assert_eq!(limit.full_at(), millis(2500));
+    assert_eq!(drain(&mut limit, millis(1000)), 2);
+}
+
+#[test]
 fn says_when_it_will_be_full() {
     let mut limit = RateLimit::new(rate(2, 5), NOW);
     assert_eq!(limit.full_at(), millis(2500));

@@ -1,0 +1,54 @@
+//! Tokens of applications that stop working before their time. Who issues and checks them asks here; a restart forgets
+//! nothing of it.
+
+use std::time::Duration;
+
+use postrider_core::{
+    ApplicationId, Batch, Document, DocumentId, DocumentKind, ExpiredTokens, Guard, IdOr, OrganisationId, Refused,
+    Timestamp, Write,
+};
+
+use crate::{ApplicationError, applications::Applications, inner::TRIES};
+
+impl Applications<'_> {
+    /// All tokens of an application that were issued until `now` stop working `after` that long. The time is that of
+    /// whoever issues them.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn expire_tokens(
+        self,
+        application: impl Into<IdOr<ApplicationId>>,
+        now: Timestamp,
+        after: Duration,
+    ) -> Result<(), ApplicationError> {
+        let engine = self.scope.engine;
+        let application = self.get(application).map_err(|_| ApplicationError::NoSuchApplication)?.id;
+        let id = document_of(self.scope.id, application);
+        for _ in 0..TRIES {
+            let mut expired = self.expired_tokens(application);
+            let seen = expired.revision;
+            expired.expire(now, after);
+            expired.revision += 1;
+            // Numbers: there is nothing that JSON refuses.
+            let value = serde_json::to_vec(&expired).expect("numbers can be written as JSON").into();
+            let document = Document { id: id.clone(), revision: expired.revision, value };
+            let batch = Batch::synced([Write::Document(Box::new(document))]).guarded(Guard::Document(id.clone(), seen));
+            match engine.commit_for(self.scope.id, batch).await? {
+                Ok(_) => return Ok(()),
+                Err(Refused::Corrupt) => return Err(ApplicationError::Corrupt),
+                Err(_) => engine.reread_document(&id).await,
+            }
+        }
+        Err(ApplicationError::Contended)
+    }
+
+    /// Which tokens of an application work no more.
+    pub fn expired_tokens(self, application: ApplicationId) -> ExpiredTokens {
+        self.scope.engine.settings.find(&document_of(self.scope.id, application)).unwrap_or_default()
+    }
+}
+
+pub(crate) fn document_of(organisation: OrganisationId, application: ApplicationId) -> DocumentId {
+    DocumentId::new(DocumentKind::Setting, organisation, format!("expired-tokens/{application}"))
+}
