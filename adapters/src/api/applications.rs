@@ -16,10 +16,10 @@ use super::{
     auth::{InApplication, InOrganisation},
     body::{Body, given},
     error::ApiError,
-    event_types::SchemaCheck,
     openapi::{GetIfExists, Paging, Sorting},
     page::List,
     query::Params,
+    schema_check::SchemaCheck,
     settings::{Delivery, rate},
     times::written,
 };

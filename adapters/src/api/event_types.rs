@@ -20,6 +20,7 @@ use super::{
     openapi::{Contents, Expunging, JsonSchemas, Name, Paging, Sorting, WithArchived},
     page::List,
     query::Params,
+    schema_check::SchemaCheck,
     times::written,
 };
 
@@ -56,18 +57,6 @@ pub(super) struct EventTypeUpdate {
     #[schema(value_type = Option<Name>)]
     group_name: Option<String>,
     schema_check: Option<SchemaCheck>,
-}
-
-/// What becomes of payloads that do not match their schema.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum SchemaCheck {
-    /// They are refused.
-    Enforce,
-    /// They are accepted, and the publisher is told.
-    Warn,
-    /// Nobody looks.
-    Off,
 }
 
 /// What is to be changed of an event type; `null` clears.
@@ -364,26 +353,6 @@ pub(super) fn shown(event_type: &EventType, with_content: bool) -> EventTypeOut 
         schema_check: spec.check.map(Into::into),
         created_at: written(event_type.created_at),
         updated_at: written(event_type.updated_at),
-    }
-}
-
-impl From<SchemaCheck> for postrider::SchemaCheck {
-    fn from(check: SchemaCheck) -> Self {
-        match check {
-            SchemaCheck::Enforce => Self::Enforce,
-            SchemaCheck::Warn => Self::Warn,
-            SchemaCheck::Off => Self::Off,
-        }
-    }
-}
-
-impl From<postrider::SchemaCheck> for SchemaCheck {
-    fn from(check: postrider::SchemaCheck) -> Self {
-        match check {
-            postrider::SchemaCheck::Enforce => Self::Enforce,
-            postrider::SchemaCheck::Warn => Self::Warn,
-            postrider::SchemaCheck::Off => Self::Off,
-        }
     }
 }
 

@@ -28,6 +28,7 @@ mod page;
 mod portal;
 mod query;
 mod request_rate;
+mod schema_check;
 mod secrets;
 mod serve;
 mod settings;
