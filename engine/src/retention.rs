@@ -11,6 +11,8 @@ use crate::inner::Inner;
 
 /// Needed events in one piece: each may be as large as a payload may be.
 const PIECE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+/// Between two pieces: nobody waits for them, and each is a sync that others wait for.
+const BETWEEN: Duration = Duration::from_millis(10);
 /// After the start, when others have more to do.
 const FIRST_LOOK: Duration = Duration::from_secs(60);
 /// One week at most is forgotten in so long: a clock that is set forward erases nothing at once.
@@ -51,7 +53,7 @@ impl Inner {
         loop {
             let piece = Batch::synced([Write::Rescue(week, PIECE)]);
             match self.commits.submit_own(piece).answer().await.map(|verdict| verdict.map(|done| done.more())) {
-                Ok(Ok(Some(More::Yes))) => {}
+                Ok(Ok(Some(More::Yes))) => sleep(BETWEEN).await,
                 Ok(Ok(Some(More::No))) => break,
                 Ok(Ok(None) | Err(_)) | Err(_) => return Looked::NotNow,
             }
