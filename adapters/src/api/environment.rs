@@ -14,7 +14,7 @@ use super::{
     body::{Body, WrongField},
     error::{ApiError, told},
     event_types::{self, EventTypeIn, EventTypeOut, WrongPart, field_of},
-    openapi::nothing,
+    openapi::{no_fields, no_items},
     times::written,
 };
 
@@ -41,9 +41,9 @@ pub(super) struct EnvironmentOut {
 #[serde(rename_all = "camelCase")]
 pub(super) struct EnvironmentIn {
     event_types: Option<Vec<EventTypeIn>>,
-    #[schema(schema_with = nothing)]
+    #[schema(schema_with = no_fields)]
     settings: Option<Value>,
-    #[schema(schema_with = nothing)]
+    #[schema(schema_with = no_items)]
     connectors: Option<Vec<Value>>,
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema,
+        Array, ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema,
         schema::{SchemaType, Type},
     },
 };
@@ -91,8 +91,22 @@ pub(in crate::api) fn any_status_class() -> Object {
 
 /// What others have and we do not: it is refused rather than passed over.
 pub(in crate::api) fn nothing() -> Object {
-    ObjectBuilder::new().schema_type(Type::Null).description(Some("There is none here: leave it out.")).build()
+    ObjectBuilder::new().schema_type(Type::Null).description(Some(NONE_HERE)).build()
 }
+
+/// As [`nothing`], or an object without any.
+pub(in crate::api) fn no_fields() -> Object {
+    let kind = SchemaType::from_iter([Type::Object, Type::Null]);
+    ObjectBuilder::new().schema_type(kind).max_properties(Some(0)).description(Some(NONE_HERE)).build()
+}
+
+/// As [`nothing`], or a list of none.
+pub(in crate::api) fn no_items() -> Array {
+    let kind = SchemaType::from_iter([Type::Array, Type::Null]);
+    ArrayBuilder::new().schema_type(kind).max_items(Some(0)).description(Some(NONE_HERE)).build()
+}
+
+const NONE_HERE: &str = "There is none here: leave it out.";
 
 fn one_of<V: Into<Value>>(kind: impl Into<SchemaType>, values: impl IntoIterator<Item = V>) -> Object {
     ObjectBuilder::new().schema_type(kind).enum_values(Some(values)).build()
