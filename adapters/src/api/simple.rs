@@ -66,6 +66,7 @@ pub(super) struct WebhookPatch {
 /// A webhook as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WebhookOut)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct WebhookOut {
     id: String,
     url: String,

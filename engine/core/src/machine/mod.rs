@@ -299,7 +299,7 @@ impl EndpointMachine {
             return;
         }
         let may_start = self.startable(now);
-        let startable = self.queue.startable(now, most, |delivery| may_start.has(delivery));
+        let startable = self.queue.startable(now, most, &may_start);
         for _ in self.permits_asked..startable {
             self.permits_asked += 1;
             self.commands.push_back(Command::AskPermit);
@@ -316,7 +316,7 @@ impl EndpointMachine {
         self.permits_asked = self.permits_asked.saturating_sub(1);
         let may_start = self.startable(now);
         let is_held = self.holds_endpoint(Trigger::Manual, now).is_some();
-        let startable = !is_held && self.queue.startable(now, 1, |delivery| may_start.has(delivery)) > 0;
+        let startable = !is_held && self.queue.startable(now, 1, &may_start) > 0;
         if !startable || !self.gate.take_token(now) {
             return self.commands.push_back(Command::ReturnPermit);
         }

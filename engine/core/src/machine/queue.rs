@@ -9,6 +9,7 @@ use super::{
     due::{self, DueRows},
     lanes::{Lanes, Next, Nudged},
     loads::{Load, Loads},
+    startable::Startable,
     unordered::Unordered,
 };
 use crate::{
@@ -366,10 +367,12 @@ impl Queue {
     }
 
     /// How many could start, counted up to `at_most`.
-    pub(super) fn startable(&self, now: Timestamp, at_most: usize, may_start: impl Fn(&Delivery) -> bool) -> usize {
-        let free = |item: &Item| may_start(&item.delivery);
+    pub(super) fn startable(&self, now: Timestamp, at_most: usize, may_start: &Startable<'_>) -> usize {
+        let free = |item: &Item| may_start.has(&item.delivery);
         let due = self.due.count_due(now, at_most, free);
         let ready = match &self.order {
+            // Tries by hand wait for a time, never here: nobody looks through a window of which nothing may start.
+            _ if may_start.only_by_hand => 0,
             Order::Unordered(ready) => ready.count(at_most - due, free),
             Order::Lanes(lanes) => lanes.count(at_most - due, free),
         };
