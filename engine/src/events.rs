@@ -75,11 +75,7 @@ impl Events<'_> {
             id => id?,
         };
         drop(store);
-        match engine.commit(owner, Batch::synced([Write::Expunge(owner, id)])).await? {
-            Ok(_) => Ok(()),
-            Err(Refused::NoEvent) => Err(EventError::NoSuchEvent),
-            Err(_) => Err(CommitError::unavailable().into()),
-        }
+        self.forget(owner, Write::Expunge(owner, id)).await
     }
 
     /// Forgets what a receiver answered to an attempt of one.
@@ -97,12 +93,7 @@ impl Events<'_> {
         };
         let AttemptRecord { delivery, event, life, attempt } = found.ok_or(EventError::NoSuchEvent)?;
         let place = AttemptPlace { delivery, life, number: attempt.number, event };
-        let owner = self.owner()?;
-        match self.scope.engine().commit(owner, Batch::synced([Write::ExpungeResponse(place)])).await? {
-            Ok(_) => Ok(()),
-            Err(Refused::NoEvent) => Err(EventError::NoSuchEvent),
-            Err(_) => Err(CommitError::unavailable().into()),
-        }
+        self.forget(self.owner()?, Write::ExpungeResponse(place)).await
     }
 
     /// Begins a task that forgets the payloads of all that are published by now.
@@ -112,6 +103,14 @@ impl Events<'_> {
     pub async fn expunge_all(&self) -> Result<Task, TaskError> {
         let owner = self.scope.application().ok_or(TaskError::NotFound)?.id;
         self.scope.organisation.tasks().start(Work::Expunge(owner)).await
+    }
+
+    async fn forget(&self, owner: ApplicationId, what: Write) -> Result<(), EventError> {
+        match self.scope.engine().commit(owner, Batch::synced([what])).await? {
+            Ok(_) => Ok(()),
+            Err(Refused::NoEvent) => Err(EventError::NoSuchEvent),
+            Err(_) => Err(CommitError::unavailable().into()),
+        }
     }
 
     fn owner(&self) -> Result<ApplicationId, ReadError> {

@@ -201,7 +201,7 @@ impl Inner {
     /// Commits a batch of a caller, once its turn comes.
     pub(crate) async fn commit(&self, application: ApplicationId, mut batch: Batch) -> Result<Verdict, CommitError> {
         self.lifecycle.gate()?;
-        self.tell_operators(&mut batch, false);
+        self.tell_operators(&mut batch, || false);
         self.commits.submit(application, batch)?.answer().await
     }
 

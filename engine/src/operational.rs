@@ -80,13 +80,14 @@ impl<'e> Organisation<'e> {
 }
 
 impl Inner {
-    /// Adds to a batch what operators are to hear of it, if anybody wants to.
-    pub(crate) fn tell_operators(&self, batch: &mut Batch, breaker_was_open: bool) {
+    /// Adds to a batch what operators are to hear of it, if anybody wants to. Whether the breaker was open is asked only
+    /// where the batch says how it is now.
+    pub(crate) fn tell_operators(&self, batch: &mut Batch, breaker_was_open: impl Fn() -> bool) {
         if !self.registry.has_applications(OrganisationId::MANAGEMENT) {
             return;
         }
         let news: Vec<News> =
-            batch.writes.iter().flat_map(|write| self.news(write, breaker_was_open)).flatten().collect();
+            batch.writes.iter().flat_map(|write| self.news(write, &breaker_was_open)).flatten().collect();
         let told = news.into_iter().filter_map(|news| self.told(news));
         batch.writes.extend(told);
     }
@@ -110,15 +111,15 @@ impl Inner {
         Some(self.registry.find_application(OrganisationId::MANAGEMENT, &name)?.id)
     }
 
-    fn news(&self, write: &Write, breaker_was_open: bool) -> [Option<News>; 3] {
+    fn news(&self, write: &Write, breaker_was_open: impl Fn() -> bool) -> [Option<News>; 3] {
         match write {
             Write::Outcome(transition) => self.of_outcome(transition),
             Write::Endpoint(endpoint) => self.of_endpoint(endpoint),
             Write::DropEndpoint(id) => [self.news_about(*id, "endpoint.deleted", json!({})), None, None],
             Write::Soft(id, soft) => {
                 let event_type = match soft.breaker {
-                    BreakerState::Open { .. } if !breaker_was_open => Some("endpoint.breaker.opened"),
-                    BreakerState::Closed { .. } if breaker_was_open => Some("endpoint.breaker.closed"),
+                    BreakerState::Open { .. } if !breaker_was_open() => Some("endpoint.breaker.opened"),
+                    BreakerState::Closed { .. } if breaker_was_open() => Some("endpoint.breaker.closed"),
                     _ => None,
                 };
                 [event_type.and_then(|event_type| self.news_about(*id, event_type, json!({}))), None, None]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use crate::{AttemptRequest, AttemptResponse, attempt, inner::Inner};
+use crate::{AttemptRequest, AttemptResponse, attempt, id_map::IdMap, inner::Inner};
 
 /// Receivers that are asked at a time.
 const AT_ONCE: usize = 64;
@@ -74,7 +74,11 @@ impl Inner {
 
     /// Why an endpoint has not proved it, as of the last time that it was asked.
     pub(crate) fn proof_failure(&self, endpoint: EndpointId) -> Option<Box<str>> {
-        self.proof_failures.lock().unwrap_or_else(PoisonError::into_inner).get(&endpoint).cloned()
+        self.proof_failures().get(&endpoint).cloned()
+    }
+
+    fn proof_failures(&self) -> MutexGuard<'_, IdMap<EndpointId, Box<str>>> {
+        self.proof_failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn prove(&self, id: EndpointId, room: &Semaphore) {
@@ -93,12 +97,12 @@ impl Inner {
                 Ok(_) => {}
                 Err(why) => {
                     debug!(endpoint = %id, %why, "receiver has not proved that it wants anything");
-                    self.proof_failures.lock().unwrap_or_else(PoisonError::into_inner).insert(id, why);
+                    self.proof_failures().insert(id, why);
                 }
             }
             sleep(waits.next().unwrap_or(WAITS[WAITS.len() - 1])).await;
         }
-        self.proof_failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.proof_failures().remove(&id);
     }
 
     /// Asks once; why not, if not.

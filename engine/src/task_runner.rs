@@ -13,8 +13,8 @@ use postrider_core::{
     task::{Events, Letters, Tried, TriedEnd},
 };
 use postrider_storage::{
-    Cursor, DeadLetterQuery, DeliveryRecord, DeliveryState, DocumentQuery, EventQuery, PageRequest, Reads, StoreError,
-    Verdict,
+    Cursor, DeadLetterQuery, DeliveryRecord, DeliveryState, DocumentQuery, EventQuery, Page, PageRequest, Reads,
+    StoreError, Verdict,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -189,8 +189,7 @@ impl Inner {
         let store = self.store.opened().await;
         let found = store.reads().dead_letters(&query, &page(task)).await?;
         let mut wanted: Vec<DeadLetter> = Vec::new();
-        next.progress.seen += found.items.len() as u64;
-        for letter in found.items {
+        for letter in turn_page(next, found) {
             let is_wanted = letters.event_types.is_empty() || {
                 let event = store.reads().event(owner, letter.last.event).await?;
                 event.is_some_and(|event| letters.event_types.contains(&event.event.event_type))
@@ -201,7 +200,6 @@ impl Inner {
         }
         drop(store);
         next.progress.done += self.change_each(wanted, change).await?;
-        next.place = found.next.map(|Cursor(place)| place.to_vec());
         self.note(task, next, Vec::new(), None).await
     }
 
@@ -262,9 +260,8 @@ impl Inner {
         (query.after, query.before) = (Some(events.after), Some(events.before.min(task.created_at)));
         query.oldest_first = true;
         let found = store.reads().events(&query, &PageRequest { limit: at_once, ..page(task) }).await?;
-        next.progress.seen += found.items.len() as u64;
         let mut wanted = Vec::new();
-        for event in found.items {
+        for event in turn_page(next, found) {
             if endpoint.wants(&event.event) && is_meant(store.reads(), &endpoint, &event, tried, whom).await? {
                 wanted.push(event.id);
             }
@@ -276,18 +273,15 @@ impl Inner {
         let writes: Vec<_> = wanted.into_iter().map(replay).collect();
         let space = Space { added: u32::try_from(writes.len()).unwrap_or(u32::MAX), limit };
         next.progress.done += writes.len() as u64;
-        next.place = found.next.map(|Cursor(place)| place.to_vec());
         self.note(task, next, writes, Some(Guard::Space(endpoint.id, generation, space))).await
     }
 
     async fn expunge_events(&self, task: &Task, next: &mut Task, owner: ApplicationId) -> Result<(), Stop> {
         let query = EventQuery { before: Some(task.created_at), oldest_first: true, ..EventQuery::of(owner) };
         let found = self.store.opened().await.reads().events(&query, &page(task)).await?;
-        next.progress.seen += found.items.len() as u64;
-        let left = found.items.iter().filter(|event| !event.is_expunged);
+        let left = turn_page(next, found).into_iter().filter(|event| !event.is_expunged);
         let writes: Vec<_> = left.map(|event| Write::Expunge(owner, event.id)).collect();
         next.progress.done += writes.len() as u64;
-        next.place = found.next.map(|Cursor(place)| place.to_vec());
         self.note(task, next, writes, None).await
     }
 
@@ -343,6 +337,13 @@ impl Inner {
 
 fn page(task: &Task) -> PageRequest {
     PageRequest { after: task.place.clone().map(|place| Cursor(place.into())), limit: PIECE }
+}
+
+/// The items of a page, which are seen now; the task goes on after them.
+fn turn_page<T>(next: &mut Task, found: Page<T>) -> Vec<T> {
+    next.progress.seen += found.items.len() as u64;
+    next.place = found.next.map(|Cursor(place)| place.to_vec());
+    found.items
 }
 
 /// Whether an event stands at the endpoint as a task asks for. What waits there is left alone.
