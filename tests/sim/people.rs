@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Batch, Delivery, DeliveryId, DeliveryPolicy, Dice,
     DisableReason, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Event, Generation, Guard, KeyClaim,
-    OrganisationId, Place, RecordId, Refused, Replay, ReplayTo, Resend, SameBody, Secret, SigningSecret, SplitMix,
-    Step, Transition, Write, plan_recipients,
+    OrganisationId, Place, Priority, RecordId, Refused, Replay, ReplayTo, Resend, SameBody, Secret, SigningSecret,
+    SplitMix, Step, Transition, Write, plan_recipients,
 };
 use postrider_storage::{DeliveryState, Verdict};
 
@@ -66,6 +66,11 @@ impl World {
         if chance(&mut self.dice, 80) {
             event = event.ordering_key(below(&mut self.dice, self.people.keys).to_string());
         }
+        event.priority = match below(&mut self.dice, 6) {
+            0 => Priority::High,
+            1 => Priority::Low,
+            _ => Priority::Normal,
+        };
         if chance(&mut self.dice, 50) {
             event = event.idempotency_key(format!("key-{number}"));
         }

@@ -13,6 +13,7 @@ use super::{
     body::{Wrong, parse},
     error::ApiError,
     openapi::Name,
+    priority::PriorityKind,
     tasks::time,
 };
 
@@ -47,6 +48,9 @@ pub(super) struct MessageIn<'b> {
     /// Messages with one key go one after another to endpoints with `perKey` ordering.
     #[schema(min_length = 1, max_length = 256)]
     ordering_key: Option<String>,
+    /// What is more urgent goes first to an endpoint, wherever order leaves a choice: among lanes, or all that waits where
+    /// there are none. `normal` unless given.
+    priority: Option<PriorityKind>,
     /// At most 8; lists find by them.
     #[schema(value_type = Option<Vec<Name>>, max_items = 8)]
     tags: Option<Vec<Box<str>>>,
@@ -103,6 +107,7 @@ impl MessageIn<'_> {
         };
         let mut event = Event::new(self.event_type, payload).channels(self.channels.unwrap_or_default());
         event = event.tags(self.tags.unwrap_or_default());
+        event.priority = self.priority.map(Into::into).unwrap_or_default();
         event.deliver_at = self.deliver_at.as_deref().map(|text| time("deliverAt", text)).transpose()?;
         event.payload_kept = kept(self.payload_retention_period, self.payload_retention_hours)?;
         event.content_type = self.content_type.map(Into::into);

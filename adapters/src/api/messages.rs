@@ -21,6 +21,7 @@ use super::{
     message_in::{MessageIn, idempotency_key},
     openapi::{ByChannel, ByTag, ByType, Contents, Name, Paging, Period},
     page::List,
+    priority::PriorityKind,
     query::Params,
     tasks::{TaskBegun, begun},
     times::written,
@@ -52,6 +53,9 @@ pub(super) struct MessageOut {
     channels: Option<Vec<Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ordering_key: Option<String>,
+    /// `normal` unless it is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<PriorityKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Vec<Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -328,6 +332,7 @@ fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> Me
         content_type: event.content_type.clone(),
         channels: (!event.channels.is_empty()).then(|| event.channels.clone()),
         ordering_key: event.ordering_key.as_ref().map(|key| key.0.to_string()),
+        priority: PriorityKind::shown(event.priority),
         tags: (!event.tags.is_empty()).then(|| event.tags.clone()),
         deliver_at: event.deliver_at.map(written),
         timestamp,

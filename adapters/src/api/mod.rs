@@ -26,6 +26,7 @@ mod openapi;
 mod operational;
 mod page;
 mod portal;
+mod priority;
 mod query;
 mod request_rate;
 mod schema_check;

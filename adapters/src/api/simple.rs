@@ -23,6 +23,7 @@ use super::{
     message_in::idempotency_key,
     openapi::{Name, Paging, Sorting},
     page::List,
+    priority::PriorityKind,
     query::Params,
     secrets,
     settings::ProofKind,
@@ -99,6 +100,8 @@ pub(super) struct EventIn<'b> {
     /// Events with one key go one after another to webhooks that keep an order.
     #[schema(min_length = 1, max_length = 256)]
     key: Option<String>,
+    /// What is more urgent goes first, wherever order leaves a choice. `normal` unless given.
+    priority: Option<PriorityKind>,
 }
 
 /// An event that is accepted: it is stored, and not yet sent.
@@ -218,8 +221,9 @@ pub(super) async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<EventOut>), ApiError> {
-    let EventIn { event_type, data, id, key } = body.borrow(|text| parse::<EventIn<'_>>(text).err())?;
+    let EventIn { event_type, data, id, key, priority } = body.borrow(|text| parse::<EventIn<'_>>(text).err())?;
     let mut event = Event::new(event_type, body.0.slice_ref(data.get().as_bytes()));
+    event.priority = priority.map(Into::into).unwrap_or_default();
     if let Some(id) = id {
         event = event.uid(id);
     }

@@ -2,25 +2,37 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use crate::{Delivery, LaneId, Seq, SoftState, StoredEvent, Timestamp};
+use crate::{Delivery, LaneId, PerPriority, Seq, SoftState, StoredEvent, Timestamp};
 
 /// What to read. Each has its own order, so that nothing starves behind what cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ask {
     /// What a restart must not forgive.
     Soft,
-    /// `Concurrent`: never attempted in this life, after this position, in order.
-    Ready(Seq),
+    /// `Concurrent`: never attempted in this life, of each class after this position, class after class, in order; none of
+    /// a class without a position. So if there are more, those of the last row's class and of the classes behind it are
+    /// not all read.
+    Ready(PerPriority<Option<Seq>>),
     /// Failed before, or manual: after this due time and position, soonest first. In `PerKey` these are the heads of
     /// lanes that wait; in `Fifo` manual ones only.
     Due(DueKey),
     /// `PerKey`, `Fifo`: the heads of the lanes after this one, in lane order, one seek a lane.
     Lanes(Option<LaneId>),
+    /// `PerKey`: the heads of those lanes after this one in which something of the highest class waits that was never
+    /// attempted, be it the head or not.
+    Urgent(Option<LaneId>),
     /// The deliveries of this lane after this position, in order.
     Lane(LaneId, Seq),
     /// Whatever is too old: lives that began by then, and manual tries asked for by then, after this row. Not those that
     /// hold their lane.
     Aged(Timestamp, AgedKey),
+}
+
+impl Ask {
+    /// What was never attempted and lies after this position, of each class.
+    pub fn ready_after(position: Seq) -> Self {
+        Self::Ready(PerPriority::from_fn(|_| Some(position)))
+    }
 }
 
 /// Where a delivery stands among those that wait for a time.

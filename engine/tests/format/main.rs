@@ -1,15 +1,21 @@
 //! What an earlier release stored is read, and gone on with. `rows-1.txt` holds every row that a store had after a day in the
 //! life of an engine: partition, key and value in hexadecimal, a line each, as `storage/FORMAT.md` describes them.
 //!
-//! A new format gets a file of its own, and this one stays: `FORMAT_WRITE=rows-2.txt cargo test -p postrider --test format`
+//! A new format gets a file of its own, and this one stays: `FORMAT_WRITE=rows-3.txt cargo test -p postrider --test format`
 //! writes one by the code as it is.
 
-use std::{fmt::Write as _, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, BreakerSetting, DeliveryState, EndpointSpec, EndpointStatus, Engine, Event, EventTypeSpec, IdOr,
-    OnExhausted, OrderingMode, PageRequest, Rate, RetryPolicy, SchemaVersion, Timestamp, Waiting,
+    OnExhausted, OrderingMode, PageRequest, Priority, Rate, RetryPolicy, SchemaVersion, Timestamp, Waiting,
     storage::{
         KvStore, OpenStore, Store, StoreError,
         kv::{Direction, MemoryKv, OrderedKv, Partition, Row},
@@ -37,6 +43,15 @@ async fn rows_of_format_2_are_read_and_gone_on_with() -> Result<(), Failed> {
     goes_on_with_what_came_with_format_2(&medium).await
 }
 
+// cases.md 117
+#[tokio::test(start_paused = true)]
+async fn rows_of_format_3_are_read_and_gone_on_with() -> Result<(), Failed> {
+    let medium = restored(include_str!("rows-3.txt"))?;
+    goes_on(&medium).await?;
+    goes_on_with_what_came_with_format_2(&medium).await?;
+    goes_on_with_what_came_with_format_3(&medium).await
+}
+
 /// The same with rows that this very code writes, so that the checks themselves hold.
 #[tokio::test(start_paused = true)]
 async fn rows_that_are_written_today_are_read_and_gone_on_with() -> Result<(), Failed> {
@@ -48,7 +63,8 @@ async fn rows_that_are_written_today_are_read_and_gone_on_with() -> Result<(), F
     }
     let medium = restored(&text)?;
     goes_on(&medium).await?;
-    goes_on_with_what_came_with_format_2(&medium).await
+    goes_on_with_what_came_with_format_2(&medium).await?;
+    goes_on_with_what_came_with_format_3(&medium).await
 }
 
 /// A value of a version that nobody knows is refused in words, and nothing is taken for empty.
@@ -60,7 +76,7 @@ async fn a_store_of_a_later_format_is_refused_in_words() -> Result<(), Failed> {
     let later = format.strip_suffix("0101").ok_or("two small numbers")?.to_owned() + "0909";
     let refused = start(&restored(&text.replace(format, &later))?, &ScriptedTransport::new([200; 0]), DAY_ONE).await;
     let told = refused.err().map(|error| in_words(&*error)).ok_or("it was opened")?;
-    assert!(told.contains("needs a program that knows format 9; this one knows 2"), "{told}");
+    assert!(told.contains("needs a program that knows format 9; this one knows 3"), "{told}");
     Ok(())
 }
 
@@ -112,6 +128,16 @@ async fn write_a_day(medium: &MemoryKv) -> Result<(), Failed> {
     publish(Event::new("nobody", "{\"n\":8}").uid("uid-8").tags(["red"]).payload_kept(Duration::from_secs(7200)), 5)
         .await?;
     engine.events("acme").expunge("uid-8").await?;
+    for (name, ordering) in [("any", OrderingMode::Concurrent), ("keyed", OrderingMode::PerKey(OnExhausted::Continue))]
+    {
+        let mut spec = EndpointSpec::new(format!("https://receiver.example/{name}")).ordering(ordering);
+        spec.delivery.max_in_flight = Some(NonZeroU32::MIN);
+        endpoints.upsert(name, spec.event_types([name])).await?;
+        endpoints.pause(name).await?;
+        for priority in [Priority::Low, Priority::Normal, Priority::High] {
+            publish(Event::new(name, format!("{{\"{priority:?}\":9}}")).priority(priority), 5).await?;
+        }
+    }
     let spec = EventTypeSpec::new("An invoice was paid.").schema(1, "{\"type\":\"object\"}");
     engine.event_types().upsert("invoice.paid", spec).await?;
     endpoints.delete("gone").await?;
@@ -128,6 +154,19 @@ async fn goes_on_with_what_came_with_format_2(medium: &MemoryKv) -> Result<(), F
     assert_eq!((&*expunged.event.tags[0], expunged.event.payload_kept), ("red", Some(Duration::from_secs(7200))));
     let described = engine.event_types().get("invoice.paid")?;
     assert_eq!(described.spec.latest(), Some((SchemaVersion(1), "{\"type\":\"object\"}")));
+    Ok(())
+}
+
+async fn goes_on_with_what_came_with_format_3(medium: &MemoryKv) -> Result<(), Failed> {
+    for name in ["any", "keyed"] {
+        let receiver = ScriptedTransport::new([200; 0]);
+        let engine = start(medium, &receiver, DAY_ONE + Duration::from_secs(180)).await?;
+        engine.endpoints("acme").resume(name).await?;
+        let sent = receiver.wait_for(3).await;
+        let bodies: Vec<_> = sent.iter().map(|request| String::from_utf8_lossy(&request.body)).collect();
+        assert_eq!(bodies, ["{\"High\":9}", "{\"Normal\":9}", "{\"Low\":9}"], "{name}");
+        engine.shutdown(Duration::from_secs(5)).await;
+    }
     Ok(())
 }
 

@@ -33,6 +33,19 @@ pub(super) fn encode_with_more<T: Serialize, M: Serialize>(row: &T, more: &M, ta
     out.extend_from_slice(tail);
 }
 
+/// Appends a value with `more` behind the row, unless that says nothing.
+pub(super) fn encode_more<T: Serialize, M: Serialize + Default + PartialEq>(row: &T, more: &M, out: &mut Vec<u8>) {
+    if *more == M::default() { encode(row, out) } else { encode_with_more(row, more, &[], out) }
+}
+
+/// Reads a value that may have more behind its row: the row, and that or its default.
+pub(super) fn decode_more<'v, T: Deserialize<'v>, M: Deserialize<'v> + Default>(
+    value: &'v [u8],
+) -> Result<(T, M), StoreError> {
+    let (row, more, tail) = decode_with_more(value)?;
+    if tail.is_empty() { Ok((row, more)) } else { Err(corrupt("it is longer than it should be")) }
+}
+
 /// Reads a value that may have more behind its row: the row, that or its default, and the rest.
 pub(super) fn decode_with_more<'v, T: Deserialize<'v>, M: Deserialize<'v> + Default>(
     value: &'v [u8],

@@ -12,7 +12,7 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
 };
 
-use postrider_core::{Batch, Delivery, EndpointId, Generation, Guard, LaneId, Place, SoftState, Space, Write};
+use postrider_core::{Batch, Delivery, EndpointId, Generation, Guard, LaneId, Place, Priority, Seq, Space, Write};
 
 use super::{
     Partition, Snapshot,
@@ -178,10 +178,10 @@ impl Count {
 
     /// Where ready rows begin: not among the many that ended.
     fn beginning(&self, view: View<'_>, of: EndpointId) -> Result<Vec<u8>, StoreError> {
-        let head = match view.get::<SoftState>(&Key::Soft(of)) {
-            Ok(soft) => soft.unwrap_or_default().head,
+        let head = match view.soft(of) {
+            Ok(soft) => soft.heads[Priority::Normal],
             // It says where to begin, no more.
-            Err(error) if error.kind() == crate::StoreErrorKind::Corrupt => SoftState::default().head,
+            Err(error) if error.kind() == crate::StoreErrorKind::Corrupt => Seq::default(),
             Err(error) => return Err(error),
         };
         Ok(Key::Ready(of, self.generation, LaneId::WHOLE, head).bytes())

@@ -6,9 +6,9 @@ mod events;
 use std::time::Duration;
 
 use postrider_core::{
-    Application, ApplicationId, Attempt, AttemptId, AttemptNumber, Delivery, DeliveryId, Endpoint, EndpointId, EventId,
-    Generation, GiveUpReason, LaneId, Life, OrderingMode, Outcome, Place, Proof, Rate, SchemaCheck, Seq, Then,
-    Timestamp,
+    Application, ApplicationId, Attempt, AttemptId, AttemptNumber, BreakerState, DeadLetter, Delivery, DeliveryId,
+    Endpoint, EndpointId, EventId, Generation, GiveUpReason, LaneId, Life, OrderingMode, Outcome, PerPriority, Place,
+    Priority, Proof, Rate, SchemaCheck, Seq, SoftState, Then, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub(super) use self::events::{
     EventMore, EventRow, RecipientRow, decode_event, encode_event, encode_expunged, event_row,
 };
 use super::{
-    codec::{corrupt, decode, decode_with, decode_with_more, encode, encode_with, encode_with_more},
+    codec::{corrupt, decode_more, decode_with, encode_more, encode_with},
     keys::{SCHEDULED, Suffix},
 };
 use crate::StoreError;
@@ -30,19 +30,12 @@ struct ApplicationMore {
 /// Appends an application's record.
 pub(super) fn encode_application(application: &Application, out: &mut Vec<u8>) {
     let more = ApplicationMore { schema_check: application.spec.schema_check };
-    if more == ApplicationMore::default() {
-        encode(application, out);
-    } else {
-        encode_with_more(application, &more, &[], out);
-    }
+    encode_more(application, &more, out);
 }
 
 /// An application's record.
 pub(super) fn application(value: &[u8]) -> Result<Application, StoreError> {
-    let (mut application, ApplicationMore { schema_check }, tail) = decode_with_more::<Application, _>(value)?;
-    if !tail.is_empty() {
-        return Err(corrupt("it is longer than it should be"));
-    }
+    let (mut application, ApplicationMore { schema_check }) = decode_more::<Application, _>(value)?;
     application.spec.schema_check = schema_check;
     Ok(application)
 }
@@ -57,19 +50,12 @@ struct EndpointMore {
 /// Appends an endpoint's record.
 pub(super) fn encode_endpoint(endpoint: &Endpoint, out: &mut Vec<u8>) {
     let more = EndpointMore { proof: endpoint.spec.proof, granted: endpoint.granted };
-    if more == EndpointMore::default() {
-        encode(endpoint, out);
-    } else {
-        encode_with_more(endpoint, &more, &[], out);
-    }
+    encode_more(endpoint, &more, out);
 }
 
 /// An endpoint's record.
 pub(super) fn endpoint(value: &[u8]) -> Result<Endpoint, StoreError> {
-    let (mut endpoint, more, tail) = decode_with_more::<Endpoint, EndpointMore>(value)?;
-    if !tail.is_empty() {
-        return Err(corrupt("it is longer than it should be"));
-    }
+    let (mut endpoint, more) = decode_more::<Endpoint, EndpointMore>(value)?;
     (endpoint.spec.proof, endpoint.granted) = (more.proof, more.granted);
     Ok(endpoint)
 }
@@ -118,9 +104,29 @@ impl Waiting {
         Self { event, since, bytes, life, attempts }
     }
 
-    const fn delivery(self, id: DeliveryId, generation: Generation, lane: LaneId, place: Place) -> Delivery {
+    const fn delivery(
+        self,
+        id: DeliveryId,
+        generation: Generation,
+        lane: LaneId,
+        place: Place,
+        urgency: Urgency,
+    ) -> Delivery {
         let Self { event, since, bytes, life, attempts } = self;
-        Delivery { id, event, generation, lane, place, attempts, life, since, bytes }
+        let priority = urgency.priority;
+        Delivery { id, event, generation, lane, place, attempts, life, since, bytes, priority }
+    }
+}
+
+/// How urgent a delivery is: behind its row, unless it is as any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Urgency {
+    priority: Priority,
+}
+
+impl Urgency {
+    const fn of(delivery: &Delivery) -> Self {
+        Self { priority: delivery.priority }
     }
 }
 
@@ -146,17 +152,19 @@ struct DueRow {
 
 /// Appends the value of the row in which a delivery waits.
 pub(super) fn encode_delivery(delivery: &Delivery, out: &mut Vec<u8>) {
-    let waiting = Waiting::of(delivery);
+    let (waiting, urgency) = (Waiting::of(delivery), Urgency::of(delivery));
     match delivery.place {
-        Place::Ready => encode(&ReadyRow { waiting, place: ReadyPlace::Ready }, out),
-        Place::Lane { due, held } => encode(&ReadyRow { waiting, place: ReadyPlace::Lane { due, held } }, out),
+        Place::Ready => encode_more(&ReadyRow { waiting, place: ReadyPlace::Ready }, &urgency, out),
+        Place::Lane { due, held } => {
+            encode_more(&ReadyRow { waiting, place: ReadyPlace::Lane { due, held } }, &urgency, out);
+        }
         Place::Due(_) | Place::Manual { .. } => encode_due_index(delivery, out),
     }
 }
 
 /// Appends the value of a row that finds a delivery by its time.
 pub(super) fn encode_due_index(delivery: &Delivery, out: &mut Vec<u8>) {
-    encode(&DueRow { waiting: Waiting::of(delivery), lane: delivery.lane }, out);
+    encode_more(&DueRow { waiting: Waiting::of(delivery), lane: delivery.lane }, &Urgency::of(delivery), out);
 }
 
 /// A ready row, whose key ends in `suffix` after its generation.
@@ -178,12 +186,12 @@ pub(super) fn ready(
     lane: LaneId,
     value: &[u8],
 ) -> Result<Delivery, StoreError> {
-    let ReadyRow { waiting, place } = decode(value)?;
+    let (ReadyRow { waiting, place }, urgency) = decode_more(value)?;
     let place = match place {
         ReadyPlace::Ready => Place::Ready,
         ReadyPlace::Lane { due, held } => Place::Lane { due, held },
     };
-    Ok(waiting.delivery(id, generation, lane, place))
+    Ok(waiting.delivery(id, generation, lane, place, urgency))
 }
 
 /// A due row, whose key ends in `suffix` after its generation.
@@ -209,13 +217,63 @@ pub(super) fn due(
     number: AttemptNumber,
     value: &[u8],
 ) -> Result<Delivery, StoreError> {
-    let DueRow { waiting, lane } = decode(value)?;
-    let place = match (number, lane) {
-        (SCHEDULED, LaneId::WHOLE) => Place::Due(at),
-        (SCHEDULED, _) => Place::Lane { due: Some(at), held: false },
-        (number, _) => Place::Manual { at, number },
+    let (DueRow { waiting, lane }, urgency) = decode_more(value)?;
+    let place = match number {
+        SCHEDULED if lane.is_keyed() => Place::Lane { due: Some(at), held: false },
+        SCHEDULED => Place::Due(at),
+        number => Place::Manual { at, number },
     };
-    Ok(waiting.delivery(id, generation, lane, place))
+    Ok(waiting.delivery(id, generation, lane, place, urgency))
+}
+
+/// Appends a dead letter.
+pub(super) fn encode_letter(letter: &DeadLetter, out: &mut Vec<u8>) {
+    encode_more(letter, &Urgency::of(&letter.last), out);
+}
+
+/// A dead letter.
+pub(super) fn letter(value: &[u8]) -> Result<DeadLetter, StoreError> {
+    let (mut letter, urgency) = decode_more::<DeadLetter, Urgency>(value)?;
+    letter.last.priority = urgency.priority;
+    Ok(letter)
+}
+
+/// What a restart must not forgive of an endpoint.
+#[derive(Serialize, Deserialize)]
+struct SoftRow {
+    breaker: BreakerState,
+    throttled_until: Option<Timestamp>,
+    failing_since: Option<Timestamp>,
+    /// Of the normal class.
+    head: Seq,
+    oldest: Option<Timestamp>,
+}
+
+/// The heads of the other classes: behind the row, once there was something of them.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct OtherHeads {
+    high: Seq,
+    low: Seq,
+}
+
+/// Appends what a restart must not forgive.
+pub(super) fn encode_soft(soft: &SoftState, out: &mut Vec<u8>) {
+    let SoftState { breaker, throttled_until, failing_since, heads, oldest } = *soft;
+    let head = heads[Priority::Normal];
+    let others = OtherHeads { high: heads[Priority::High], low: heads[Priority::Low] };
+    encode_more(&SoftRow { breaker, throttled_until, failing_since, head, oldest }, &others, out);
+}
+
+/// What a restart must not forgive.
+pub(super) fn soft(value: &[u8]) -> Result<SoftState, StoreError> {
+    let (SoftRow { breaker, throttled_until, failing_since, head, oldest }, others) = decode_more(value)?;
+    let OtherHeads { high, low } = others;
+    let heads = PerPriority::from_fn(|priority| match priority {
+        Priority::High => high,
+        Priority::Normal => head,
+        Priority::Low => low,
+    });
+    Ok(SoftState { breaker, throttled_until, failing_since, heads, oldest })
 }
 
 /// Why an event is needed when its week is forgotten.
@@ -343,17 +401,17 @@ pub(super) fn is_row_of(delivery: &Delivery, stored: &[u8]) -> Result<bool, Stor
         return Ok(true);
     }
     match delivery.place {
-        Place::Ready | Place::Lane { .. } => decode::<ReadyRow>(stored).map(drop)?,
-        Place::Due(_) | Place::Manual { .. } => decode::<DueRow>(stored).map(drop)?,
+        Place::Ready | Place::Lane { .. } => decode_more::<ReadyRow, Urgency>(stored).map(drop)?,
+        Place::Due(_) | Place::Manual { .. } => decode_more::<DueRow, Urgency>(stored).map(drop)?,
     }
     Ok(false)
 }
 
 impl LifeRow {
     /// The life that publishing began for a recipient.
-    pub(super) fn first(of: &RecipientRow, seq: Seq) -> Self {
+    pub(super) fn first(of: &RecipientRow, seq: Seq, priority: Priority) -> Self {
         let RecipientRow { endpoint, generation, .. } = *of;
-        let (life, lane, begun_by) = (Life::FIRST, of.lane(seq), BegunBy::Schedule);
+        let (life, lane, begun_by) = (Life::FIRST, of.lane(seq, priority), BegunBy::Schedule);
         Self { endpoint, life, seq, generation, lane, begun_by, manuals: 0 }
     }
 }

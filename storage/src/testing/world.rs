@@ -158,7 +158,7 @@ impl World {
     }
 
     pub(super) async fn ready(&self) -> Vec<Delivery> {
-        self.window(Ask::Ready(Seq(0))).await.0
+        self.window(Ask::ready_after(Seq(0))).await.0
     }
 
     pub(super) async fn due(&self) -> Vec<Delivery> {

@@ -1,6 +1,6 @@
 //! C1: memory per endpoint ≤ window, payload bytes ≤ the budget (which gives out no more), total in flight ≤ permits.
 
-use postrider_core::{EndpointId, OrderingMode};
+use postrider_core::{EndpointId, OrderingMode, Priority};
 
 use crate::{process::Process, spec::Limits};
 
@@ -19,7 +19,8 @@ pub(super) fn bounds(process: &Process, limits: &Limits, endpoint: EndpointId) -
         return Err(format!("{} requests in flight at {endpoint}, which allows {most}", place.attempts.len()));
     }
     // What was put back after it could not be sent, or is tried by hand, comes on top of the window.
-    let window = limits.window.ready_deliveries.get() + limits.window.waiting_deliveries.get() + 2 * most;
+    let classes = Priority::ALL.len() * limits.window.ready_deliveries.get();
+    let window = classes + limits.window.waiting_deliveries.get() + 2 * most;
     let in_lanes = limits.window.lanes.get() * (limits.window.ready_deliveries.get() + 64);
     if report.ready > window + in_lanes {
         return Err(format!("{} deliveries in memory for {endpoint}", report.ready));

@@ -36,6 +36,36 @@ async fn text_and_bytes_arrive_to_the_last_one_and_are_shown_as_they_were_given(
 }
 
 #[tokio::test]
+async fn what_is_more_urgent_goes_first() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({ "maxInFlight": 1 })).await?;
+    world.post("/app/acme/endpoint/hook/pause", json!({})).await?;
+    for (n, priority) in ["low", "normal", "high", "low", "high"].into_iter().enumerate() {
+        let body =
+            json!({ "eventType": "t", "payload": {}, "eventId": format!("{priority}-{n}"), "priority": priority });
+        let sent = world.post("/app/acme/msg", body).await?;
+        assert_eq!(sent.0, StatusCode::ACCEPTED, "{}", sent.1);
+        let shown = world.get(&format!("/app/acme/msg/{priority}-{n}")).await?.1;
+        let said = if priority == "normal" { json!(null) } else { json!(priority) };
+        assert_eq!((&sent.1["priority"], &shown["priority"]), (&said, &said));
+    }
+    let list = json!([{ "eventType": "t", "payload": {}, "eventId": "high-5", "priority": "high" }]);
+    assert_eq!(world.post("/app/acme/msg/batch", list).await?.0, StatusCode::ACCEPTED);
+    world.post("/app/acme/endpoint/hook/resume", json!({})).await?;
+    let received = world.receiver.wait_for(6).await;
+    let mut order = Vec::new();
+    for request in &received {
+        let message = world.get(&format!("/app/acme/msg/{}", request.headers["webhook-id"].to_str()?)).await?.1;
+        order.push(message["eventId"].as_str().unwrap_or_default().to_owned());
+    }
+    assert_eq!(order, ["high-2", "high-4", "high-5", "normal-1", "low-0", "low-3"]);
+    let wrong = json!({ "eventType": "t", "payload": {}, "priority": "urgent" });
+    let refused = world.post("/app/acme/msg", wrong).await?;
+    assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(refused.1["detail"][0]["loc"], json!(["body", "priority"]), "{}", refused.1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn many_messages_are_answered_in_their_order_each_on_its_own() -> Result<(), Failed> {
     let world = World::with_hook(&[], json!({ "ordering": "fifo" })).await?;
     let message = |n: usize| format!(r#"{{"eventType":"t","eventId":"e{n}","payload":{{"n":  {n}}}}}"#);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::queue::Item;
-use crate::{DueKey, Place, Seq, Timestamp};
+use crate::{DueKey, Place, Priority, Seq, Timestamp};
 
 /// The deliveries that wait for a time.
 ///
@@ -11,7 +11,8 @@ use crate::{DueKey, Place, Seq, Timestamp};
 /// frontier back in front of it, also that of a read which is on its way.
 #[derive(Debug)]
 pub(super) struct DueRows {
-    rows: BTreeMap<DueKey, Item>,
+    /// Each class by itself: of what is due, the most urgent is found without a look at the others.
+    rows: BTreeMap<(Priority, DueKey), Item>,
     /// Scheduled ones in memory, so that an older picture of one is not taken for another.
     scheduled: HashSet<Seq>,
     known_below: DueKey,
@@ -33,15 +34,17 @@ impl DueRows {
         if !item.is_manual() {
             self.scheduled.insert(key.seq);
         }
-        self.rows.insert(key, item);
+        self.rows.insert((item.delivery.priority, key), item);
         if self.rows.len() <= self.limit {
             return None;
         }
         let many_by_hand = self.rows.len() - self.scheduled.len() > self.limit / 2;
-        let latest = self.rows.iter().rev().find(|(_, item)| many_by_hand || !item.is_manual());
-        let key = latest.map(|(key, _)| *key)?;
-        let evicted = self.rows.remove(&key)?;
-        self.forget(&evicted);
+        let latest = Priority::ALL.into_iter().filter_map(|of| {
+            let mut latest_first = self.class(of, DueKey::END).rev();
+            latest_first.find(|(_, item)| many_by_hand || !item.is_manual()).map(|(key, _)| (key, of))
+        });
+        let (key, of) = latest.max()?;
+        let evicted = self.remove(of, key)?;
         self.known_below = self.known_below.min(key);
         self.evicted = Some(self.evicted.map_or(key, |first| first.min(key)));
         Some(evicted)
@@ -49,36 +52,37 @@ impl DueRows {
 
     /// Whether this very row is in memory, or the scheduled row of its life is under another time.
     pub(super) fn holds(&self, item: &Item) -> bool {
-        let seq = item.delivery.id.seq;
-        let same = |at| self.rows.contains_key(&DueKey { at, seq });
+        let (of, seq) = (item.delivery.priority, item.delivery.id.seq);
+        let same = |at| self.rows.contains_key(&(of, DueKey { at, seq }));
         item.delivery.due().is_some_and(same) || (!item.is_manual() && self.scheduled.contains(&seq))
     }
 
-    /// The first that is due and that nothing holds back.
-    pub(super) fn take_due(&mut self, now: Timestamp, may_start: impl Fn(&Item) -> bool) -> Option<Item> {
-        let due = self.rows.range(..=DueKey { at: now, seq: Seq::MAX });
-        let key = due.filter(|(_, item)| may_start(item)).map(|(key, _)| *key).next()?;
-        self.remove(key)
+    /// The first of a class that is due and that nothing holds back.
+    pub(super) fn take_due(&mut self, of: Priority, now: Timestamp, may_start: impl Fn(&Item) -> bool) -> Option<Item> {
+        let key = self.due(of, now).find(|(_, item)| may_start(item)).map(|(key, _)| key)?;
+        self.remove(of, key)
     }
 
     /// How many are due and nothing holds back, counted up to `at_most`.
     pub(super) fn count_due(&self, now: Timestamp, at_most: usize, may_start: impl Fn(&Item) -> bool) -> usize {
-        let due = self.rows.range(..=DueKey { at: now, seq: Seq::MAX });
+        let due = Priority::ALL.into_iter().flat_map(|of| self.due(of, now));
         due.filter(|(_, item)| may_start(item)).take(at_most).count()
     }
 
     /// When the first one that is not due yet will be.
     pub(super) fn next_after(&self, now: Timestamp) -> Option<Timestamp> {
-        self.rows.range(DueKey { at: now, seq: Seq::MAX }..).next().map(|(key, _)| key.at)
+        let next = |of| self.rows.range((of, all_due(now))..=(of, DueKey::END)).next();
+        Priority::ALL.into_iter().filter_map(next).map(|((_, key), _)| key.at).min()
     }
 
     /// When the first one is due, in the past or not.
     pub(super) fn first(&self) -> Option<Timestamp> {
-        self.rows.first_key_value().map(|(key, _)| key.at)
+        let first = |of| self.class(of, DueKey::END).next();
+        Priority::ALL.into_iter().filter_map(first).map(|(key, _)| key.at).min()
     }
 
-    pub(super) fn remove(&mut self, key: DueKey) -> Option<Item> {
-        let item = self.rows.remove(&key)?;
+    pub(super) fn remove(&mut self, of: Priority, key: DueKey) -> Option<Item> {
+        let item = self.rows.remove(&(of, key))?;
         self.forget(&item);
         Some(item)
     }
@@ -88,23 +92,27 @@ impl DueRows {
         if !self.scheduled.contains(&seq) {
             return None;
         }
-        let is_it = |(key, item): &(&DueKey, &Item)| key.seq == seq && !item.is_manual();
-        let key = self.rows.iter().find(is_it).map(|(key, _)| *key)?;
-        self.remove(key)
+        let is_it = |((_, key), item): &(&(Priority, DueKey), &Item)| key.seq == seq && !item.is_manual();
+        let (of, key) = self.rows.iter().find(is_it).map(|(key, _)| *key)?;
+        self.remove(of, key)
     }
 
     /// Removes all that are due and match: only they can be too old, since nothing is due after its end.
     pub(super) fn take_matching(&mut self, now: Timestamp, matches: impl Fn(&Item) -> bool) -> Vec<Item> {
-        let due = self.rows.range(..=DueKey { at: now, seq: Seq::MAX });
-        let keys: Vec<_> = due.filter(|(_, item)| matches(item)).map(|(key, _)| *key).collect();
-        keys.into_iter().filter_map(|key| self.remove(key)).collect()
+        let due = Priority::ALL.into_iter().flat_map(|of| self.due(of, now).map(move |(key, item)| (of, key, item)));
+        let keys: Vec<_> = due.filter(|(.., item)| matches(item)).map(|(of, key, _)| (of, key)).collect();
+        keys.into_iter().filter_map(|(of, key)| self.remove(of, key)).collect()
     }
 
     /// After which row to read on, if there is room and something to read. Half of the room may be taken by tries by hand,
     /// which are not evicted: what is read must fill what is left, or it would be asked for again and again.
     pub(super) fn read_after(&self) -> Option<DueKey> {
-        let known = self.rows.range(..self.known_below).count();
-        (self.known_below != DueKey::END && known < self.limit.div_ceil(2)).then(|| before(self.known_below))
+        if self.known_below == DueKey::END {
+            return None;
+        }
+        let last_known = before(self.known_below);
+        let known: usize = Priority::ALL.into_iter().map(|of| self.class(of, last_known).count()).sum();
+        (known < self.limit.div_ceil(2)).then_some(last_known)
     }
 
     /// A read was asked for.
@@ -131,12 +139,27 @@ impl DueRows {
         self.rows.len()
     }
 
+    /// Those of a class that are due, soonest first.
+    fn due(&self, of: Priority, now: Timestamp) -> impl DoubleEndedIterator<Item = (DueKey, &Item)> {
+        self.class(of, all_due(now))
+    }
+
+    /// Those of a class up to this one.
+    fn class(&self, of: Priority, to: DueKey) -> impl DoubleEndedIterator<Item = (DueKey, &Item)> {
+        self.rows.range((of, DueKey::START)..=(of, to)).map(|((_, key), item)| (*key, item))
+    }
+
     fn forget(&mut self, item: &Item) {
         match item.delivery.place {
             Place::Manual { .. } => {}
             Place::Ready | Place::Due(_) | Place::Lane { .. } => drop(self.scheduled.remove(&item.delivery.id.seq)),
         }
     }
+}
+
+/// The last key that is due.
+const fn all_due(now: Timestamp) -> DueKey {
+    DueKey { at: now, seq: Seq::MAX }
 }
 
 /// The key directly before this one.

@@ -85,8 +85,8 @@ impl EndpointMachine {
 
     /// So that the next actor need not look again.
     fn note_age(&mut self, now: Timestamp) {
-        let head = self.head();
-        let Some(soft) = self.gate.soft_change(head, self.aging.stored(now), true) else { return };
+        let heads = self.heads();
+        let Some(soft) = self.gate.soft_change(heads, self.aging.stored(now), true) else { return };
         self.noting = true;
         let endpoint = self.gate.endpoint();
         let guards = vec![Guard::Generation(endpoint.id, endpoint.generation)];

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::Waiting;
 use crate::{
-    Breaker, BreakerState, DisableReason, Endpoint, EndpointStatus, Failure, Gate as BreakerGate, Outcome, RateLimit,
-    Seq, SoftState, Timestamp, Trigger,
+    Breaker, BreakerState, DisableReason, Endpoint, EndpointStatus, Failure, Gate as BreakerGate, Outcome, PerPriority,
+    RateLimit, Seq, SoftState, Timestamp, Trigger,
 };
 
 /// How long an endpoint waits after our own machine could not send.
@@ -202,13 +202,18 @@ impl Gate {
         self.disabling = false;
     }
 
-    /// What is to be stored along with an outcome, if it changed; `head` and `oldest` alone are no reason.
-    pub(super) fn soft_change(&mut self, head: Seq, oldest: Option<Timestamp>, they_matter: bool) -> Option<SoftState> {
+    /// What is to be stored along with an outcome, if it changed; `heads` and `oldest` alone are no reason.
+    pub(super) fn soft_change(
+        &mut self,
+        heads: PerPriority<Seq>,
+        oldest: Option<Timestamp>,
+        they_matter: bool,
+    ) -> Option<SoftState> {
         let soft = SoftState {
             breaker: self.breaker.state(),
             throttled_until: self.throttled_until,
             failing_since: self.failing_since,
-            head,
+            heads,
             oldest,
         };
         let same = |stored: &SoftState| {

@@ -1,4 +1,4 @@
-//! `PerKey`, `Fifo`: the lanes in memory, each with its true head, and the rotation that finds the others.
+//! `PerKey`, `Fifo`: the lanes in memory, each with its true head; `search` finds the others.
 //!
 //! ```text
 //!              ┌──────────── its row comes ◄── Reading ◄── the head ended, the store may hold more
@@ -11,10 +11,13 @@
 //! A lane in memory has its head, and only by its end does another delivery become the head. A lane that is not in
 //! memory may have rows in the store, unless a whole rotation has shown that there are none.
 
+mod search;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::search::Search;
 use super::queue::Item;
-use crate::{Delivery, LaneId, LoadId, Seq};
+use crate::{Delivery, LaneId, LoadId, Priority, Seq};
 
 /// Lanes that are read one by one at the same time; beyond that a rotation finds them.
 const READING_MAX: usize = 64;
@@ -23,26 +26,15 @@ const READING_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Lanes {
     lanes: BTreeMap<LaneId, Lane>,
-    /// Heads that may start, the oldest first.
-    startable: BTreeSet<(Seq, LaneId)>,
+    /// Heads that may start: the most urgent first, of one class the oldest.
+    startable: BTreeSet<(Priority, Seq, LaneId)>,
     /// Deliveries in memory, heads and those behind them.
     deliveries: usize,
     held: usize,
     reading: usize,
-    rotation: Rotation,
-    /// Lanes outside memory may have a head that could start: another rotation is needed.
-    left_out: bool,
-    /// Lanes outside memory may have a head that waits or is held.
-    asleep: bool,
+    search: Search,
     lanes_max: usize,
     deliveries_max: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rotation {
-    Idle,
-    /// Read up to this lane; and whether a lane was left asleep outside memory meanwhile.
-    At(Option<LaneId>, bool),
 }
 
 #[derive(Debug)]
@@ -103,9 +95,7 @@ impl Lanes {
             deliveries: 0,
             held: 0,
             reading: 0,
-            rotation: Rotation::Idle,
-            left_out: true,
-            asleep: false,
+            search: Search::new(),
             lanes_max,
             deliveries_max,
         }
@@ -144,8 +134,10 @@ impl Lanes {
             }
             return Nudged::Noted;
         }
-        if self.room() == 0 || !room || self.reading >= READING_MAX {
-            self.left_out = true;
+        let has_room = self.room() > 0 && room;
+        let urgent = item.as_ref().map(|item| item.delivery.priority).filter(|_| !has_room);
+        if self.reading >= READING_MAX || !(has_room || urgent.is_some_and(|of| self.make_room(of))) {
+            self.leave_out(item.map(|item| item.delivery.priority));
             return Nudged::Noted;
         }
         match item.filter(|_| certain) {
@@ -157,12 +149,6 @@ impl Lanes {
             // The rotation that is needed anyway finds it.
             None => Nudged::Noted,
         }
-    }
-
-    /// Something was added somewhere, and nobody knows where.
-    pub(super) fn missed_something(&mut self) {
-        self.lanes.values_mut().for_each(|lane| lane.more = true);
-        self.left_out = true;
     }
 
     /// A lane is being read.
@@ -211,21 +197,6 @@ impl Lanes {
         (Next::Nothing, waits)
     }
 
-    /// A head that the rotation or the due index found, of a lane that is not in memory. Gives it back if it waits for
-    /// a time, to be put among the due rows. Says false if there is no room.
-    pub(super) fn found(&mut self, item: Item) -> Result<Option<Item>, Full> {
-        let held = item.delivery.is_held();
-        if held && self.held >= self.lanes_max / 2 {
-            self.sleeps_outside();
-            return Ok(None);
-        }
-        // Those that wait have a bound of their own, among the due rows.
-        if self.room() == 0 && item.delivery.due().is_none() {
-            return Err(Full);
-        }
-        Ok(self.put_head(item.delivery.lane, item, true))
-    }
-
     /// Puts a head into its place; gives it back if it waits for a time.
     fn put_head(&mut self, lane: LaneId, item: Item, more: bool) -> Option<Item> {
         let seq = item.delivery.id.seq;
@@ -235,7 +206,7 @@ impl Lanes {
         } else if item.delivery.due().is_some() {
             (Head::Waiting(seq), Some(item))
         } else {
-            self.startable.insert((seq, lane));
+            self.startable.insert((item.delivery.priority, seq, lane));
             self.deliveries += 1;
             (Head::Ready(item), None)
         };
@@ -250,14 +221,14 @@ impl Lanes {
         waits
     }
 
-    /// The oldest head that may start.
-    pub(super) fn take_first(&mut self, may_start: impl Fn(&Item) -> bool) -> Option<Item> {
-        let ready = |(seq, lane): &&(Seq, LaneId)| match self.lanes.get(lane).map(|lane| &lane.head) {
+    /// The oldest head of a class that may start.
+    pub(super) fn take_first(&mut self, of: Priority, may_start: impl Fn(&Item) -> bool) -> Option<Item> {
+        let ready = |(_, seq, lane): &&(Priority, Seq, LaneId)| match self.lanes.get(lane).map(|lane| &lane.head) {
             Some(Head::Ready(item)) => item.delivery.id.seq == *seq && may_start(item),
             Some(Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_)) | None => false,
         };
-        let (seq, lane) = self.startable.iter().find(ready).copied()?;
-        self.startable.remove(&(seq, lane));
+        let (_, seq, lane) = self.class(of).find(ready).copied()?;
+        self.startable.remove(&(of, seq, lane));
         let known = self.lanes.get_mut(&lane)?;
         match std::mem::replace(&mut known.head, Head::InFlight(seq)) {
             Head::Ready(item) => {
@@ -272,7 +243,7 @@ impl Lanes {
     }
 
     pub(super) fn count(&self, at_most: usize, may_start: impl Fn(&Item) -> bool) -> usize {
-        let ready = |(_, lane): &&(Seq, LaneId)| match self.lanes.get(lane).map(|lane| &lane.head) {
+        let ready = |(.., lane): &&(Priority, Seq, LaneId)| match self.lanes.get(lane).map(|lane| &lane.head) {
             Some(Head::Ready(item)) => may_start(item),
             Some(Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_)) | None => false,
         };
@@ -298,7 +269,7 @@ impl Lanes {
         let Some(known) = self.lanes.get_mut(&lane) else { return };
         match &known.head {
             Head::Ready(item) if item.delivery.id.seq == seq => {
-                self.startable.remove(&(seq, lane));
+                self.startable.remove(&(item.delivery.priority, seq, lane));
                 self.deliveries -= 1;
             }
             Head::Waiting(head) if *head == seq => {}
@@ -342,7 +313,7 @@ impl Lanes {
         match &known.head {
             Head::InFlight(head) | Head::Waiting(head) if *head == seq => {}
             Head::Ready(head) if head.delivery.id.seq == seq => {
-                self.startable.remove(&(seq, lane));
+                self.startable.remove(&(head.delivery.priority, seq, lane));
                 self.deliveries -= 1;
             }
             Head::Held(head) if head.id.seq == seq => self.held -= 1,
@@ -397,65 +368,19 @@ impl Lanes {
         self.lanes.contains_key(&lane)
     }
 
-    /// A head that waits had to leave memory, and its lane with it.
-    pub(super) fn evict(&mut self, lane: LaneId) {
-        if let Some(known) = self.lanes.remove(&lane) {
-            self.deliveries -= known.behind.len();
-        }
-        self.sleeps_outside();
-    }
-
-    /// Somebody changed a lane that is not in memory, or a head that is needed was found nowhere: look at all again.
-    pub(super) const fn look_again(&mut self) {
-        self.left_out = true;
-    }
-
-    pub(super) const fn sleeps_outside(&mut self) {
-        self.asleep = true;
-        if let Rotation::At(_, asleep) = &mut self.rotation {
-            *asleep = true;
-        }
-    }
-
-    /// After which lane to read on, and how many, if a rotation is needed and there is room for what it finds.
-    pub(super) fn rotate(&mut self) -> Option<(Option<LaneId>, usize)> {
-        let room = self.room();
-        if room < (self.lanes_max / 4).max(1) {
-            return None;
-        }
-        match self.rotation {
-            Rotation::Idle if !self.left_out => None,
-            Rotation::Idle => {
-                self.left_out = false;
-                self.rotation = Rotation::At(None, false);
-                Some((None, room))
-            }
-            Rotation::At(after, _) => Some((after, room)),
-        }
-    }
-
-    /// How far the rotation has come.
-    pub(super) const fn rotated_to(&mut self, lane: LaneId) {
-        if let Rotation::At(after, _) = &mut self.rotation {
-            *after = Some(lane);
-        }
-    }
-
-    /// The rotation has seen every lane.
-    pub(super) const fn rotated(&mut self) {
-        if let Rotation::At(_, asleep) = self.rotation {
-            self.asleep = asleep;
-        }
-        self.rotation = Rotation::Idle;
-    }
-
-    /// Heads in memory that may start, the first.
-    pub(super) fn first(&self) -> Option<&Item> {
-        let (_, lane) = self.startable.first()?;
-        match &self.lanes.get(lane)?.head {
+    /// Heads in memory that may start, the first of each class.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = &Item> {
+        let first = |of| self.class(of).next();
+        let lanes = Priority::ALL.into_iter().filter_map(first).filter_map(|(.., lane)| self.lanes.get(lane));
+        lanes.filter_map(|lane| match &lane.head {
             Head::Ready(item) => Some(item),
             Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_) => None,
-        }
+        })
+    }
+
+    /// The heads of a class that may start, the oldest first.
+    fn class(&self, of: Priority) -> impl Iterator<Item = &(Priority, Seq, LaneId)> {
+        self.startable.range((of, Seq(0), LaneId(0))..=(of, Seq::MAX, LaneId(u64::MAX)))
     }
 
     pub(super) fn ready(&self) -> usize {
@@ -465,17 +390,4 @@ impl Lanes {
     pub(super) fn len(&self) -> usize {
         self.lanes.len()
     }
-
-    /// Lanes that may still be taken in. Those that wait, hold or are in flight have bounds of their own.
-    fn room(&self) -> usize {
-        self.lanes_max.saturating_sub(self.startable.len() + self.reading)
-    }
-
-    const fn is_certain(&self) -> bool {
-        !self.left_out && !self.asleep && matches!(self.rotation, Rotation::Idle)
-    }
 }
-
-/// There is no room for another lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full;

@@ -9,7 +9,7 @@ const DAY: u64 = 24 * 3600;
 /// How much of a queue one machine holds, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowLimits {
-    /// Deliveries in memory that could start.
+    /// Deliveries in memory that could start; of `Concurrent` endpoints, of each class.
     pub ready_deliveries: NonZeroUsize,
     /// Deliveries in memory that wait for a time.
     pub waiting_deliveries: NonZeroUsize,

@@ -1,19 +1,20 @@
 //! What is in memory of an endpoint's queue, and what has to be read: the only place that knows cursors.
 
 mod aged;
+mod answers;
+mod choice;
 
 use std::sync::Arc;
 
 use super::{
     WindowLimits,
-    due::{self, DueRows},
+    classes::Classes,
+    due::DueRows,
     lanes::{Lanes, Next, Nudged},
     loads::{Load, Loads},
-    startable::Startable,
-    unordered::Unordered,
 };
 use crate::{
-    Ask, Delivery, DueKey, Endpoint, LaneId, LoadId, Nudge, OrderingMode, Place, Rows, Seq, StoredEvent, Timestamp,
+    Ask, Delivery, Endpoint, LaneId, LoadId, Nudge, OrderingMode, PerPriority, Place, Seq, StoredEvent, Timestamp,
     WindowShare,
 };
 use std::num::NonZeroUsize;
@@ -52,7 +53,7 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 enum Order {
-    Unordered(Unordered),
+    Unordered(Classes),
     Lanes(Lanes),
 }
 
@@ -60,7 +61,7 @@ impl Queue {
     pub(super) fn new(endpoint: &Endpoint, limits: WindowLimits, tail: Option<Seq>) -> Self {
         let (ready, lanes) = (limits.ready_deliveries.get(), limits.lanes.get());
         let (order, indexed) = match endpoint.policy.ordering {
-            OrderingMode::Concurrent => (Order::Unordered(Unordered::new(ready)), true),
+            OrderingMode::Concurrent => (Order::Unordered(Classes::new(ready)), true),
             OrderingMode::PerKey(_) => (Order::Lanes(Lanes::new(lanes, ready)), true),
             OrderingMode::Fifo(_) => (Order::Lanes(Lanes::new(lanes, ready)), false),
         };
@@ -95,10 +96,10 @@ impl Queue {
         self.want(Ask::Soft, 1);
     }
 
-    /// Nothing of lane 0 lies before this position.
-    pub(super) const fn begin_at(&mut self, head: Seq) {
-        if let Order::Unordered(ready) = &mut self.order {
-            ready.begin_at(head);
+    /// Nothing of a class that was never attempted lies before its head.
+    pub(super) fn begin_at(&mut self, heads: &PerPriority<Seq>) {
+        if let Order::Unordered(classes) = &mut self.order {
+            classes.begin_at(heads);
         }
     }
 
@@ -110,10 +111,7 @@ impl Queue {
         let follows = self.tail.is_some() && nudge.previous == self.tail && nudge.newest.is_some();
         self.tail = Some(nudge.seq);
         match &mut self.order {
-            Order::Unordered(ready) => ready.nudged(nudge, |nudge| {
-                let (delivery, event) = nudge.newest?;
-                matches!(delivery.place, Place::Ready).then_some(Item { delivery, event })
-            }),
+            Order::Unordered(classes) => classes.nudged(nudge),
             Order::Lanes(lanes) => {
                 let seq = nudge.seq;
                 let (lane, item) = match nudge.newest {
@@ -133,123 +131,6 @@ impl Queue {
             }
         }
         if follows { Heard::InOrder } else { Heard::AfterAGap }
-    }
-
-    /// The answer to a read. `in_flight` knows what was started.
-    pub(super) fn loaded(&mut self, id: LoadId, found: Rows, in_flight: impl Fn(&Item) -> bool) {
-        let Some(load) = self.loads.answered(id) else { return };
-        let Rows { rows, is_last } = found;
-        let last = rows.last().map(|(delivery, _)| delivery.clone());
-        let rows: Vec<_> = rows.into_iter().map(|(delivery, event)| Item { delivery, event }).collect();
-        // Of a lane all must stand as it was read: without a row that changed, or is being ended, another one would seem
-        // to be the head.
-        let whole = rows.iter().all(|item| self.loads.shows(&load, &item.delivery) && !in_flight(item));
-        if let (Order::Lanes(lanes), Ask::Lanes(_)) = (&mut self.order, load.ask) {
-            // Found too old while its lane was not in memory, and not ended yet: nothing of its lane may pass it.
-            let ending = rows.iter().filter(|item| in_flight(item) && !item.is_manual());
-            ending.for_each(|item| lanes.is_ending(item.delivery.lane, item.delivery.id.seq));
-        }
-        let fresh: Vec<Item> =
-            rows.into_iter().filter(|item| self.loads.shows(&load, &item.delivery) && !in_flight(item)).collect();
-        match load.ask {
-            Ask::Soft | Ask::Aged(..) => {}
-            Ask::Ready(_) => self.ready_read(&load, fresh, last.map(|last| last.id.seq), is_last),
-            Ask::Due(_) => self.due_read(fresh, last, is_last),
-            Ask::Lanes(_) => self.lanes_read(fresh, last.map(|last| last.lane), is_last),
-            Ask::Lane(lane, _) if whole => self.lane_read(lane, id, fresh, is_last),
-            Ask::Lane(lane, after) => self.read_lane_again(lane, id, after),
-        }
-        self.loads.prune();
-    }
-
-    /// The answer to the first read has come.
-    pub(super) fn soft_read(&mut self, id: LoadId) {
-        self.loads.answered(id);
-        self.loads.prune();
-    }
-
-    fn ready_read(&mut self, load: &Load, rows: Vec<Item>, last: Option<Seq>, is_last: bool) {
-        let Order::Unordered(ready) = &mut self.order else { return };
-        for item in rows {
-            if !ready.holds(item.delivery.id.seq) {
-                ready.read(item);
-            }
-        }
-        let seen = last.max(load.tail.filter(|_| is_last)).unwrap_or_default();
-        ready.has_read_to(seen, !is_last);
-        self.tail = self.tail.max(last);
-    }
-
-    fn due_read(&mut self, rows: Vec<Item>, last: Option<Delivery>, is_last: bool) {
-        let end = last.and_then(|last| Some(DueKey { at: last.due()?, seq: last.id.seq }));
-        let end = if is_last { DueKey::END } else { end.map_or(DueKey::START, due::after) };
-        self.due.read_to(end);
-        for item in rows {
-            if self.due.holds(&item) {
-                continue;
-            }
-            match &mut self.order {
-                Order::Lanes(lanes) if !item.is_manual() => {
-                    if lanes.knows(item.delivery.lane) {
-                        continue;
-                    }
-                    match lanes.found(item) {
-                        Ok(Some(waits)) => self.waits(waits),
-                        Ok(None) => {}
-                        Err(_full) => {
-                            lanes.look_again();
-                        }
-                    }
-                }
-                Order::Lanes(_) | Order::Unordered(_) => self.waits(item),
-            }
-        }
-    }
-
-    fn lanes_read(&mut self, heads: Vec<Item>, last: Option<LaneId>, is_last: bool) {
-        for item in heads {
-            let Order::Lanes(lanes) = &mut self.order else { return };
-            let lane = item.delivery.lane;
-            if lanes.knows(lane) {
-                continue;
-            }
-            match lanes.found(item) {
-                Ok(Some(waits)) => self.waits(waits),
-                Ok(None) => {}
-                // Goes on from here when there is room again.
-                Err(_full) => return,
-            }
-            if let Order::Lanes(lanes) = &mut self.order {
-                lanes.rotated_to(lane);
-            }
-        }
-        let Order::Lanes(lanes) = &mut self.order else { return };
-        if let Some(last) = last {
-            lanes.rotated_to(last);
-        }
-        if is_last {
-            lanes.rotated();
-        }
-    }
-
-    fn lane_read(&mut self, lane: LaneId, id: LoadId, rows: Vec<Item>, is_last: bool) {
-        let Order::Lanes(lanes) = &mut self.order else { return };
-        if !lanes.waits_for(lane, id) {
-            return;
-        }
-        let (next, waits) = lanes.lane_read(lane, rows, is_last);
-        if let Some(waits) = waits {
-            self.waits(waits);
-        }
-        self.lane_needs(lane, next);
-    }
-
-    fn read_lane_again(&mut self, lane: LaneId, id: LoadId, after: Seq) {
-        if let Order::Lanes(lanes) = &self.order
-            && lanes.waits_for(lane, id)
-        {
-            self.read_lane(lane, after);
-        }
     }
 
     /// Among the due rows with it; whoever has to leave for it can be found again.
@@ -286,8 +167,8 @@ impl Queue {
         let waits = match (&mut self.order, item.delivery.place) {
             (_, Place::Manual { .. } | Place::Due(_)) => Some(item),
             (Order::Lanes(lanes), Place::Lane { .. } | Place::Ready) => lanes.put_back(item),
-            (Order::Unordered(ready), Place::Ready | Place::Lane { .. }) => {
-                ready.put_back(item);
+            (Order::Unordered(classes), Place::Ready | Place::Lane { .. }) => {
+                classes.put_back(item);
                 None
             }
         };
@@ -316,7 +197,7 @@ impl Queue {
         self.loads.changed(delivery);
         self.due.remove_scheduled(seq);
         match &mut self.order {
-            Order::Unordered(ready) => drop(ready.remove(seq)),
+            Order::Unordered(classes) => classes.remove(delivery),
             Order::Lanes(_) => self.ended(delivery),
         }
     }
@@ -340,75 +221,25 @@ impl Queue {
         self.waits(Item { delivery, event: None });
     }
 
-    /// The next delivery to start, if one may; another than `avoided`, where there is one.
-    pub(super) fn take(
-        &mut self,
-        now: Timestamp,
-        avoided: Option<Seq>,
-        may_start: impl Fn(&Delivery) -> bool,
-    ) -> Option<Item> {
-        let free = |item: &Item| may_start(&item.delivery);
-        let other = |item: &Item| free(item) && Some(item.delivery.id.seq) != avoided;
-        let item = self.take_if(now, other);
-        if avoided.is_some() { item.or_else(|| self.take_if(now, free)) } else { item }
-    }
-
-    fn take_if(&mut self, now: Timestamp, may_start: impl Fn(&Item) -> bool) -> Option<Item> {
-        if let Some(item) = self.due.take_due(now, &may_start) {
-            if let (Order::Lanes(lanes), Place::Lane { .. }) = (&mut self.order, item.delivery.place) {
-                lanes.starts(item.delivery.lane, item.delivery.id.seq);
-            }
-            return Some(item);
-        }
-        match &mut self.order {
-            Order::Unordered(ready) => ready.take_first(may_start),
-            Order::Lanes(lanes) => lanes.take_first(may_start),
-        }
-    }
-
-    /// How many could start, counted up to `at_most`.
-    pub(super) fn startable(&self, now: Timestamp, at_most: usize, may_start: &Startable<'_>) -> usize {
-        let free = |item: &Item| may_start.has(&item.delivery);
-        let due = self.due.count_due(now, at_most, free);
-        let ready = match &self.order {
-            // Tries by hand wait for a time, never here: nobody looks through a window of which nothing may start.
-            _ if may_start.only_by_hand => 0,
-            Order::Unordered(ready) => ready.count(at_most - due, free),
-            Order::Lanes(lanes) => lanes.count(at_most - due, free),
-        };
-        due + ready
-    }
-
-    /// Takes out what will never be sent: too old, or named.
-    pub(super) fn take_doomed(&mut self, now: Timestamp, doomed: impl Fn(&Delivery) -> bool) -> Vec<Item> {
-        let is_doomed = |item: &Item| !item.is_manual() && doomed(&item.delivery);
-        let mut taken = self.due.take_matching(now, is_doomed);
-        match &mut self.order {
-            Order::Unordered(ready) => taken.extend(ready.take_leading(is_doomed)),
-            Order::Lanes(lanes) => {
-                for item in &taken {
-                    lanes.starts(item.delivery.lane, item.delivery.id.seq);
-                }
-                while let Some(item) = lanes.take_first(is_doomed) {
-                    taken.push(item);
-                }
-            }
-        }
-        taken
-    }
-
     /// Asks for what is missing.
     /// `with_events`: they will be needed soon.
     pub(super) fn fill(&mut self, with_events: bool) {
         self.event_bytes = if with_events { self.limits.event_bytes } else { 0 };
         let after = match &self.order {
-            Order::Unordered(ready) => ready.read_after(self.tail).map(|after| (Ask::Ready(after), ready.room())),
+            Order::Unordered(classes) => classes.read_after(self.tail),
             Order::Lanes(_) => None,
         };
         if let Some((ask, room)) = after
             && !self.loads.has(|ask| matches!(ask, Ask::Ready(_)))
         {
             self.want(ask, room);
+        }
+        if self.indexed
+            && !self.loads.has(|ask| matches!(ask, Ask::Urgent(_)))
+            && let Order::Lanes(lanes) = &mut self.order
+            && let Some((after, room)) = lanes.seek_urgent()
+        {
+            self.want(Ask::Urgent(after), room);
         }
         if !self.loads.has(|ask| matches!(ask, Ask::Lanes(_)))
             && let Order::Lanes(lanes) = &mut self.order
@@ -478,11 +309,11 @@ impl Queue {
         }
     }
 
-    /// No row of lane 0 lies before this position, as far as this knows; in flight ones aside.
-    pub(super) fn head(&self) -> Seq {
+    /// None of a class that was never attempted lies before these positions, as far as this knows; in flight ones aside.
+    pub(super) fn heads(&self) -> PerPriority<Seq> {
         match &self.order {
-            Order::Unordered(ready) => ready.head(),
-            Order::Lanes(_) => Seq(0),
+            Order::Unordered(classes) => classes.heads(),
+            Order::Lanes(_) => PerPriority::default(),
         }
     }
 
@@ -500,10 +331,10 @@ impl Queue {
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         let due = self.due.iter().filter(|item| !item.is_manual()).map(|item| item.delivery.since).min();
         let ready = match &self.order {
-            Order::Unordered(ready) => ready.first(),
-            Order::Lanes(lanes) => lanes.first(),
+            Order::Unordered(classes) => classes.firsts().map(|item| item.delivery.since).min(),
+            Order::Lanes(lanes) => lanes.firsts().map(|item| item.delivery.since).min(),
         };
-        [due, ready.map(|item| item.delivery.since)].into_iter().flatten().min()
+        [due, ready].into_iter().flatten().min()
     }
 
     pub(super) const fn tail(&self) -> Option<Seq> {
@@ -512,7 +343,7 @@ impl Queue {
 
     pub(super) fn ready(&self) -> usize {
         match &self.order {
-            Order::Unordered(ready) => ready.len(),
+            Order::Unordered(classes) => classes.len(),
             Order::Lanes(lanes) => lanes.ready(),
         }
     }

@@ -1,17 +1,19 @@
-//! `Concurrent`: deliveries that were never attempted, in the order of their positions.
+//! `Concurrent`: deliveries of one class that were never attempted, in the order of their positions.
 
 use std::collections::BTreeMap;
 
 use super::queue::Item;
-use crate::{Nudge, Seq};
+use crate::Seq;
 
 /// Deliveries that were never attempted.
 ///
-/// Every row up to `read_to` is in memory, or in flight, or gone; what is read to never goes back.
+/// Every row of the class up to `read_to` is in memory, or in flight, or gone; what is read to never goes back.
 #[derive(Debug)]
 pub(super) struct Unordered {
     rows: BTreeMap<Seq, Item>,
     read_to: Seq,
+    /// Nothing lay before this position when the machine began; kept as long as it meets none of the class.
+    begun_at: Option<Seq>,
     /// Something was read, so that `read_to` means something.
     began: bool,
     /// The last read did not reach the end.
@@ -19,26 +21,36 @@ pub(super) struct Unordered {
     limit: usize,
 }
 
+/// What a nudge says of a class.
+#[derive(Debug)]
+pub(super) enum News {
+    /// A delivery of it.
+    Here(Item),
+    /// One of another class.
+    Elsewhere,
+}
+
 impl Unordered {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { rows: BTreeMap::new(), read_to: Seq(0), began: false, more: true, limit }
+        Self { rows: BTreeMap::new(), read_to: Seq(0), begun_at: Some(Seq(0)), began: false, more: true, limit }
     }
 
     /// Nothing lies before this position.
     pub(super) const fn begin_at(&mut self, head: Seq) {
         self.read_to = Seq(head.0.saturating_sub(1));
+        self.begun_at = Some(head);
     }
 
-    /// Takes a nudge's delivery if it directly follows what was read. If not, `tail` makes us read.
-    pub(super) fn nudged(&mut self, nudge: Nudge, make: impl FnOnce(Nudge) -> Option<Item>) {
-        let follows = self.began && nudge.previous.is_some_and(|previous| previous <= self.read_to);
-        if nudge.seq <= self.read_to || !follows || self.rows.len() >= self.limit {
+    /// Takes a nudge's delivery if it directly follows what was read, and there is room. If not, the tail makes us read.
+    pub(super) fn nudged(&mut self, previous: Option<Seq>, seq: Seq, news: News) {
+        let follows = self.began && previous.is_some_and(|previous| previous <= self.read_to);
+        if seq <= self.read_to || !follows {
             return;
         }
-        let seq = nudge.seq;
-        if let Some(item) = make(nudge) {
-            self.rows.insert(seq, item);
-            self.read_to = seq;
+        match news {
+            News::Elsewhere => self.read_to = seq,
+            News::Here(item) if self.rows.len() < self.limit => self.read(item),
+            News::Here(_) => {}
         }
     }
 
@@ -59,6 +71,7 @@ impl Unordered {
 
     pub(super) fn read(&mut self, item: Item) {
         self.read_to = self.read_to.max(item.delivery.id.seq);
+        self.begun_at = None;
         self.rows.insert(item.delivery.id.seq, item);
     }
 
@@ -95,16 +108,17 @@ impl Unordered {
         taken
     }
 
-    /// No row lies before this position, as far as this knows.
+    /// No row of the class lies before this position, as far as this knows.
     pub(super) fn head(&self) -> Seq {
-        self.rows.first_key_value().map_or(self.read_to.next(), |(seq, _)| *seq)
+        let first = self.rows.first_key_value().map(|(seq, _)| *seq);
+        first.or(self.begun_at).unwrap_or_else(|| self.read_to.next())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
         self.rows.values()
     }
 
-    /// Whether every row is in memory, or in flight.
+    /// Whether every row of the class is in memory, or in flight.
     pub(super) fn is_whole(&self, tail: Option<Seq>) -> bool {
         self.began && !self.more && tail.is_none_or(|tail| tail <= self.read_to)
     }

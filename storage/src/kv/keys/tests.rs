@@ -21,6 +21,7 @@ fn every_table_has_a_tag_of_its_own() {
         Key::Cut(ep),
         Key::Ready(ep, Generation(0), LaneId(1), Seq(1)),
         Key::Due(ep, Generation(0), AT, Seq(1), SCHEDULED),
+        Key::Urgent(ep, Generation(0), LaneId(9), Seq(1)),
         Key::DeadLetter(id),
         Key::Soft(ep),
         Key::Document(&DocumentId::new(DocumentKind::Task, OrganisationId::DEFAULT, "name")),

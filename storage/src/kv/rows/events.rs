@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use postrider_core::{
     Acceptance, ApplicationId, EndpointId, Event, EventId, Generation, IdempotencyKey, LaneId, Lease, OrderingKey,
-    RecipientLane, Seq, StoredEvent, Timestamp, Uid,
+    Priority, RecipientLane, Seq, StoredEvent, Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,8 +37,36 @@ pub(in crate::kv) struct EventMore<'v> {
     pub(in crate::kv) tags: Vec<&'v str>,
     deliver_at: Option<Timestamp>,
     payload_kept: Option<Duration>,
-    /// The payload was forgotten before its time.
-    pub(in crate::kv) is_expunged: bool,
+    pub(in crate::kv) marks: Marks,
+}
+
+/// What is true of an event or not, in one byte: its lowest bit says that its payload was forgotten before its time, the
+/// two above it how urgent it is (0: normal, 1: high, 2: low).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::kv) struct Marks(u8);
+
+impl Marks {
+    const EXPUNGED: u8 = 1;
+
+    const fn of(priority: Priority) -> Self {
+        match priority {
+            Priority::Normal => Self(0),
+            Priority::High => Self(1 << 1),
+            Priority::Low => Self(2 << 1),
+        }
+    }
+
+    pub(in crate::kv) const fn is_expunged(self) -> bool {
+        self.0 & Self::EXPUNGED != 0
+    }
+
+    pub(in crate::kv) const fn priority(self) -> Priority {
+        match self.0 >> 1 {
+            1 => Priority::High,
+            2 => Priority::Low,
+            _ => Priority::Normal,
+        }
+    }
 }
 
 /// An event's row, what not every event has, and its payload.
@@ -48,7 +76,8 @@ pub(in crate::kv) fn event_row(value: &[u8]) -> Result<(EventRow<'_>, EventMore<
 
 /// Appends an event's row without its payload.
 pub(in crate::kv) fn encode_expunged(row: &EventRow<'_>, more: EventMore<'_>, out: &mut Vec<u8>) {
-    encode_with_more(row, &EventMore { is_expunged: true, ..more }, &[], out);
+    let marks = Marks(more.marks.0 | Marks::EXPUNGED);
+    encode_with_more(row, &EventMore { marks, ..more }, &[], out);
 }
 
 /// Where the delivery of one recipient began.
@@ -68,9 +97,9 @@ enum LaneRow {
 
 impl RecipientRow {
     /// Among the rows of which lane it began.
-    pub(in crate::kv) fn lane(&self, seq: Seq) -> LaneId {
+    pub(in crate::kv) fn lane(&self, seq: Seq, priority: Priority) -> LaneId {
         match self.lane {
-            LaneRow::Unordered => LaneId::WHOLE,
+            LaneRow::Unordered => LaneId::unordered(priority),
             LaneRow::In(lane) => lane,
             LaneRow::Alone => LaneId::alone(seq),
         }
@@ -103,7 +132,8 @@ pub(in crate::kv) fn encode_event(acceptance: &Acceptance, id: EventId, seq: Seq
     };
     let Event { tags, deliver_at, payload_kept, .. } = &**event;
     let tags = tags.iter().map(|tag| &**tag).collect();
-    let more = EventMore { tags, deliver_at: *deliver_at, payload_kept: *payload_kept, is_expunged: false };
+    let marks = Marks::of(event.priority);
+    let more = EventMore { tags, deliver_at: *deliver_at, payload_kept: *payload_kept, marks };
     if more == EventMore::default() {
         encode_with(&row, &event.payload, out);
     } else {
@@ -122,12 +152,13 @@ pub(in crate::kv) fn decode_event(application: ApplicationId, value: &Bytes) -> 
     event.idempotency_key = row.idempotency_key.map(|key| IdempotencyKey(key.into()));
     event.tags = more.tags.into_iter().map(Into::into).collect();
     (event.deliver_at, event.payload_kept) = (more.deliver_at, more.payload_kept);
+    event.priority = more.marks.priority();
     Ok(StoredEvent {
         id: row.id,
         application,
         accepted_at: row.accepted_at,
         event: Arc::new(event),
-        is_expunged: more.is_expunged,
+        is_expunged: more.marks.is_expunged(),
         lease: Lease::default(),
     })
 }

@@ -10,10 +10,12 @@ use crate::{
     kv::{
         Direction, OrderedKv, Partition, Row, codec,
         keys::{self, Key, table},
-        rows::{NeededBy, NeededRow, QueueRow},
+        rows::{self, NeededBy, NeededRow, QueueRow},
     },
 };
 
+/// The first format with rows that say which events dead letters need.
+pub(super) const NEEDED_SINCE: u16 = 2;
 /// Rows read and written at once.
 const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
@@ -28,7 +30,7 @@ pub(super) fn note_needed(kv: &impl OrderedKv) -> Result<(), StoreError> {
         let mut rows: Vec<Row> = Vec::with_capacity(found.len());
         for (_, value) in &found {
             // One that cannot be read stays as it is: a person must look.
-            let Ok(DeadLetter { last, .. }) = codec::decode::<DeadLetter>(value) else { continue };
+            let Ok(DeadLetter { last, .. }) = rows::letter(value) else { continue };
             let queue = Key::Queue(last.id.endpoint);
             let Some(queue) = snapshot.get(queue.partition(), &queue.bytes())? else { continue };
             let application = codec::decode::<QueueRow>(&queue)?.application;

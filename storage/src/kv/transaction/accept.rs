@@ -67,7 +67,7 @@ impl Transaction<'_> {
         self.rows.put(&Key::End(last.id, last.life, last.event), &EndRow::GaveUp { reason, at });
         let key = Key::DeadLetter(last.id);
         let dead = DeadLetter { last, reason, dead_at: at, first_attempt_at: None, last_status: None };
-        self.rows.put(&key, &dead);
+        self.rows.put_with(&key, |value| rows::encode_letter(&dead, value));
         self.is_needed(owner, &dead.last, NeededBy::Letter)
     }
 

@@ -6,8 +6,8 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use postrider_core::{
-    Attempt, AttemptNumber, Delivery, Effect, EndpointId, Generation, LaneId, More, OrderingMode, Place, SoftState,
-    Step, Then, Timestamp, Transition,
+    Attempt, AttemptNumber, Delivery, Effect, EndpointId, Generation, LaneId, More, OrderingMode, Place, Step, Then,
+    Timestamp, Transition,
 };
 use tracing::{error, warn};
 
@@ -103,10 +103,10 @@ impl Transaction<'_> {
             }
             table::SOFT => {
                 let of = EndpointId::from_bytes(rest.id().ok_or_else(short)?);
-                let soft: SoftState = codec::decode(value)?;
+                let soft = rows::soft(value)?;
                 let moved = soft.clone().with_times(|at| back.moved(at).unwrap_or(at));
                 if moved != soft {
-                    self.rows.put(&Key::Soft(of), &moved);
+                    self.rows.put_with(&Key::Soft(of), |value| rows::encode_soft(&moved, value));
                 }
             }
             table::QUEUE => {

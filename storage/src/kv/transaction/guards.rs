@@ -1,8 +1,6 @@
 //! Judges what a batch takes for granted.
 
-use postrider_core::{
-    AttemptId, Batch, DeadLetter, Delivery, DeliveryId, EndpointId, Guard, RecordId, Refused, Step, Write,
-};
+use postrider_core::{AttemptId, Batch, Delivery, DeliveryId, EndpointId, Guard, RecordId, Refused, Step, Write};
 
 use super::{Stop, Transaction};
 use crate::{
@@ -41,7 +39,7 @@ impl Transaction<'_> {
 
     /// Whether a dead letter holds its lane: its next life takes no place that it does not have.
     fn holds_its_place(&mut self, letter: DeliveryId) -> Result<bool, StoreError> {
-        Ok(self.rows.get::<DeadLetter>(&Key::DeadLetter(letter))?.is_some_and(|letter| letter.last.is_held()))
+        Ok(self.letter(letter)?.is_some_and(|letter| letter.last.is_held()))
     }
 
     fn stands(&mut self, delivery: &Delivery, batch: &Batch) -> Result<(), Stop> {

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use postrider_core::{
     AttemptNumber, DeadLetter, Delivery, DeliveryId, Effect, EventId, Generation, LaneId, Life, OrderingKey,
-    OrderingMode, Place, Refused, Resend, Seq, Timestamp,
+    OrderingMode, Place, Priority, Refused, Resend, Seq, Timestamp,
 };
 
 use super::{Stop, Transaction};
@@ -19,7 +19,7 @@ use crate::{
 
 impl Transaction<'_> {
     pub(super) fn redrive(&mut self, id: DeliveryId, at: Timestamp) -> Result<Effect, Stop> {
-        let letter: DeadLetter = self.rows.get(&Key::DeadLetter(id))?.ok_or(Refused::NoDeadLetter)?;
+        let letter = self.letter(id)?.ok_or(Refused::NoDeadLetter)?;
         let queue = self.queue(id.endpoint)?.filter(|queue| letter.last.generation >= queue.kept_from);
         let queue = queue.ok_or(Refused::Generation)?;
         let next = match self.holding(&letter)? {
@@ -40,8 +40,13 @@ impl Transaction<'_> {
         Ok(Effect::Queued(next))
     }
 
+    /// The dead letter of this delivery.
+    pub(super) fn letter(&mut self, id: DeliveryId) -> Result<Option<DeadLetter>, StoreError> {
+        self.rows.value(&Key::DeadLetter(id))?.as_deref().map(rows::letter).transpose()
+    }
+
     pub(super) fn forget(&mut self, id: DeliveryId) -> Result<Effect, Stop> {
-        let letter: DeadLetter = self.rows.get(&Key::DeadLetter(id))?.ok_or(Refused::NoDeadLetter)?;
+        let letter = self.letter(id)?.ok_or(Refused::NoDeadLetter)?;
         self.rows.delete(&Key::DeadLetter(id));
         self.is_needed_no_more(letter.last.event, id)?;
         Ok(Effect::Done)
@@ -53,10 +58,11 @@ impl Transaction<'_> {
         queue.ok_or(Refused::Generation)?;
         let stored = self.event(application, event)?.ok_or(Refused::NoEvent)?;
         let (row, more, payload) = rows::event_row(&stored)?;
-        if more.is_expunged {
+        if more.marks.is_expunged() {
             return Err(Refused::NoEvent.into());
         }
-        let life = match self.current_life(&row, endpoint)? {
+        let priority = more.marks.priority();
+        let life = match self.current_life(&row, priority, endpoint)? {
             Some(life) => life,
             None => LifeRow {
                 endpoint,
@@ -81,6 +87,7 @@ impl Transaction<'_> {
             // It is as old as the wish for it, however old the event is.
             since: at,
             bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            priority,
         };
         self.rows.put(&Key::Life(event, endpoint, life.life), &life);
         self.put_delivery(&manual);
@@ -126,15 +133,15 @@ impl Transaction<'_> {
         let seq = self.draw_seq();
         let in_lane = Place::Lane { due: None, held: false };
         let (lane, place) = match queue.ordering {
-            OrderingMode::Concurrent => (LaneId::WHOLE, Place::Ready),
+            OrderingMode::Concurrent => (LaneId::unordered(last.priority), Place::Ready),
             OrderingMode::Fifo(_) => (LaneId::WHOLE, in_lane),
-            OrderingMode::PerKey(_) if last.lane != LaneId::WHOLE => (last.lane, in_lane),
+            OrderingMode::PerKey(_) if last.lane.is_keyed() => (last.lane, in_lane),
             OrderingMode::PerKey(_) => (self.lane_of(queue, last.event, seq)?, in_lane),
         };
         let id = DeliveryId { endpoint: last.id.endpoint, seq };
-        let Delivery { event, bytes, life, .. } = *last;
+        let Delivery { event, bytes, life, priority, .. } = *last;
         let generation: Generation = queue.generation;
-        Ok(Delivery { id, event, generation, lane, place, attempts: 0, life: life.next(), since: at, bytes })
+        Ok(Delivery { id, event, generation, lane, place, attempts: 0, life: life.next(), since: at, bytes, priority })
     }
 
     /// The lane of an event whose endpoint did not order by key before.
@@ -155,6 +162,7 @@ impl Transaction<'_> {
     pub(super) fn current_life(
         &self,
         event: &EventRow<'_>,
+        priority: Priority,
         endpoint: postrider_core::EndpointId,
     ) -> Result<Option<LifeRow>, StoreError> {
         let first = Key::Life(event.id, endpoint, Life(0));
@@ -164,6 +172,6 @@ impl Transaction<'_> {
             return codec::decode(value).map(Some);
         }
         let recipient = event.recipients.iter().find(|recipient| recipient.endpoint == endpoint);
-        Ok(recipient.map(|recipient| LifeRow::first(recipient, event.seq)))
+        Ok(recipient.map(|recipient| LifeRow::first(recipient, event.seq, priority)))
     }
 }

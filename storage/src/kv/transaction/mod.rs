@@ -19,7 +19,7 @@ use super::{
     Partition,
     counts::Counts,
     keys::{Key, meta},
-    rows::LastEvent,
+    rows::{self, LastEvent},
     staged::{Staged, StagedRows},
 };
 use crate::{StoreError, StoreErrorKind, Verdict};
@@ -150,7 +150,7 @@ impl<'a> Transaction<'a> {
             Write::Soft(endpoint, soft) => {
                 // The queue of an endpoint that is gone may be purged already: nothing must come after.
                 if self.queue(*endpoint)?.is_some() {
-                    self.rows.put(&Key::Soft(*endpoint), soft);
+                    self.rows.put_with(&Key::Soft(*endpoint), |value| rows::encode_soft(soft, value));
                 }
                 Ok(Effect::Done)
             }

@@ -21,7 +21,7 @@ impl Transaction<'_> {
         self.delete_delivery(before)?;
         after.iter().for_each(|after| self.put_delivery(after));
         if let Some(dead) = dead {
-            self.rows.put(&Key::DeadLetter(before.id), dead);
+            self.rows.put_with(&Key::DeadLetter(before.id), |value| rows::encode_letter(dead, value));
             if let Some(queue) = self.queue(before.id.endpoint)? {
                 self.is_needed(queue.application, before, NeededBy::Letter)?;
             }
@@ -66,6 +66,9 @@ impl Transaction<'_> {
         if let Some(index) = Key::due_index(delivery) {
             self.rows.put_with(&index, |value| rows::encode_due_index(delivery, value));
         }
+        if let Some(index) = Key::urgent_index(delivery) {
+            self.rows.put(&index, &());
+        }
     }
 
     /// Takes a delivery away from where it waits.
@@ -75,9 +78,8 @@ impl Transaction<'_> {
             self.counts.removed(delivery);
         }
         self.rows.delete(&Key::of(delivery));
-        if let Some(index) = Key::due_index(delivery) {
-            self.rows.delete(&index);
-        }
+        let indexes = [Key::due_index(delivery), Key::urgent_index(delivery)];
+        indexes.iter().flatten().for_each(|index| self.rows.delete(index));
         Ok(())
     }
 
@@ -94,7 +96,7 @@ impl Transaction<'_> {
     fn end_life(&mut self, tried: &Delivery) -> Result<Option<Delivery>, Stop> {
         let DeliveryId { endpoint, .. } = tried.id;
         let Some(queue) = self.queue(endpoint)? else { return Ok(None) };
-        if let Some(letter) = self.rows.get::<DeadLetter>(&Key::DeadLetter(tried.id))?
+        if let Some(letter) = self.letter(tried.id)?
             && letter.last.life == tried.life
         {
             self.rows.delete(&Key::DeadLetter(tried.id));

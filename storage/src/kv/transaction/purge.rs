@@ -1,19 +1,19 @@
-//! Removes, a piece at a time, what was cut off: ready and due rows, dead letters, soft state. Attempts and events stay
+//! Removes, a piece at a time, what was cut off: ready and due rows and their indexes, dead letters, soft state. Attempts and events stay
 //! until their partition goes.
 
 use std::num::NonZeroUsize;
 
-use postrider_core::{DeadLetter, Delivery, DeliveryId, Effect, EndpointId, EventId, Generation, Life, More};
+use postrider_core::{Delivery, DeliveryId, Effect, EndpointId, EventId, Generation, Life, More};
 
 use super::{Stop, Transaction};
 use crate::kv::{
-    Partition, codec,
+    Partition,
     keys::{self, ID_BYTES, Key, table},
     rows::{self, Cut, CutRow},
 };
 
 /// In which order: by table, so that the last key removed says where to go on.
-const TABLES: [u8; 4] = [table::DUE, table::DEAD_LETTER, table::READY, table::SOFT];
+const TABLES: [u8; 5] = [table::DUE, table::DEAD_LETTER, table::URGENT, table::READY, table::SOFT];
 
 impl Transaction<'_> {
     pub(super) fn purge(&mut self, endpoint: EndpointId, rows_max: NonZeroUsize) -> Result<Effect, Stop> {
@@ -50,7 +50,7 @@ fn needing(table: u8, of: EndpointId, key: &[u8], value: &[u8]) -> Option<(Event
     let suffix = key.get(1 + ID_BYTES + size_of::<Generation>()..).unwrap_or_default();
     let later = |delivery: Delivery| (delivery.life > Life::FIRST).then_some((delivery.event, delivery.id));
     match table {
-        table::DEAD_LETTER => codec::decode::<DeadLetter>(value).ok().map(|letter| (letter.last.event, letter.last.id)),
+        table::DEAD_LETTER => rows::letter(value).ok().map(|letter| (letter.last.event, letter.last.id)),
         table::READY => rows::decode_ready(of, Generation(0), suffix, value).ok().and_then(later),
         table::DUE => rows::decode_due(of, Generation(0), suffix, value).ok().and_then(later),
         _ => None,
@@ -61,7 +61,7 @@ fn range(prefix: &[u8], cut: &Cut, table: u8) -> (Vec<u8>, Vec<u8>) {
     let start = prefix.to_vec();
     match (cut, table) {
         (Cut::Whole, _) | (Cut::Before(_), table::DEAD_LETTER) => (start, keys::end_of(prefix)),
-        (Cut::Before(Generation(kept)), table::READY | table::DUE) => {
+        (Cut::Before(Generation(kept)), table::READY | table::DUE | table::URGENT) => {
             let end = [&prefix[..=ID_BYTES], &kept.to_be_bytes()].concat();
             (start, end)
         }
@@ -74,7 +74,7 @@ fn is_dead(table: u8, cut: &Cut, value: &[u8]) -> bool {
     match (cut, table) {
         // One that cannot be read stays: a person must look.
         (Cut::Before(kept), table::DEAD_LETTER) => {
-            codec::decode::<DeadLetter>(value).is_ok_and(|letter| letter.last.generation < *kept)
+            rows::letter(value).is_ok_and(|letter| letter.last.generation < *kept)
         }
         (Cut::Before(_) | Cut::Whole, _) => true,
     }

@@ -10,9 +10,9 @@ use super::{
 use crate::{
     Cursor, DeadLetterQuery, Page, PageRequest, StoreError,
     kv::{
-        Direction, Partition, codec,
+        Direction, Partition,
         keys::{self, ID_BYTES, Key, table},
-        rows::QueueRow,
+        rows::{self, QueueRow},
     },
 };
 
@@ -21,7 +21,7 @@ const CURSOR: usize = ID_BYTES + size_of::<Seq>();
 
 impl View<'_> {
     pub(in crate::kv) fn dead_letter(self, delivery: DeliveryId) -> Result<Option<DeadLetter>, StoreError> {
-        let letter = self.get::<DeadLetter>(&Key::DeadLetter(delivery))?;
+        let letter = self.value(&Key::DeadLetter(delivery))?.as_deref().map(rows::letter).transpose()?;
         let kept_from = self.kept_from(delivery.endpoint)?;
         Ok(letter.filter(|letter| kept_from.is_some_and(|kept_from| letter.last.generation >= kept_from)))
     }
@@ -61,7 +61,7 @@ impl View<'_> {
             loop {
                 let rows = self.directed(Partition::LASTING, &start, &end, direction, at_once)?;
                 for (key, value) in &rows {
-                    let letter: DeadLetter = codec::decode(value)?;
+                    let letter = rows::letter(value)?;
                     let wanted = letter.last.generation >= kept_from
                         && query.before.is_none_or(|before| letter.dead_at < before)
                         && query.after.is_none_or(|after| after < letter.dead_at);

@@ -112,7 +112,7 @@ impl<'a> View<'a> {
         self.value(key)?.as_deref().map(codec::decode).transpose()
     }
 
-    fn value(self, key: &Key<'_>) -> Result<Option<Bytes>, StoreError> {
+    pub(super) fn value(self, key: &Key<'_>) -> Result<Option<Bytes>, StoreError> {
         self.snapshot.get(key.partition(), &key.bytes())
     }
 

@@ -51,8 +51,9 @@ impl View<'_> {
     pub(super) fn lives(self, owner: ApplicationId, event: EventId) -> Result<Vec<LifeRow>, StoreError> {
         let key = Key::Event(owner, event);
         let Some(value) = self.event_value(owner, event)? else { return Ok(Vec::new()) };
-        let (row, ..) = rows::event_row(&value)?;
-        let first = row.recipients.iter().map(|recipient| LifeRow::first(recipient, row.seq));
+        let (row, more, _) = rows::event_row(&value)?;
+        let priority = more.marks.priority();
+        let first = row.recipients.iter().map(|recipient| LifeRow::first(recipient, row.seq, priority));
         let mut lives: BTreeMap<_, LifeRow> = first.map(|life| ((life.endpoint, life.life), life)).collect();
         let prefix = keys::under(table::LIFE, event.to_bytes());
         for (_, value) in self.scan(key.partition(), &prefix, &keys::end_of(&prefix), NonZeroUsize::MAX)? {

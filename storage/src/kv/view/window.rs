@@ -4,8 +4,8 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use bytes::Bytes;
 use postrider_core::{
-    Aged, Ask, Delivery, DueKey, EndpointId, EventId, Found, Generation, LaneId, Rows, Seq, SoftState, StoredEvent,
-    WindowShare,
+    Aged, Ask, Delivery, DueKey, EndpointId, EventId, Found, Generation, LaneId, PerPriority, Rows, Seq, SoftState,
+    StoredEvent, WindowShare,
 };
 
 use super::View;
@@ -13,6 +13,7 @@ use crate::{
     StoreError,
     kv::{
         Partition,
+        codec::corrupt,
         keys::{self, Key, table},
         rows::{self, QueueRow},
     },
@@ -29,14 +30,70 @@ impl View<'_> {
         let queue = self.get::<QueueRow>(&Key::Queue(of))?.filter(|queue| queue.generation == generation);
         let Some(queue) = queue else { return Ok(nothing(ask)) };
         let (deliveries, is_last) = match ask {
-            Ask::Soft => return Ok(Found::Soft(self.get(&Key::Soft(of))?.unwrap_or_default())),
-            Ask::Ready(after) => self.lane(of, generation, LaneId::WHOLE, after, share.rows)?,
+            Ask::Soft => return Ok(Found::Soft(self.soft(of)?)),
+            Ask::Ready(after) => self.classes(of, generation, &after, share.rows)?,
             Ask::Lane(lane, after) => self.lane(of, generation, lane, after, share.rows)?,
             Ask::Lanes(after) => self.lanes(of, generation, after, share.rows)?,
+            Ask::Urgent(after) => self.urgent(of, generation, after, share.rows)?,
             Ask::Due(after) => self.due(of, generation, after, share.rows)?,
             Ask::Aged(before, after) => return Ok(Found::Aged(self.aged(of, generation, before, after, share.rows)?)),
         };
         Ok(Found::Rows(Rows { rows: self.with_events(&queue, deliveries, share.event_bytes)?, is_last }))
+    }
+
+    pub(in crate::kv) fn soft(self, of: EndpointId) -> Result<SoftState, StoreError> {
+        Ok(self.value(&Key::Soft(of))?.as_deref().map(rows::soft).transpose()?.unwrap_or_default())
+    }
+
+    /// What was never attempted, class after class.
+    fn classes(
+        self,
+        of: EndpointId,
+        generation: Generation,
+        after: &PerPriority<Option<Seq>>,
+        rows: NonZeroUsize,
+    ) -> Result<(Vec<Delivery>, bool), StoreError> {
+        let mut found = Vec::new();
+        for (priority, after) in after.iter().filter_map(|(priority, after)| Some((priority, (*after)?))) {
+            let Some(left) = NonZeroUsize::new(rows.get() - found.len()) else {
+                // Whether there is one more, and not which.
+                let (next, _) = self.lane(of, generation, LaneId::unordered(priority), after, NonZeroUsize::MIN)?;
+                if next.is_empty() { continue } else { return Ok((found, false)) }
+            };
+            let (class, is_last) = self.lane(of, generation, LaneId::unordered(priority), after, left)?;
+            found.extend(class);
+            if !is_last {
+                return Ok((found, false));
+            }
+        }
+        Ok((found, true))
+    }
+
+    /// The heads of the lanes that have something urgent in them.
+    fn urgent(
+        self,
+        of: EndpointId,
+        generation: Generation,
+        after: Option<LaneId>,
+        rows: NonZeroUsize,
+    ) -> Result<(Vec<Delivery>, bool), StoreError> {
+        let prefix = keys::queue(table::URGENT, of, generation);
+        let end = keys::end_of(&prefix);
+        let mut heads = Vec::new();
+        let mut next = after.map_or(Some(0), |LaneId(lane)| lane.checked_add(1));
+        while let Some(lane) = next {
+            let from = [&prefix[..], &lane.to_be_bytes()].concat();
+            let found = self.scan(Partition::LASTING, &from, &end, NonZeroUsize::MIN)?;
+            let Some((key, _)) = found.first() else { break };
+            if heads.len() == rows.get() {
+                return Ok((heads, false));
+            }
+            let lane = keys::Suffix(&key[prefix.len()..]).u64().ok_or_else(|| corrupt("its key is cut short"))?;
+            let (head, _) = self.lane(of, generation, LaneId(lane), Seq(0), NonZeroUsize::MIN)?;
+            heads.extend(head);
+            next = lane.checked_add(1);
+        }
+        Ok((heads, true))
     }
 
     /// The deliveries of a lane behind a position.
@@ -150,7 +207,7 @@ fn nothing(ask: Ask) -> Found {
     match ask {
         Ask::Soft => Found::Soft(SoftState::default()),
         Ask::Aged(..) => Found::Aged(Aged::default()),
-        Ask::Ready(_) | Ask::Due(_) | Ask::Lanes(_) | Ask::Lane(..) => {
+        Ask::Ready(_) | Ask::Due(_) | Ask::Lanes(_) | Ask::Lane(..) | Ask::Urgent(_) => {
             Found::Rows(Rows { rows: Vec::new(), is_last: true })
         }
     }

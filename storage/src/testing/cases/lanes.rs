@@ -62,9 +62,9 @@ pub async fn ready_rows_are_read_from_a_position(medium: &dyn OpenStore) {
     for _ in 0..5 {
         rows.push(world.publish("any").await);
     }
-    assert_eq!(world.window_of(Ask::Ready(Seq(0)), 5).await, (rows.clone(), true));
-    assert_eq!(world.window_of(Ask::Ready(rows[0].id.seq), 2).await, (rows[1..3].to_vec(), false));
-    assert_eq!(world.window_of(Ask::Ready(Seq::MAX), 2).await, (Vec::new(), true));
+    assert_eq!(world.window_of(Ask::ready_after(Seq(0)), 5).await, (rows.clone(), true));
+    assert_eq!(world.window_of(Ask::ready_after(rows[0].id.seq), 2).await, (rows[1..3].to_vec(), false));
+    assert_eq!(world.window_of(Ask::ready_after(Seq::MAX), 2).await, (Vec::new(), true));
 }
 
 /// `Concurrent`: a failure moves a row to those that wait for a time, soonest first.
@@ -143,7 +143,7 @@ pub async fn events_come_along_until_their_bytes_are_used(medium: &dyn OpenStore
         world.accept(world.acceptance(Event::new("case.sized", vec![7; 100]))).await;
     }
     let with = async |bytes| {
-        let (rows, _) = world.window_with_events(Ask::Ready(Seq(0)), 10, bytes).await;
+        let (rows, _) = world.window_with_events(Ask::ready_after(Seq(0)), 10, bytes).await;
         assert!(rows.iter().all(|(row, event)| event.as_ref().is_none_or(|event| event.id == row.event)));
         rows.iter().map(|(_, event)| event.as_ref().map_or(0, |event| event.event.payload.len())).collect::<Vec<_>>()
     };

@@ -1,8 +1,8 @@
 //! A step of a delivery is stored once, and its end is remembered.
 
 use postrider_core::{
-    Batch, BreakerState, Delivery, Effect, GiveUpReason, Guard, OnExhausted, OrderingMode, Refused, Seq, SoftState,
-    Then, Write,
+    Batch, BreakerState, Delivery, Effect, GiveUpReason, Guard, OnExhausted, OrderingMode, PerPriority, Refused, Seq,
+    SoftState, Then, Write,
 };
 
 use crate::{
@@ -127,8 +127,8 @@ pub async fn soft_state_is_what_was_last_written(medium: &dyn OpenStore) {
     let world = World::open(medium, CONCURRENT).await;
     assert_eq!(world.soft().await, SoftState::default());
     let breaker = BreakerState::Open { until: NOW + HOUR, cool_down: HOUR, last_failed: Seq(1) };
-    let soft =
-        SoftState { breaker, throttled_until: Some(NOW), failing_since: Some(NOW), head: Seq(7), oldest: Some(NOW) };
+    let heads = PerPriority::from_fn(|priority| Seq(7 + priority as u64));
+    let soft = SoftState { breaker, throttled_until: Some(NOW), failing_since: Some(NOW), heads, oldest: Some(NOW) };
     let delivery = world.publish("a").await;
     let mut batch = outcome(failed(&delivery, NOW + HOUR));
     batch.writes.push(Write::Soft(world.endpoint.id, soft.clone()));

@@ -79,8 +79,10 @@ pub async fn a_dead_letter_keeps_its_payload(medium: &dyn OpenStore) {
 
     let again = world.redrive(dead[0].id).await;
     assert_eq!(payload(&world, dead[0].event).await, Some("1".into()), "while it waits");
-    let found =
-        world.window_with_events(postrider_core::Ask::Ready(postrider_core::Seq(again.id.seq.0 - 1)), 1, 100).await.0;
+    let found = world
+        .window_with_events(postrider_core::Ask::ready_after(postrider_core::Seq(again.id.seq.0 - 1)), 1, 100)
+        .await
+        .0;
     assert_eq!(found[0].1.as_ref().map(|event| event.event.payload.clone()), Some("1".into()));
     world.step(succeeded(&again)).await;
     assert_eq!(payload(&world, dead[0].event).await, None, "nobody needs it any more");
@@ -145,7 +147,7 @@ pub async fn an_expunged_payload_is_gone(medium: &dyn OpenStore) {
     let stored = stored.expect("it is there");
     assert!(stored.is_expunged && stored.event.payload.is_empty());
     assert_eq!((&*stored.event.event_type, &stored.event.tags[..]), ("case.secret", &["a".into()][..]));
-    let found = world.window_with_events(postrider_core::Ask::Ready(postrider_core::Seq(0)), 1, 100).await.0;
+    let found = world.window_with_events(postrider_core::Ask::ready_after(postrider_core::Seq(0)), 1, 100).await.0;
     assert_eq!(found[0].1, None, "nothing empty is sent in its place");
     assert_eq!(world.refused(Write::Resend(world.resend(delivery.event, NOW))).await, Refused::NoEvent);
     let unknown = EventId::from_bytes([7; 20]);

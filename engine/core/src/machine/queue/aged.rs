@@ -30,9 +30,9 @@ impl Queue {
     pub(in crate::machine) fn take_aged(&mut self, delivery: &Delivery) {
         let seq = delivery.id.seq;
         match (&mut self.order, delivery.place) {
-            (_, Place::Manual { at, .. }) => drop(self.due.remove(DueKey { at, seq })),
+            (_, Place::Manual { at, .. }) => drop(self.due.remove(delivery.priority, DueKey { at, seq })),
             (_, Place::Due(_)) => drop(self.due.remove_scheduled(seq)),
-            (Order::Unordered(ready), Place::Ready | Place::Lane { .. }) => drop(ready.remove(seq)),
+            (Order::Unordered(classes), Place::Ready | Place::Lane { .. }) => classes.remove(delivery),
             (Order::Lanes(lanes), Place::Ready | Place::Lane { .. }) => {
                 self.due.remove_scheduled(seq);
                 lanes.ends(delivery.lane, seq);
@@ -43,7 +43,7 @@ impl Queue {
     /// Whether every row of the queue is in memory or in flight.
     pub(in crate::machine) fn is_whole(&self) -> bool {
         let order = match &self.order {
-            Order::Unordered(ready) => ready.is_whole(self.tail),
+            Order::Unordered(classes) => classes.is_whole(self.tail),
             Order::Lanes(lanes) => lanes.is_whole(),
         };
         order && self.due.is_whole() && self.is_settled()
@@ -54,7 +54,7 @@ impl Queue {
         let since = |item: &Item| item.delivery.since;
         let due = self.due.iter().map(since).min();
         let order = match &self.order {
-            Order::Unordered(ready) => ready.iter().map(since).min(),
+            Order::Unordered(classes) => classes.iter().map(since).min(),
             Order::Lanes(lanes) => lanes.iter().map(since).min(),
         };
         [due, order].into_iter().flatten().min()

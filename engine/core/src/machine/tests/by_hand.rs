@@ -5,8 +5,8 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use crate::{
     Aged, ApplicationId, Ask, AttemptNumber, Command, CommandId, Delivery, DeliveryId, DeliveryPolicy, DueKey, Ended,
     Endpoint, EndpointId, EndpointMachine, EndpointSpec, EndpointStatus, EventId, Found, Generation, Inheritance,
-    Input, LaneId, Life, LoadId, Moved, Nudge, OnExhausted, OrderingMode, Place, Restored, Rows, Seq, SoftState,
-    SplitMix, Timestamp, WindowLimits,
+    Input, LaneId, Life, LoadId, Moved, Nudge, OnExhausted, OrderingMode, PerPriority, Place, Priority, Restored, Rows,
+    Seq, SoftState, SplitMix, Timestamp, WindowLimits,
     machine::{due::DueRows, queue::Item},
 };
 
@@ -14,10 +14,15 @@ use crate::{
 #[test]
 fn what_a_limited_read_left_is_read_next() {
     let mut driver = Driver::new(OrderingMode::Concurrent);
-    let id = driver.asked(|ask| matches!(ask, Ask::Ready(Seq(0))));
+    let id = driver.asked(|ask| *ask == Ask::Ready(PerPriority::from_fn(|_| Some(Seq(0)))));
     let first = driver.delivery(1, Place::Ready);
     driver.tell(Input::Loaded(id, rows([first], false)));
-    driver.asked(|ask| matches!(ask, Ask::Ready(Seq(1))));
+    let next = PerPriority::from_fn(|priority| match priority {
+        Priority::High => None,
+        Priority::Normal => Some(Seq(1)),
+        Priority::Low => Some(Seq(0)),
+    });
+    driver.asked(|ask| *ask == Ask::Ready(next));
 }
 
 /// While the due rows were being read, one was evicted; the answer moved the frontier past it, and it was never found.
@@ -30,7 +35,7 @@ fn what_is_evicted_during_a_read_is_read_again() {
     due.insert(at(5));
     assert_eq!(due.insert(at(3)).map(|evicted| evicted.delivery.id.seq), Some(Seq(5)));
     due.read_to(DueKey::END);
-    let after = due.remove(DueKey { at: later(3), seq: Seq(3) }).and_then(|_| due.read_after());
+    let after = due.remove(Priority::Normal, DueKey { at: later(3), seq: Seq(3) }).and_then(|_| due.read_after());
     assert!(after.is_some_and(|after| after < DueKey { at: later(5), seq: Seq(5) }), "{after:?}");
 }
 
@@ -43,7 +48,7 @@ fn a_try_by_hand_stays_among_many_retries() {
     for second in 1..=2 {
         due.insert(Item { delivery: driver.delivery(second, Place::Due(later(second))), event: None });
     }
-    assert!(due.remove(DueKey { at: later(9), seq: Seq(9) }).is_some());
+    assert!(due.remove(Priority::Normal, DueKey { at: later(9), seq: Seq(9) }).is_some());
 }
 
 /// As many tries by hand as may stay took half of the memory; retries filled the other half, which seemed too little, and the
@@ -80,7 +85,9 @@ fn what_an_earlier_actor_found_out_is_not_searched_for_again() {
         driver.tell(Input::Committed(CommandId::Soft, Ok(Ended(None))));
         let (due, scan) =
             (driver.asked(|ask| matches!(ask, Ask::Due(_))), driver.asked(|ask| matches!(ask, Ask::Lanes(_))));
+        let urgent = driver.asked(|ask| matches!(ask, Ask::Urgent(_)));
         let head = driver.delivery(1, IN_LANE);
+        driver.tell(Input::Loaded(urgent, rows([], true)));
         driver.tell(Input::Loaded(due, rows([], true)));
         driver.tell(Input::Loaded(scan, rows([head], false)));
         driver.loads.iter().any(|(_, ask)| matches!(ask, Ask::Aged(..)))
@@ -271,6 +278,7 @@ impl Driver {
             life: Life::FIRST,
             since: self.now,
             bytes: 2,
+            priority: Priority::Normal,
         }
     }
 }

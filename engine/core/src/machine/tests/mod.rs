@@ -2,4 +2,5 @@
 
 mod by_hand;
 mod model;
+mod priority;
 mod world;

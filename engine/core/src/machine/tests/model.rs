@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Aged, AgedKey, Ask, Attempt, Batch, Delivery, DueKey, Durability, Ended, Found, Guard, LaneId, OrderingMode, Place,
-    Refused, Rows, Seq, SoftState, Step, Timestamp, WindowShare, Write,
+    Priority, Refused, Rows, Seq, SoftState, Step, Timestamp, WindowShare, Write,
 };
 
 /// What is stored at one moment.
@@ -124,8 +124,11 @@ impl State {
             Ask::Soft => return Found::Soft(self.soft.clone()),
             Ask::Aged(before, after) => return Found::Aged(self.aged(before, after, limit)),
             Ask::Ready(after) => {
-                let ready = self.rows.values().filter(|row| row.place == Place::Ready && row.id.seq > after);
-                ready.collect()
+                let is_wanted = |row: &&Delivery| after[row.priority].is_some_and(|after| row.id.seq > after);
+                let ready = self.rows.values().filter(|row| row.place == Place::Ready).filter(is_wanted);
+                let mut ready: Vec<_> = ready.collect();
+                ready.sort_by_key(|row| (row.priority, row.id.seq));
+                ready
             }
             Ask::Due(after) => {
                 let indexed = !matches!(ordering, OrderingMode::Fifo(_));
@@ -142,6 +145,14 @@ impl State {
                     heads.entry(row.lane).or_insert(row);
                 }
                 heads.into_iter().filter(|(lane, _)| Some(*lane) > after).map(|(_, row)| row).collect()
+            }
+            Ask::Urgent(after) => {
+                let is_urgent = |row: &&Delivery| {
+                    row.priority == Priority::High && row.place == Place::Lane { due: None, held: false }
+                };
+                let lanes: BTreeSet<_> = self.rows.values().filter(is_urgent).map(|row| row.lane).collect();
+                let head = |lane| self.rows.values().find(|row| row.lane == lane);
+                lanes.into_iter().filter(|lane| Some(*lane) > after).filter_map(head).collect()
             }
             Ask::Lane(lane, after) => self.rows.values().filter(|row| row.lane == lane && row.id.seq > after).collect(),
         };

@@ -15,7 +15,7 @@ use super::model::{Model, State};
 use crate::{
     ActorNo, Ask, Batch, Command, CommandId, Delivery, DeliveryId, Dice, Durability, Endpoint, EndpointMachine,
     EndpointSpec, EndpointStatus, Event, EventId, Failure, Finished, Found, Generation, Input, LaneId, Leave, Life,
-    LoadId, Moved, OnExhausted, OrderingKey, OrderingMode, Outcome, Place, Restored, RetryPolicy, Seq, Slot,
+    LoadId, Moved, OnExhausted, OrderingKey, OrderingMode, Outcome, Place, Priority, Restored, RetryPolicy, Seq, Slot,
     SlotCommand, SplitMix, StoredEvent, Timestamp, Trigger, Unreadable, WindowLimits, WindowShare,
     machine::tests::by_hand::endpoint_of,
 };
@@ -61,7 +61,7 @@ enum Visible {
 
 #[derive(Debug)]
 enum Waiting {
-    Accept(LaneId),
+    Accept(LaneId, Priority),
     Own(CommandId, Batch),
     Leave(Leave, Option<Timestamp>),
     Cancel(Delivery),
@@ -211,8 +211,9 @@ impl World {
         match what {
             What::Publish => {
                 self.to_publish -= 1;
-                let lane = self.lane();
-                self.wait(Waiting::Accept(lane));
+                let priority = self.priority();
+                let lane = self.lane(priority);
+                self.wait(Waiting::Accept(lane, priority));
                 if self.to_publish > 0 {
                     let burst = !self.dice.roll().is_multiple_of(4);
                     let pause = if burst { self.dice.roll() % 5 } else { self.dice.roll() % 4_000 };
@@ -347,7 +348,7 @@ impl World {
             }
         }
         for one in &group {
-            if matches!(one, Waiting::Accept(_) | Waiting::Redrive(_) | Waiting::Resend(_))
+            if matches!(one, Waiting::Accept(..) | Waiting::Redrive(_) | Waiting::Resend(_))
                 && let Some(at) = self.slot.wake_for_work(self.now)
             {
                 self.store.now.wakes.insert(at);
@@ -355,9 +356,9 @@ impl World {
         }
         for one in group {
             match one {
-                Waiting::Accept(lane) => {
+                Waiting::Accept(lane, priority) => {
                     durability = Durability::Synced;
-                    let delivery = self.fresh(lane);
+                    let delivery = self.fresh(lane, priority);
                     self.store.now.rows.insert(delivery.id.seq, delivery.clone());
                     self.store.now.accepted.insert(delivery.id.seq, lane);
                     visible.push_back(Visible::Nudge(delivery));
@@ -543,7 +544,7 @@ impl World {
         self.plan(took, What::Finish(finished, process));
     }
 
-    fn fresh(&mut self, lane: LaneId) -> Delivery {
+    fn fresh(&mut self, lane: LaneId, priority: Priority) -> Delivery {
         self.last_seq += 1 + self.dice.roll() % 3;
         Delivery {
             id: DeliveryId { endpoint: self.endpoint.id, seq: Seq(self.last_seq) },
@@ -555,6 +556,7 @@ impl World {
             life: Life::FIRST,
             since: self.now,
             bytes: 2,
+            priority,
         }
     }
 
@@ -565,9 +567,19 @@ impl World {
         }
     }
 
-    fn lane(&mut self) -> LaneId {
+    /// Most are like any other.
+    fn priority(&mut self) -> Priority {
+        match self.dice.roll() % 6 {
+            0 => Priority::High,
+            1 => Priority::Low,
+            _ => Priority::Normal,
+        }
+    }
+
+    fn lane(&mut self, priority: Priority) -> LaneId {
         match self.endpoint.policy.ordering {
-            OrderingMode::Concurrent | OrderingMode::Fifo(_) => LaneId::WHOLE,
+            OrderingMode::Concurrent => LaneId::unordered(priority),
+            OrderingMode::Fifo(_) => LaneId::WHOLE,
             OrderingMode::PerKey(_) => LaneId::of(&OrderingKey((self.dice.roll() % self.keys).to_string().into())),
         }
     }

@@ -3,8 +3,8 @@
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Attempt, AttemptId, DeadLetter, Delivery, DeliveryPolicy,
     Dice, Effect, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Event, Failure, Generation, GiveUpReason,
-    IdempotencyKey, KeyClaim, OnExhausted, OrderingMode, OrganisationId, Outcome, Place, QueueLimit, Resend, Seq,
-    SplitMix, Step, Then, Timestamp, Transition, WhenFull, plan_recipients,
+    IdempotencyKey, KeyClaim, OnExhausted, OrderingMode, OrganisationId, Outcome, Place, Priority, QueueLimit, Resend,
+    Seq, SplitMix, Step, Then, Timestamp, Transition, WhenFull, plan_recipients,
 };
 
 use super::*;
@@ -159,6 +159,7 @@ impl Random {
 
     fn acceptance(&mut self) -> Acceptance {
         let mut event = Event::new("case.random", "{}").ordering_key(["a", "b"][self.below(2) as usize]);
+        event.priority = Priority::ALL[self.below(3) as usize];
         let key = match self.below(4) {
             0 => Some(KeyClaim { key: IdempotencyKey(format!("{}", self.below(20)).into()), body: event.body_hash() }),
             1 => {
@@ -178,7 +179,7 @@ impl Random {
 
     fn transition(&mut self, before: &Delivery) -> Transition {
         let due = self.ids.now + std::time::Duration::from_secs(self.below(5));
-        let (is_manual, in_lane) = (before.trigger() == postrider_core::Trigger::Manual, before.lane.0 != 0);
+        let (is_manual, in_lane) = (before.trigger() == postrider_core::Trigger::Manual, before.lane.is_keyed());
         let retried = match before.place {
             Place::Ready | Place::Due(_) | Place::Manual { .. } => Place::Due(due),
             Place::Lane { .. } => Place::Lane { due: Some(due), held: false },
