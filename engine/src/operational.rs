@@ -9,15 +9,14 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp as Instant;
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Attempt, Batch, BreakerState, DisableReason, DocumentKind,
-    Endpoint, EndpointId, EndpointStatus, Event, IdOr, OrganisationId, Step, Task, TaskStatus, Then, Timestamp,
-    Transition, Uid, Write,
+    Endpoint, EndpointId, EndpointStatus, Event, IdOr, OrganisationId, Step, Task, TaskStatus, Then, Transition, Uid,
+    Write,
 };
 use serde_json::{Value, json};
 
-use crate::{ApplicationError, Endpoints, Organisation, inner::Inner};
+use crate::{ApplicationError, Endpoints, Organisation, inner::Inner, times::written};
 
 /// An attempt that failed so often is worth a word, and so is a success after it.
 const FAILING_AFTER: u32 = 4;
@@ -261,9 +260,4 @@ fn of_task(task: &Task) -> Option<News> {
     });
     let (organisation, about) = (task.organisation, task.id.to_string());
     Some(News { organisation, event_type: "background_task.ended", data, about })
-}
-
-/// RFC 3339, in UTC.
-fn written(at: Timestamp) -> String {
-    Instant::from_nanosecond(i128::from(at.as_nanos())).unwrap_or_default().to_string()
 }

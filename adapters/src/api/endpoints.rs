@@ -19,7 +19,7 @@ use super::{
     auth::InApplication,
     body::{Body, given},
     error::ApiError,
-    openapi::{Headers, Name, Paging, Sorting},
+    openapi::{Headers, Name, Paging, SigningSecret, Sorting},
     page::List,
     query::Params,
     secrets,
@@ -52,9 +52,7 @@ pub(super) struct EndpointIn {
     #[schema(minimum = 1, maximum = 65535)]
     throttle_rate: Option<u32>,
     /// `whsec_` or `whsk_` and base64; made if there is none. Only a new endpoint takes it.
-    #[schema(
-        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
-    )]
+    #[schema(value_type = Option<SigningSecret>)]
     secret: Option<String>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
@@ -114,9 +112,7 @@ pub(super) struct EndpointPatch {
     #[serde(default, alias = "rateLimit", deserialize_with = "given")]
     #[schema(minimum = 1, maximum = 65535)]
     throttle_rate: Option<Option<u32>>,
-    #[schema(
-        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
-    )]
+    #[schema(value_type = Option<SigningSecret>)]
     secret: Option<String>,
     #[serde(default, deserialize_with = "given")]
     metadata: Option<Option<BTreeMap<String, String>>>,

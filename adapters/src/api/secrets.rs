@@ -15,6 +15,7 @@ use super::{
     auth::InApplication,
     body::Body,
     error::{ApiError, told},
+    openapi::SigningSecret,
 };
 
 /// How long an old secret signs beside the new one.
@@ -26,9 +27,7 @@ pub(super) const GRACE_DEFAULT_SECONDS: u64 = 24 * 3600;
 #[schema(as = EndpointSecretRotateIn)]
 pub(super) struct RotateIn {
     /// Made if there is none.
-    #[schema(
-        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
-    )]
+    #[schema(value_type = Option<SigningSecret>)]
     key: Option<String>,
     /// How long the old one signs beside it: at most seven days, and one day if nothing is said.
     #[schema(maximum = 604800)]

@@ -21,7 +21,7 @@ use super::{
     endpoints,
     error::ApiError,
     message_in::idempotency_key,
-    openapi::{Name, Paging, Sorting},
+    openapi::{Name, Paging, SigningSecret, Sorting},
     page::List,
     priority::PriorityKind,
     query::Params,
@@ -44,9 +44,7 @@ pub(super) struct WebhookIn {
     #[schema(value_type = Option<Vec<Name>>, max_items = 1000)]
     events: Option<Vec<Box<str>>>,
     /// `whsec_…`; one of our making unless given.
-    #[schema(
-        pattern = r"^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
-    )]
+    #[schema(value_type = Option<SigningSecret>)]
     secret: Option<String>,
     /// What the receiver must prove before anything is sent to it.
     proof: Option<ProofKind>,

@@ -2,11 +2,7 @@
 
 use jiff::{Timestamp as Instant, fmt::temporal::Pieces};
 use postrider::Timestamp;
-
-/// As clients read it; the epoch, if it lies beyond what can be written.
-pub(super) fn written(at: Timestamp) -> String {
-    Instant::from_nanosecond(i128::from(at.as_nanos())).unwrap_or_default().to_string()
-}
+pub(super) use postrider::written;
 
 /// As clients write it, with any offset; the first or the last time there is, if it lies beyond them. A `+` that came as a blank, because nobody escaped it, is taken for what it was.
 pub(super) fn read(text: &str) -> Option<Timestamp> {

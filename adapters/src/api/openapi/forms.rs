@@ -35,6 +35,10 @@ macro_rules! forms {
 forms! {
     /// Of an event type, or a channel.
     Name = text("^[a-zA-Z0-9._-]+$").min_length(Some(1)).max_length(Some(256));
+    /// What an endpoint signs with: 24 to 64 bytes of a shared secret, or a private key.
+    SigningSecret = text(
+        "^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$",
+    );
     /// A delay.
     Seconds = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(604_800.0));
     /// Headers by their names.
