@@ -1,13 +1,15 @@
 //! Applications.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::{Application, ApplicationError, ApplicationId, ApplicationSpec, Order, Rate, Uid};
+use postrider::{
+    Application, ApplicationError, ApplicationId, ApplicationSpec, Applications, Order, Rate, ReadError, Uid,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -210,6 +212,34 @@ pub(super) async fn delete(State(api): State<Api>, caller: InApplication) -> Res
     caller.as_organisation()?;
     caller.view(&api).applications().delete(caller.application.id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// An application that comes with something else, checked whether it is needed or not.
+pub(super) fn beside(asked: Option<ApplicationIn>) -> Result<Option<ApplicationSpec>, ApiError> {
+    asked.map(spec).transpose().map_err(|wrong| wrong.within("application"))
+}
+
+/// The application of this name; the new one, if there is none.
+pub(super) async fn found_or_made(
+    applications: Applications<'_>,
+    name: &str,
+    new: Option<ApplicationSpec>,
+) -> Result<Arc<Application>, ApiError> {
+    let new = match (applications.get(name), new) {
+        (Err(ReadError::NotFound), Some(new)) => new,
+        (found, _) => return Ok(found?),
+    };
+    let wrong = |kind, message| Err(ApiError::typed(kind, &["body", "application", "uid"], message));
+    match new.uid.as_ref().map(Uid::as_str) {
+        Some(uid) if uid == name => {}
+        Some(_) => return wrong("application_uid_mismatch", "must be the uid in the path"),
+        None => return wrong("application_uid_missing", "must be given, and be the uid in the path"),
+    }
+    match applications.create(new).await {
+        // Somebody else was faster; unless that one is gone again.
+        Err(ApplicationError::UidTaken) => applications.get(name).map_err(|_| ApiError::contended()),
+        made => Ok(made?),
+    }
 }
 
 pub(super) fn spec(asked: ApplicationIn) -> Result<ApplicationSpec, ApiError> {

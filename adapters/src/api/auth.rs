@@ -10,7 +10,7 @@ use axum::{
     extract::{FromRequestParts, MatchedPath, Path},
     http::{Method, header, request::Parts},
 };
-use postrider::{Application, IdOr, Organisation, OrganisationId, Timestamp};
+use postrider::{Application, IdOr, Organisation, OrganisationId, ReadError, Timestamp};
 
 use super::{Api, access, error::ApiError, message_in::idempotency_key};
 use crate::token::{Access, Caller, Capability, Token, TokenError};
@@ -48,6 +48,13 @@ impl InApplication {
     }
 }
 
+/// The application that the path names, of the organisation that calls, or the name of one that may be made.
+#[derive(Clone, Debug)]
+pub(super) struct InApplicationOrNew {
+    pub(super) organisation: OrganisationId,
+    pub(super) application: Result<Arc<Application>, Box<str>>,
+}
+
 /// An organisation calls, or an application of it: for what both may read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AnyCaller(pub(super) OrganisationId);
@@ -77,25 +84,48 @@ impl FromRequestParts<Api> for InOrganisation {
     }
 }
 
+impl FromRequestParts<Api> for InApplicationOrNew {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let InOrganisation(organisation) = InOrganisation::from_request_parts(parts, api).await?;
+        let name = named(parts, api).await?;
+        let application = match api.engine.organisation(organisation).applications().get(IdOr::from(&*name)) {
+            Ok(found) => {
+                api.rate.take(found.id)?;
+                Ok(found)
+            }
+            Err(ReadError::NotFound) => Err(name),
+            Err(other) => return Err(other.into()),
+        };
+        Ok(Self { organisation, application })
+    }
+}
+
 impl FromRequestParts<Api> for InApplication {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let Token { caller, access, .. } = token(parts, api)?;
-        let named = Path::<HashMap<String, String>>::from_request_parts(parts, api).await;
-        let Path(path) = named.map_err(|_| ApiError::not_found())?;
-        let name = path.get("app_id").map_or("", String::as_str);
+        let name = named(parts, api).await?;
         let (organisation, only) = match caller {
             Caller::Organisation(organisation) => (organisation, None),
             Caller::Application { application, organisation } => (organisation, Some(application)),
         };
-        let found = api.engine.organisation(organisation).applications().get(IdOr::from(name))?;
+        let found = api.engine.organisation(organisation).applications().get(IdOr::from(&*name))?;
         if only.is_some_and(|only| only != found.id) {
             return Err(ApiError::not_found());
         }
         api.rate.take(found.id)?;
         Ok(Self { organisation, application: found, caller, access })
     }
+}
+
+/// The name of the application in the path.
+async fn named(parts: &mut Parts, api: &Api) -> Result<Box<str>, ApiError> {
+    let named = Path::<HashMap<String, String>>::from_request_parts(parts, api).await;
+    let Path(mut path) = named.map_err(|_| ApiError::not_found())?;
+    Ok(path.remove("app_id").unwrap_or_default().into())
 }
 
 /// Who calls, if it may. A key that is good for nothing is refused wherever it may be given.

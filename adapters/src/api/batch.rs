@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{
-    Api,
+    Api, applications,
     auth::InApplication,
     body::Body,
     error::{ApiError, RefusedOut},
@@ -88,7 +88,9 @@ pub(super) async fn create(
     let key = idempotency_key(&headers)?;
     let read = |(place, part): (usize, Bytes)| -> Result<Event, ApiError> {
         let body = Body(part);
-        let event = body.borrow::<MessageIn<'_>>(MessageIn::wrong)?.read(&body.0)?;
+        let mut asked: MessageIn<'_> = body.borrow(MessageIn::wrong)?;
+        applications::beside(asked.application.take())?;
+        let event = asked.read(&body.0)?;
         Ok(match key {
             Some(key) => event.idempotency_key(format!("{key}#{place}")),
             None => event,

@@ -79,6 +79,21 @@ impl ApiError {
         Self::unprocessable("value_error", [(loc, message.into())])
     }
 
+    /// A part of the request, and what is wrong with it, with a word for programs.
+    pub(super) fn typed(kind: &'static str, loc: &[&str], message: &str) -> Self {
+        Self::unprocessable(kind, [(loc.iter().map(|part| (*part).to_owned()).collect(), message.to_owned())])
+    }
+
+    /// The same of the part of the body that has this name.
+    pub(super) fn within(mut self, field: &str) -> Self {
+        if let Told::Parts(UnprocessableOut { detail }) = &mut self.body {
+            for wrong in detail {
+                wrong.loc.insert(1, field.to_owned());
+            }
+        }
+        self
+    }
+
     /// Fields of a body, and what is wrong with each.
     pub(super) fn fields(wrong: Vec<WrongField>) -> Self {
         let told = |WrongField { path, message }| (std::iter::once("body".to_owned()).chain(path).collect(), message);

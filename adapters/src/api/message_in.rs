@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{
+    applications::ApplicationIn,
     body::{Wrong, parse},
     error::ApiError,
     openapi::Name,
@@ -65,6 +66,8 @@ pub(super) struct MessageIn<'b> {
     payload_retention_hours: Option<u64>,
     /// Where the SDKs of Svix put a payload that is to keep its bytes, beside an empty one.
     transformations_params: Option<Raw>,
+    /// Made if there is none with the uid of the path, which must be its own; not in a batch.
+    pub(super) application: Option<ApplicationIn>,
 }
 
 /// A payload that goes in place of an empty object.

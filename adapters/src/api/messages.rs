@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{
-    Api,
-    auth::InApplication,
+    Api, applications,
+    auth::{InApplication, InApplicationOrNew},
     body::Body,
     error::ApiError,
     message_in::{MessageIn, idempotency_key},
@@ -78,25 +78,36 @@ pub(super) struct SchemaWarning {
 }
 
 /// Publishes a message.
+///
+/// The application is made first, if there is none and the message comes with one.
 #[utoipa::path(
     post, path = "/app/{app_id}/msg", operation_id = "v1.message.create", tag = "Message", params(Contents),
     request_body = MessageIn, responses((status = 202, body = MessageOut))
 )]
 pub(super) async fn create(
     State(api): State<Api>,
-    caller: InApplication,
+    InApplicationOrNew { organisation, application }: InApplicationOrNew,
     params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<MessageOut>), ApiError> {
-    caller.as_organisation()?;
     let with_content = params.flag("with_content", true)?;
-    let asked: MessageIn<'_> = body.borrow(MessageIn::wrong)?;
+    let mut asked: MessageIn<'_> = body.borrow(MessageIn::wrong)?;
+    let new = applications::beside(asked.application.take())?;
     let mut event = asked.read(&body.0)?;
     if let Some(key) = idempotency_key(&headers)? {
         event = event.idempotency_key(key);
     }
-    let receipt = caller.view(&api).publish(caller.application.id, event.clone()).await?;
+    let view = api.engine.organisation(organisation);
+    let application = match application {
+        Ok(found) => found,
+        Err(name) => {
+            // Before anything is made for a message that there cannot be.
+            event.validate(usize::MAX).map_err(PublishError::Invalid)?;
+            applications::found_or_made(view.applications(), &name, new).await?
+        }
+    };
+    let receipt = view.publish(application.id, event.clone()).await?;
     Ok((StatusCode::ACCEPTED, Json(accepted(&receipt, &event, with_content))))
 }
 

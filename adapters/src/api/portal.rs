@@ -7,7 +7,6 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::{IdOr, ReadError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,7 +27,7 @@ const EXPIRY_SECONDS_MIN: u64 = 3600;
 #[serde(rename_all = "camelCase")]
 #[schema(as = AppPortalAccessIn)]
 pub(super) struct AccessIn {
-    /// Made if there is none with the uid of the path.
+    /// Made if there is none with the uid of the path, which must be its own.
     application: Option<ApplicationIn>,
     /// Seconds, from an hour to 28 days.
     #[schema(minimum = 3600, maximum = 2419200)]
@@ -73,19 +72,10 @@ pub(super) async fn access(
         let message = format!("must be {EXPIRY_SECONDS_MIN} to {most} seconds");
         return Err(ApiError::field("body", "expiry", message));
     }
-    let view = api.engine.organisation(organisation);
-    let spec = asked.application.map(applications::spec).transpose()?;
-    let found = match (view.applications().get(IdOr::from(app.as_str())), spec) {
-        (Err(ReadError::NotFound), Some(spec)) => {
-            if spec.uid.as_ref().map(ToString::to_string).as_deref() != Some(app.as_str()) {
-                return Err(ApiError::field("body", "application", "its uid must be the one in the path"));
-            }
-            view.applications().upsert(app.as_str(), spec).await?
-        }
-        (found, _) => found?,
-    };
+    let applications = api.engine.organisation(organisation).applications();
+    let found = applications::found_or_made(applications, &app, applications::beside(asked.application)?).await?;
     let good_for = Duration::from_secs(seconds);
-    let from = view.applications().expired_tokens(found.id).issue_at(auth::now());
+    let from = applications.expired_tokens(found.id).issue_at(auth::now());
     let token = api.key.issue_restricted(found.id, organisation, access, from, good_for).map_err(unsigned)?;
     Ok(Json(AccessOut { token, url: format!("/api/v1/app/{}", found.id) }))
 }

@@ -70,6 +70,7 @@ async fn what_is_not_needed_is_checked_all_the_same() -> Result<(), Failed> {
     for body in [
         json!({ "eventType": "a", "transformationsParams": raw, "payloadText": "y" }),
         json!({ "eventType": "a", "transformationsParams": raw, "payload": { "y": 1 } }),
+        json!({ "eventType": "a", "payload": {}, "application": { "name": " ", "uid": "acme" } }),
     ] {
         assert_eq!(status_of(&world, "POST", "/app/acme/msg", &body).await?, 422, "{body}");
     }

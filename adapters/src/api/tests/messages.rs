@@ -95,3 +95,57 @@ async fn many_messages_are_answered_in_their_order_each_on_its_own() -> Result<(
     assert_eq!(world.send("POST", "/app/acme/msg/batch", "[]".to_owned()).await?.0, StatusCode::UNPROCESSABLE_ENTITY);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_message_brings_its_application_which_is_made_once_whoever_comes_first() -> Result<(), Failed> {
+    let world = World::new().await?;
+    let message = |event_id: &str, application: Value| json!({ "eventType": "t", "eventId": event_id, "payload": {}, "application": application });
+    let acme = json!({ "name": "Acme", "uid": "acme", "metadata": { "plan": "pro" } });
+    for (wrong, kind, place) in [
+        (json!({ "name": "Acme" }), "application_uid_missing", "uid"),
+        (json!({ "name": "Acme", "uid": "other" }), "application_uid_mismatch", "uid"),
+        (json!({ "name": " ", "uid": "acme" }), "value_error", "name"),
+    ] {
+        for (path, body) in [
+            ("/app/acme/msg", message("e", wrong.clone())),
+            ("/auth/app-portal-access/acme", json!({ "application": wrong })),
+        ] {
+            let refused = world.post(path, body).await?;
+            assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.1);
+            let told = &refused.1["detail"][0];
+            assert_eq!((&told["type"], &told["loc"]), (&json!(kind), &json!(["body", "application", place])));
+        }
+    }
+    let no_event = json!({ "eventType": "no blanks", "payload": {}, "application": acme });
+    assert_eq!(world.post("/app/acme/msg", no_event).await?.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(world.post("/app/acme/msg", message("e", json!(null))).await?.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.get("/app").await?.1["data"], json!([]), "nothing is made for what is refused");
+
+    let ids: Vec<_> = (0..20).map(|n| format!("e{n}")).collect();
+    let send = |id: &String| {
+        let body = message(id, acme.clone()).to_string();
+        let (router, token) = (world.router.clone(), world.token.clone());
+        tokio::spawn(async move {
+            let request = Request::builder().method("POST").uri("/api/v1/app/acme/msg");
+            let request = request.header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::from(body));
+            router.oneshot(request.expect("it is one")).await.map(|answer| answer.status())
+        })
+    };
+    for sent in ids.iter().map(send).collect::<Vec<_>>() {
+        assert_eq!(sent.await??, StatusCode::ACCEPTED);
+    }
+    let made = world.get("/app").await?.1["data"].clone();
+    assert_eq!((made.as_array().map(Vec::len), &made[0]["metadata"]["plan"]), (Some(1), &json!("pro")), "{made}");
+    let messages = world.get("/app/acme/msg").await?.1["data"].clone();
+    assert_eq!(messages.as_array().map(Vec::len), Some(20));
+
+    // Whatever is said of one that exists is passed over.
+    let other = json!({ "name": "Other", "uid": "other" });
+    assert_eq!(world.post("/app/acme/msg", message("again", other)).await?.0, StatusCode::ACCEPTED);
+    assert_eq!(world.get("/app/acme").await?.1["name"], "Acme");
+    let app = made[0]["id"].as_str().unwrap_or_default().parse()?;
+    let portal = world.key.issue_application(app, OrganisationId::DEFAULT, now())?;
+    let own = world.with(&portal, "POST", "/app/acme/msg", message("own", acme).to_string()).await?;
+    assert_eq!(own.0, StatusCode::FORBIDDEN);
+    Ok(())
+}

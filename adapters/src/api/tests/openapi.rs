@@ -20,7 +20,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "success [204]",
         "their SDKs for Python and Rust read the new secret from the answer, whatever their document says",
     ),
-    ("post /app/{app_id}/msg", "request application", "applications are made before messages are sent to them"),
     ("post /auth/app-portal-access/{app_id}", "request featureFlags", "passed over: nothing is hidden by them"),
 ];
 
