@@ -6,9 +6,11 @@ use axum::{
     extract::{DefaultBodyLimit, FromRequest, Request, State},
     http::{HeaderMap, StatusCode, header},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use postrider::Event;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
     auth::InApplication,
     body::Body,
     error::{ApiError, RefusedOut},
-    message_in::{MessageIn, idempotency_key},
+    message_in::{KEY_CHARS_MAX, MessageIn, idempotency_key},
     messages::{self, MessageOut},
     openapi::{Contents, MessagesIn},
     query::Params,
@@ -92,7 +94,7 @@ pub(super) async fn create(
         applications::beside(asked.application.take())?;
         let event = asked.read(&body.0)?;
         Ok(match key {
-            Some(key) => event.idempotency_key(format!("{key}#{place}")),
+            Some(key) => event.idempotency_key(key_at(key, place)),
             None => event,
         })
     };
@@ -111,4 +113,10 @@ pub(super) async fn create(
         }
     };
     Ok((StatusCode::ACCEPTED, Json(asked.into_iter().map(answer).collect())))
+}
+
+/// The key of one of them: that of all, and its place. A hash stands for one that would become too long.
+fn key_at(key: &str, place: usize) -> String {
+    let own = format!("{key}#{place}");
+    if own.len() <= KEY_CHARS_MAX { own } else { format!("{}#{place}", URL_SAFE_NO_PAD.encode(Sha256::digest(key))) }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Characters of an idempotency key.
-const KEY_CHARS_MAX: usize = 256;
+pub(super) const KEY_CHARS_MAX: usize = 256;
 
 /// What is published: a JSON object as it came, or text or bytes of any other kind.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -166,3 +166,30 @@ async fn an_answer_without_a_body_is_repeated_without_one() -> Result<(), Failed
     assert_eq!(world.post_keyed("l", "/auth/app/acme/expire-all", json!({})).await?.0, StatusCode::NOT_FOUND);
     Ok(())
 }
+
+/// A key of full length got its place put behind it, was too long then, and every message was refused.
+#[tokio::test]
+async fn messages_of_a_batch_have_keys_of_their_own_however_long_the_key_is() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let message = |n: usize| json!({ "eventType": "a", "payload": { "n": n } });
+    let batch: Value = (0..11).map(message).collect();
+    let ids = |answer: &Answered| -> Result<Vec<Value>, Failed> {
+        assert_eq!(answer.0, StatusCode::ACCEPTED, "{}", answer.2);
+        let all: Vec<Value> = serde_json::from_str(&answer.2)?;
+        assert!(all.iter().all(|one| one["id"].is_string()), "{}", answer.2);
+        Ok(all.iter().map(|one| one["id"].clone()).collect())
+    };
+    let mut met = std::collections::BTreeSet::new();
+    // Of the second one the first ten keep their key, and the last one does not.
+    for (count, last) in [(256, "x"), (254, "x"), (256, "y"), (3, "x")] {
+        let key = "k".repeat(count - 1) + last;
+        let first = ids(&world.post_keyed(&key, "/app/acme/msg/batch", batch.clone()).await?)?;
+        assert_eq!(ids(&world.post_keyed(&key, "/app/acme/msg/batch", batch.clone()).await?)?, first);
+        met.extend(first.iter().map(ToString::to_string));
+    }
+    assert_eq!((met.len(), world.count("/app/acme/msg?limit=250").await?), (44, 44));
+    // As they have been, so that a batch may be sent again to a later version.
+    let alone = world.post_keyed("kkx#7", "/app/acme/msg", message(7)).await?;
+    assert!(met.contains(&serde_json::from_str::<Value>(&alone.2)?["id"].to_string()), "{}", alone.2);
+    Ok(())
+}
