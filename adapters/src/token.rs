@@ -13,7 +13,7 @@ mod algorithm;
 use std::{fmt, time::Duration};
 
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, errors::Error as JwtError};
-use postrider::{ApplicationId, OrganisationId, Timestamp};
+use postrider::{ApplicationId, ExpiredTokens, InvalidSession, OrganisationId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::access::AccessClaims;
@@ -50,15 +50,30 @@ impl Caller {
 }
 
 /// What a good token says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Token {
     /// Who calls.
     pub caller: Caller,
     /// When it was issued, to the second.
     pub issued_at: Timestamp,
-    /// What it may do; an organisation's may do all.
+    /// What it is good for; an organisation's is good for all.
+    pub grant: Grant,
+}
+
+/// What the token of an application is good for. All that the application may, unless it says less.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// What it may do.
     pub access: Access,
+    /// The session that it belongs to, by which it can be made to stop working.
+    pub session: Option<SessionId>,
+}
+
+impl From<Access> for Grant {
+    fn from(access: Access) -> Self {
+        Self { access, session: None }
+    }
 }
 
 /// Verifies tokens, and signs them if it has what that takes. `Debug` shows neither secret nor key.
@@ -162,20 +177,21 @@ impl TokenKey {
         now: Timestamp,
         good_for: Duration,
     ) -> Result<String, IssueError> {
-        self.issue_restricted(application, organisation, Access::ALL, now, good_for)
+        self.issue_restricted(application, organisation, &Grant::default(), now, good_for)
     }
 
-    /// As [`Self::issue_application_for`], and it may do no more than this.
+    /// As [`Self::issue_application_for`], and it is good for no more than this.
     pub fn issue_restricted(
         &self,
         application: ApplicationId,
         organisation: OrganisationId,
-        access: Access,
+        grant: &Grant,
         now: Timestamp,
         good_for: Duration,
     ) -> Result<String, IssueError> {
         let claims = Claims::new(&application, Some(organisation.to_string()), now, good_for);
-        self.issue(&Claims { access: access.claims(), ..claims })
+        let session_id = grant.session.as_ref().map(|session| session.as_str().to_owned());
+        self.issue(&Claims { access: grant.access.claims(), session_id, ..claims })
     }
 
     /// Who is meant by this bearer, if we signed it and it is good at `now`, give or take a minute.
@@ -198,11 +214,15 @@ impl TokenKey {
             return Err(TokenError::NotYetGood);
         }
         let caller = claims.caller()?;
-        let access = match caller {
-            Caller::Organisation(_) => Access::ALL,
-            Caller::Application { .. } => claims.access.access(),
+        let grant = match caller {
+            Caller::Organisation(_) => Grant::default(),
+            Caller::Application { .. } => claims.grant()?,
         };
-        Ok(Token { caller, issued_at: at(claims.iat), access })
+        let session_ends = claims.iat.saturating_add(ExpiredTokens::SESSION_LIFE.as_secs());
+        if grant.session.is_some() && session_ends.saturating_add(LEEWAY_SECONDS) <= now {
+            return Err(TokenError::Expired);
+        }
+        Ok(Token { caller, issued_at: at(claims.iat), grant })
     }
 
     fn assemble(decoding: DecodingKey, signing: Signing, of_secret: Option<String>) -> Self {
@@ -306,6 +326,9 @@ pub enum TokenError {
     /// Its subject is neither an organisation, nor an application with the organisation that owns it.
     #[error("the token does not name an organisation or an application of one")]
     NoCaller,
+    /// Its session cannot be told from others.
+    #[error("the token names no session that there can be")]
+    Session(#[from] InvalidSession),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -318,6 +341,8 @@ struct Claims {
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     org: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session_id: Option<String>,
     #[serde(flatten)]
     access: AccessClaims,
 }
@@ -326,7 +351,12 @@ impl Claims {
     fn new(subject: &dyn fmt::Display, org: Option<String>, now: Timestamp, ttl: Duration) -> Self {
         let now = seconds(now);
         let (iss, sub, exp) = (ISSUER.to_owned(), subject.to_string(), now.saturating_add(ttl.as_secs()));
-        Self { iat: now, nbf: Some(now), exp, iss, sub, org, access: AccessClaims::default() }
+        Self { iat: now, nbf: Some(now), exp, iss, sub, org, session_id: None, access: AccessClaims::default() }
+    }
+
+    fn grant(&self) -> Result<Grant, TokenError> {
+        let session = self.session_id.as_deref().map(SessionId::new).transpose()?;
+        Ok(Grant { access: self.access.access(), session })
     }
 
     fn caller(&self) -> Result<Caller, TokenError> {

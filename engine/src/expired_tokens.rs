@@ -1,11 +1,11 @@
 //! Tokens of applications that stop working before their time. Who issues and checks them asks here; a restart forgets
 //! nothing of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use postrider_core::{
     ApplicationId, Batch, Document, DocumentId, DocumentKind, ExpiredTokens, Guard, IdOr, OrganisationId, Refused,
-    Timestamp, Write,
+    SessionId, Timestamp, TooManySessions, Write,
 };
 
 use crate::{ApplicationError, applications::Applications, inner::TRIES};
@@ -22,16 +22,47 @@ impl Applications<'_> {
         now: Timestamp,
         after: Duration,
     ) -> Result<(), ApplicationError> {
+        let expire = |expired: &mut ExpiredTokens| {
+            expired.expire(now, after);
+            Ok(())
+        };
+        self.change_expired(application.into(), expire).await
+    }
+
+    /// As [`expire_tokens`](Self::expire_tokens), of those that belong to these sessions alone.
+    ///
+    /// # Errors
+    /// Each says what to do.
+    pub async fn expire_sessions(
+        self,
+        application: impl Into<IdOr<ApplicationId>>,
+        sessions: &[SessionId],
+        now: Timestamp,
+        after: Duration,
+    ) -> Result<(), ApplicationError> {
+        self.change_expired(application.into(), |expired| expired.expire_sessions(sessions, now, after)).await
+    }
+
+    /// Which tokens of an application work no more.
+    pub fn expired_tokens(self, application: ApplicationId) -> Arc<ExpiredTokens> {
+        self.scope.engine.settings.expired_tokens(&document_of(self.scope.id, application)).unwrap_or_default()
+    }
+
+    async fn change_expired(
+        self,
+        application: IdOr<ApplicationId>,
+        change: impl Fn(&mut ExpiredTokens) -> Result<(), TooManySessions>,
+    ) -> Result<(), ApplicationError> {
         let engine = self.scope.engine;
         let application = self.get(application).map_err(|_| ApplicationError::NoSuchApplication)?.id;
         let id = document_of(self.scope.id, application);
         for _ in 0..TRIES {
-            let mut expired = self.expired_tokens(application);
+            let mut expired = ExpiredTokens::clone(&self.expired_tokens(application));
             let seen = expired.revision;
-            expired.expire(now, after);
+            change(&mut expired)?;
             expired.revision += 1;
-            // Numbers: there is nothing that JSON refuses.
-            let value = serde_json::to_vec(&expired).expect("numbers can be written as JSON").into();
+            // Numbers and names: there is nothing that JSON refuses.
+            let value = serde_json::to_vec(&expired).expect("numbers and names can be written as JSON").into();
             let document = Document { id: id.clone(), revision: expired.revision, value };
             let batch = Batch::synced([Write::Document(Box::new(document))]).guarded(Guard::Document(id.clone(), seen));
             match engine.commit_for(self.scope.id, batch).await? {
@@ -41,11 +72,6 @@ impl Applications<'_> {
             }
         }
         Err(ApplicationError::Contended)
-    }
-
-    /// Which tokens of an application work no more.
-    pub fn expired_tokens(self, application: ApplicationId) -> ExpiredTokens {
-        self.scope.engine.settings.find(&document_of(self.scope.id, application)).unwrap_or_default()
     }
 }
 

@@ -3,12 +3,12 @@
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
-use postrider_core::{Document, DocumentId, DocumentKind};
+use bytes::Bytes;
+use postrider_core::{Document, DocumentId, DocumentKind, ExpiredTokens};
 use postrider_storage::{DocumentQuery, Reads, StoreError};
-use serde::de::DeserializeOwned;
 use tracing::error;
 
 const PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
@@ -18,7 +18,14 @@ const PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 pub(crate) struct Settings(RwLock<All>);
 
 /// What a store holds of settings.
-pub(crate) type All = HashMap<DocumentId, Document>;
+pub(crate) type All = HashMap<DocumentId, Known>;
+
+/// A setting, and what it says once somebody asked.
+#[derive(Debug)]
+pub(crate) struct Known {
+    value: Bytes,
+    read: OnceLock<Option<Arc<ExpiredTokens>>>,
+}
 
 impl Settings {
     /// Reads all of them, a page at a time.
@@ -28,7 +35,7 @@ impl Settings {
             let found = reads.documents(&query, PAGE).await?;
             let Some(last) = found.last() else { return Ok(all) };
             query.after = Some(last.id.clone());
-            all.extend(found.into_iter().map(|document| (document.id.clone(), document)));
+            all.extend(found.iter().map(known));
         }
     }
 
@@ -39,7 +46,8 @@ impl Settings {
 
     /// As committed.
     pub(crate) fn put(&self, document: &Document) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(document.id.clone(), document.clone());
+        let (id, known) = known(document);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, known);
     }
 
     /// As committed.
@@ -47,11 +55,22 @@ impl Settings {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// The JSON that it holds; none if there is none, or it makes no sense.
-    pub(crate) fn find<T: DeserializeOwned>(&self, id: &DocumentId) -> Option<T> {
-        let value = self.0.read().unwrap_or_else(PoisonError::into_inner).get(id)?.value.clone();
-        let read = serde_json::from_slice(&value);
-        read.inspect_err(|error| error!(organisation = %id.organisation, name = %id.name, %error, "setting is damaged"))
-            .ok()
+    /// Which tokens it says are expired; none if there is no such setting, or it makes no sense.
+    pub(crate) fn expired_tokens(&self, id: &DocumentId) -> Option<Arc<ExpiredTokens>> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Known { value, read } = all.get(id)?;
+        let reading = || match serde_json::from_slice(value) {
+            Ok(expired) => Some(Arc::new(expired)),
+            Err(error) => {
+                error!(organisation = %id.organisation, name = %id.name, %error, "setting is damaged");
+                None
+            }
+        };
+        // Once: every request of a portal asks.
+        read.get_or_init(reading).clone()
     }
+}
+
+fn known(document: &Document) -> (DocumentId, Known) {
+    (document.id.clone(), Known { value: document.value.clone(), read: OnceLock::new() })
 }

@@ -13,7 +13,7 @@ use axum::{
 use postrider::{Application, IdOr, Organisation, OrganisationId, ReadError, Timestamp};
 
 use super::{Api, access, error::ApiError, message_in::idempotency_key};
-use crate::token::{Access, Caller, Capability, Token, TokenError};
+use crate::token::{Caller, Capability, Grant, Token, TokenError};
 
 /// An organisation calls. An application's token is not enough.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(super) struct InApplication {
     pub(super) application: Arc<Application>,
     /// What the token says, which tells callers apart.
     pub(super) caller: Caller,
-    access: Access,
+    grant: Grant,
 }
 
 impl InApplication {
@@ -36,7 +36,7 @@ impl InApplication {
 
     /// What a token may do if it has this, beyond what its route asks for.
     pub(super) fn may(&self, capability: Capability) -> Result<(), ApiError> {
-        if self.access.has(capability) { Ok(()) } else { Err(ApiError::forbidden()) }
+        if self.grant.access.has(capability) { Ok(()) } else { Err(ApiError::forbidden()) }
     }
 
     /// What an application's own token may not do.
@@ -106,7 +106,7 @@ impl FromRequestParts<Api> for InApplication {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let Token { caller, access, .. } = token(parts, api)?;
+        let Token { caller, grant, .. } = token(parts, api)?;
         let name = named(parts, api).await?;
         let (organisation, only) = match caller {
             Caller::Organisation(organisation) => (organisation, None),
@@ -117,7 +117,7 @@ impl FromRequestParts<Api> for InApplication {
             return Err(ApiError::not_found());
         }
         api.rate.take(found.id)?;
-        Ok(Self { organisation, application: found, caller, access })
+        Ok(Self { organisation, application: found, caller, grant })
     }
 }
 
@@ -137,7 +137,7 @@ pub(super) fn token(parts: &Parts, api: &Api) -> Result<Token, ApiError> {
     let token = api.key.read(bearer.trim(), now).map_err(|error| match error {
         TokenError::IsSecret => ApiError::unauthorized(&format!("Authentication failed. {error}")),
         TokenError::Expired => ApiError::unauthorized("Expired token"),
-        TokenError::Invalid(_) | TokenError::NotYetGood | TokenError::NoCaller => {
+        TokenError::Invalid(_) | TokenError::NotYetGood | TokenError::NoCaller | TokenError::Session(_) => {
             ApiError::unauthorized("Invalid token")
         }
     })?;
@@ -145,11 +145,11 @@ pub(super) fn token(parts: &Parts, api: &Api) -> Result<Token, ApiError> {
         Caller::Organisation(_) => {}
         Caller::Application { application, organisation } => {
             let expired = api.engine.organisation(organisation).applications().expired_tokens(application);
-            if expired.refuses(token.issued_at, now) {
+            if expired.refuses(token.issued_at, token.grant.session.as_ref(), now) {
                 return Err(ApiError::unauthorized("Expired token"));
             }
             let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-            access::check(token.access, &parts.method, path)?;
+            access::check(token.grant.access, &parts.method, path)?;
         }
     }
     if parts.method == Method::POST {

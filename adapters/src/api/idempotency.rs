@@ -98,7 +98,7 @@ fn subject(token: &Token) -> String {
         Caller::Organisation(organisation) => organisation.to_string(),
         // What one may do and another may not must not be answered to both.
         Caller::Application { application, organisation } => {
-            format!("{organisation} {application} {:?}", token.access)
+            format!("{organisation} {application} {:?}", token.grant.access)
         }
     }
 }

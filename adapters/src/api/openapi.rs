@@ -21,8 +21,8 @@ use utoipa::{Modify, OpenApi, openapi::OpenApi as Document};
 
 use self::common::{Common, operations};
 pub(super) use self::forms::{
-    HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, SigningSecret, any_status_class, no_fields,
-    no_items, nothing, tried_status,
+    HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, SessionName, SigningSecret, any_status_class,
+    no_fields, no_items, tried_status,
 };
 pub(super) use self::queries::{
     ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Expunging, GetIfExists,

@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use postrider::SessionId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,9 +17,9 @@ use super::{
     auth::{self, InOrganisation},
     body::Body,
     error::ApiError,
-    openapi::nothing,
+    openapi::SessionName,
 };
-use crate::token::{Access, Capability, IssueError, TokenKey};
+use crate::token::{Access, Capability, Grant, IssueError, TokenKey};
 
 const EXPIRY_SECONDS_MIN: u64 = 3600;
 
@@ -36,6 +37,9 @@ pub(super) struct AccessIn {
     read_only: Option<bool>,
     /// What it may do; all that the application may if nothing is said.
     capabilities: Option<Vec<Capability>>,
+    /// A name of your own for the session that the token belongs to: its tokens can be expired apart from others.
+    #[schema(value_type = Option<SessionName>)]
+    session_id: Option<String>,
 }
 
 /// A token, and where it is good.
@@ -66,6 +70,7 @@ pub(super) async fn access(
     let asked: AccessIn = if body.is_nothing() { AccessIn::default() } else { body.read()? };
     let access = if asked.read_only == Some(true) { Access::ALL.read_only() } else { Access::ALL };
     let access = asked.capabilities.as_deref().map_or(access, |capabilities| access.only(capabilities));
+    let session = asked.session_id.map(|id| session("sessionId", id)).transpose()?;
     let most = TokenKey::APPLICATION_TTL.as_secs();
     let seconds = asked.expiry.unwrap_or(most);
     if !(EXPIRY_SECONDS_MIN..=most).contains(&seconds) {
@@ -75,8 +80,9 @@ pub(super) async fn access(
     let applications = api.engine.organisation(organisation).applications();
     let found = applications::found_or_made(applications, &app, applications::beside(asked.application)?).await?;
     let good_for = Duration::from_secs(seconds);
-    let from = applications.expired_tokens(found.id).issue_at(auth::now());
-    let token = api.key.issue_restricted(found.id, organisation, access, from, good_for).map_err(unsigned)?;
+    let from = applications.expired_tokens(found.id).issue_at(session.as_ref(), auth::now());
+    let grant = Grant { access, session };
+    let token = api.key.issue_restricted(found.id, organisation, &grant, from, good_for).map_err(unsigned)?;
     Ok(Json(AccessOut { token, url: format!("/api/v1/app/{}", found.id) }))
 }
 
@@ -103,13 +109,16 @@ pub(super) struct ExpireIn {
     /// Seconds until then, at most 28 days; at once if nothing is said.
     #[schema(minimum = 0, maximum = 2_419_200)]
     expiry: Option<u64>,
-    #[schema(schema_with = nothing)]
+    /// Only the tokens of these sessions; all if there are none.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<SessionName>>, max_items = 1000)]
     session_ids: Option<Vec<String>>,
 }
 
-/// Makes all tokens of an application that were issued until now stop working.
+/// Makes all tokens of an application, or those of some sessions, that were issued until now stop working.
 ///
-/// New ones can be asked for at once. Those that are signed elsewhere are told apart by the second of their `iat`.
+/// New ones can be asked for at once. Those that are signed elsewhere are told apart by the second of their `iat`. At most
+/// 1,000 sessions can be expired within 28 days, unless all tokens of the application are, which is for every session.
 #[utoipa::path(
     post, path = "/auth/app/{app_id}/expire-all", operation_id = "v1.authentication.expire-all",
     tag = "Authentication", request_body = Option<ExpireIn>, responses((status = 204))
@@ -121,17 +130,24 @@ pub(super) async fn expire_all(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let ExpireIn { expiry, session_ids } = if body.is_nothing() { ExpireIn::default() } else { body.read()? };
-    if session_ids.is_some() {
-        let message = "tokens carry no sessions; leave it out, and all tokens of the application expire";
-        return Err(ApiError::field("body", "sessionIds", message));
-    }
     let (seconds, most) = (expiry.unwrap_or(0), TokenKey::APPLICATION_TTL.as_secs());
     if most < seconds {
         return Err(ApiError::field("body", "expiry", format!("must be at most {most} seconds")));
     }
     let applications = api.engine.organisation(organisation).applications();
-    applications.expire_tokens(app.as_str(), auth::now(), Duration::from_secs(seconds)).await?;
+    let (now, after) = (auth::now(), Duration::from_secs(seconds));
+    let sessions = session_ids.unwrap_or_default().into_iter().map(|id| session("sessionIds", id));
+    let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
+    match &*sessions {
+        [] => applications.expire_tokens(app.as_str(), now, after).await?,
+        some => applications.expire_sessions(app.as_str(), some, now, after).await?,
+    }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The session that is called so.
+fn session(field: &str, id: String) -> Result<SessionId, ApiError> {
+    SessionId::new(id).map_err(|wrong| ApiError::field("body", field, wrong.to_string()))
 }
 
 fn unsigned(error: IssueError) -> ApiError {

@@ -1,8 +1,8 @@
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use postrider::{ApplicationId, OrganisationId, Timestamp};
+use postrider::{ApplicationId, OrganisationId, SessionId, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Caller, TokenError, TokenKey, TokenKeyError};
+use super::{Caller, Grant, TokenError, TokenKey, TokenKeyError};
 
 mod algorithms;
 
@@ -56,19 +56,39 @@ fn a_token_says_what_it_may_do_and_one_that_says_nothing_may_do_all() -> Result<
     let some = Access::ALL.only(&[Capability::ViewBase, Capability::CreateAttempts]);
     for access in [Access::ALL, Access::ALL.read_only(), some, some.read_only(), Access::ALL.only(&[])] {
         let day = std::time::Duration::from_secs(DAY);
-        let token = key()?.issue_restricted(application()?, OrganisationId::DEFAULT, access, NOW, day)?;
+        let token = key()?.issue_restricted(application()?, OrganisationId::DEFAULT, &access.into(), NOW, day)?;
         let read = key()?.read(&token, NOW)?;
-        assert_eq!((read.access, read.issued_at), (access, NOW));
+        assert_eq!((read.grant, read.issued_at), (access.into(), NOW));
     }
     assert!(some.has(Capability::CreateAttempts) && !some.has(Capability::ManageEndpoint));
     let mut claims = json!({
         "iat": 1_700_000_000, "exp": 1_800_000_000, "iss": "svix-server", "sub": application()?.to_string(),
         "org": organisation(),
     });
-    assert_eq!(key()?.read(&encode(Algorithm::HS256, SECRET, &claims)?, NOW)?.access, Access::ALL);
+    assert_eq!(key()?.read(&encode(Algorithm::HS256, SECRET, &claims)?, NOW)?.grant, Access::ALL.into());
     claims["capabilities"] = json!(["ViewBase", "of a later version"]);
     let read = key()?.read(&encode(Algorithm::HS256, SECRET, &claims)?, NOW)?;
-    assert_eq!(read.access, Access::ALL.only(&[Capability::ViewBase]));
+    assert_eq!(read.grant, Access::ALL.only(&[Capability::ViewBase]).into());
+    Ok(())
+}
+
+#[test]
+fn a_session_ends_after_28_days_whatever_its_token_says() -> Result<(), Failed> {
+    let mut claims = json!({
+        "iat": 1_700_000_000, "exp": 1_800_000_000, "iss": "svix-server", "sub": application()?.to_string(),
+        "org": organisation(),
+    });
+    let later = at(1_700_000_000 + 28 * DAY + 60);
+    assert_eq!(key()?.read(&encode(Algorithm::HS256, SECRET, &claims)?, later)?.grant, Grant::default());
+    claims["session_id"] = json!("laptop");
+    let token = encode(Algorithm::HS256, SECRET, &claims)?;
+    let session = key()?.read(&token, at(1_700_000_000 + 28 * DAY + 59))?.grant.session;
+    assert_eq!(session, Some(SessionId::new("laptop")?));
+    let late = key()?.read(&token, later);
+    assert!(matches!(late, Err(TokenError::Expired)), "{late:?}");
+    claims["session_id"] = json!("no blanks");
+    let wrong = key()?.read(&encode(Algorithm::HS256, SECRET, &claims)?, NOW);
+    assert!(matches!(wrong, Err(TokenError::Session(_))), "{wrong:?}");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use postrider::{
-    ApplicationError, ApplicationSpec, Engine, Timestamp,
+    ApplicationError, ApplicationSpec, Engine, SessionId, Timestamp,
     core::DocumentKind,
     storage::{DocumentQuery, MemoryStore, OpenStore},
 };
@@ -18,12 +18,17 @@ async fn expired_tokens_stay_so_after_the_store_failed_and_after_a_restart() -> 
     let store = Knobbed::new(MemoryStore::new());
     let engine = Engine::builder(store.clone(), always_ok()).start().await?;
     let acme = engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?.id;
-    assert!(!engine.applications().expired_tokens(acme).refuses(now, Timestamp::MAX));
+    assert!(!engine.applications().expired_tokens(acme).refuses(now, None, Timestamp::MAX));
     engine.applications().expire_tokens("acme", now, SECOND).await?;
+    let (gone, other) = (SessionId::new("gone")?, SessionId::new("other")?);
+    engine.applications().expire_sessions("acme", std::slice::from_ref(&gone), now + SECOND, SECOND).await?;
     let check = |engine: &Engine| {
         let expired = engine.applications().expired_tokens(acme);
         let refuses = [(now, now), (now, now + SECOND), (now + SECOND, now + SECOND)];
-        assert_eq!(refuses.map(|(issued, at)| expired.refuses(issued, at)), [false, true, false]);
+        assert_eq!(refuses.map(|(issued, at)| expired.refuses(issued, None, at)), [false, true, false]);
+        let later = now + SECOND;
+        assert!(!expired.refuses(later, Some(&gone), later) && expired.refuses(later, Some(&gone), later + SECOND));
+        assert!(!expired.refuses(later, Some(&other), later + SECOND));
     };
     check(&engine);
     let mut notices = engine.notices();

@@ -39,6 +39,8 @@ forms! {
     SigningSecret = text(
         "^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$",
     );
+    /// Of a session of somebody who holds tokens.
+    SessionName = text("^[!-~]+$").min_length(Some(1)).max_length(Some(256));
     /// A delay.
     Seconds = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(604_800.0));
     /// Headers by their names.
@@ -93,18 +95,13 @@ pub(in crate::api) fn any_status_class() -> Object {
     one_of(SchemaType::from_iter([Type::Integer, Type::Null]), classes.into_iter().chain([Value::Null]))
 }
 
-/// What others have and we do not: it is refused rather than passed over.
-pub(in crate::api) fn nothing() -> Object {
-    ObjectBuilder::new().schema_type(Type::Null).description(Some(NONE_HERE)).build()
-}
-
-/// As [`nothing`], or an object without any.
+/// What others have and we do not is refused rather than passed over; an object without any will do.
 pub(in crate::api) fn no_fields() -> Object {
     let kind = SchemaType::from_iter([Type::Object, Type::Null]);
     ObjectBuilder::new().schema_type(kind).max_properties(Some(0)).description(Some(NONE_HERE)).build()
 }
 
-/// As [`nothing`], or a list of none.
+/// As [`no_fields`], with a list of none.
 pub(in crate::api) fn no_items() -> Array {
     let kind = SchemaType::from_iter([Type::Array, Type::Null]);
     ArrayBuilder::new().schema_type(kind).max_items(Some(0)).description(Some(NONE_HERE)).build()

@@ -30,9 +30,6 @@ async fn tokens_of_an_application_stop_working_when_they_are_expired_also_after_
         world.post("/app", json!({ "name": uid, "uid": uid })).await?;
     }
     let (old, others) = (world.portal("acme", Value::Null).await?, world.portal("other", Value::Null).await?);
-    let sessions = world.post("/auth/app/acme/expire-all", json!({ "sessionIds": ["s"] })).await?;
-    assert_eq!(sessions.0, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(sessions.1.to_string().contains("carry no sessions"), "{}", sessions.1);
     let later = world.post("/auth/app/acme/expire-all", json!({ "expiry": 3600 })).await?;
     assert_eq!(later.0, StatusCode::NO_CONTENT, "{}", later.1);
     assert_eq!(world.with(&old, "GET", "/app/acme", String::new()).await?.0, StatusCode::OK, "not yet");
@@ -62,6 +59,59 @@ async fn tokens_of_an_application_stop_working_when_they_are_expired_also_after_
     assert_eq!(own.0, StatusCode::FORBIDDEN);
     let far = world.post("/auth/app/acme/expire-all", json!({ "expiry": 2_419_201 })).await?;
     assert_eq!(far.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", far.1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_of_a_session_stop_working_alone_also_after_a_restart() -> Result<(), Failed> {
+    let medium = MemoryStore::new();
+    let (world, engine) = World::over(&medium).await?;
+    for uid in ["acme", "other"] {
+        world.post("/app", json!({ "name": uid, "uid": uid })).await?;
+    }
+    let of = |session: &str| json!({ "sessionId": session });
+    let old = world.portal("acme", of("laptop")).await?;
+    let (phone, none) = (world.portal("acme", of("phone")).await?, world.portal("acme", json!({})).await?);
+    let others = world.portal("other", of("laptop")).await?;
+    let later = json!({ "sessionIds": ["phone"], "expiry": 3600 });
+    assert_eq!(world.post("/auth/app/acme/expire-all", later).await?.0, StatusCode::NO_CONTENT);
+    let expired = world.post("/auth/app/acme/expire-all", json!({ "sessionIds": ["laptop", "unknown"] })).await?;
+    assert_eq!(expired.0, StatusCode::NO_CONTENT, "{}", expired.1);
+    // In the same second, and good all the same.
+    let new = world.portal("acme", of("laptop")).await?;
+    let check = async |world: &World, session: u16, rest: u16| -> Result<(), Failed> {
+        for (token, path, status) in [
+            (&old, "/app/acme", 401),
+            (&new, "/app/acme", session),
+            (&phone, "/app/acme", rest),
+            (&none, "/app/acme", rest),
+            (&others, "/app/other", 200),
+        ] {
+            assert_eq!(world.with(token, "GET", path, String::new()).await?.0.as_u16(), status, "{path}");
+        }
+        Ok(())
+    };
+    check(&world, 200, 200).await?;
+    engine.shutdown(Duration::from_secs(1)).await;
+    let (world, _engine) = World::over(&medium).await?;
+    check(&world, 200, 200).await?;
+    assert_eq!(world.post("/auth/app/acme/expire-all", json!({ "sessionIds": ["laptop"] })).await?.0.as_u16(), 204);
+    check(&world, 401, 200).await?;
+    // As the SDKs have it: none that are named are all that there are.
+    assert_eq!(world.post("/auth/app/acme/expire-all", json!({ "sessionIds": [] })).await?.0.as_u16(), 204);
+    check(&world, 401, 401).await?;
+
+    for wrong in ["", "no blanks", &"x".repeat(257)] {
+        let refused = world.post("/auth/app-portal-access/acme", of(wrong)).await?;
+        assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+        let refused = world.post("/auth/app/acme/expire-all", json!({ "sessionIds": ["a", wrong] })).await?;
+        assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+        assert!(refused.1.to_string().contains(r#"["body","sessionIds"]"#), "{}", refused.1);
+    }
+    let many: Vec<_> = (0..=1_000).map(|n| format!("s{n}")).collect();
+    let refused = world.post("/auth/app/acme/expire-all", json!({ "sessionIds": many })).await?;
+    assert_eq!((refused.0, &refused.1["code"]), (StatusCode::BAD_REQUEST, &json!("limit_reached")));
+    assert!(refused.1.to_string().contains("expire all tokens of the application"), "{}", refused.1);
     Ok(())
 }
 
