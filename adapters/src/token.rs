@@ -10,7 +10,7 @@
 mod access;
 mod algorithm;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, errors::Error as JwtError};
 use postrider::{ApplicationId, ExpiredTokens, InvalidSession, OrganisationId, SessionId, Timestamp};
@@ -66,13 +66,15 @@ pub struct Token {
 pub struct Grant {
     /// What it may do.
     pub access: Access,
+    /// Which event types it sees beside those that have no flag.
+    pub feature_flags: BTreeSet<Box<str>>,
     /// The session that it belongs to, by which it can be made to stop working.
     pub session: Option<SessionId>,
 }
 
 impl From<Access> for Grant {
     fn from(access: Access) -> Self {
-        Self { access, session: None }
+        Self { access, ..Self::default() }
     }
 }
 
@@ -191,7 +193,8 @@ impl TokenKey {
     ) -> Result<String, IssueError> {
         let claims = Claims::new(&application, Some(organisation.to_string()), now, good_for);
         let session_id = grant.session.as_ref().map(|session| session.as_str().to_owned());
-        self.issue(&Claims { access: grant.access.claims(), session_id, ..claims })
+        let (access, feature_flags) = (grant.access.claims(), grant.feature_flags.clone());
+        self.issue(&Claims { access, feature_flags, session_id, ..claims })
     }
 
     /// Who is meant by this bearer, if we signed it and it is good at `now`, give or take a minute.
@@ -341,6 +344,8 @@ struct Claims {
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     org: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    feature_flags: BTreeSet<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     session_id: Option<String>,
     #[serde(flatten)]
@@ -351,12 +356,13 @@ impl Claims {
     fn new(subject: &dyn fmt::Display, org: Option<String>, now: Timestamp, ttl: Duration) -> Self {
         let now = seconds(now);
         let (iss, sub, exp) = (ISSUER.to_owned(), subject.to_string(), now.saturating_add(ttl.as_secs()));
-        Self { iat: now, nbf: Some(now), exp, iss, sub, org, session_id: None, access: AccessClaims::default() }
+        let (feature_flags, session_id, access) = (BTreeSet::new(), None, AccessClaims::default());
+        Self { iat: now, nbf: Some(now), exp, iss, sub, org, feature_flags, session_id, access }
     }
 
     fn grant(&self) -> Result<Grant, TokenError> {
         let session = self.session_id.as_deref().map(SessionId::new).transpose()?;
-        Ok(Grant { access: self.access.access(), session })
+        Ok(Grant { access: self.access.access(), feature_flags: self.feature_flags.clone(), session })
     }
 
     fn caller(&self) -> Result<Caller, TokenError> {

@@ -85,16 +85,16 @@ impl Catalogue {
         self.read_types().0.get(&organisation)?.get(name).cloned()
     }
 
-    /// By name; archived ones only if they are asked for.
+    /// By name; those that are to be shown.
     pub(crate) fn list(
         &self,
         organisation: OrganisationId,
-        archived: bool,
         request: &ListRequest<Box<str>>,
+        is_shown: impl Fn(&EventType) -> bool,
     ) -> Listing<Arc<EventType>> {
         let types = self.read_types();
         let Some(all) = types.0.get(&organisation) else { return Listing::default() };
-        let listing = part_where(all, request, |known| archived || !known.event_type.spec.archived);
+        let listing = part_where(all, request, |known| is_shown(&known.event_type));
         let items = listing.items.iter().map(|known| Arc::clone(&known.event_type)).collect();
         Listing { items, is_last: listing.is_last }
     }

@@ -83,7 +83,16 @@ impl EventTypes<'_> {
 
     /// By name; archived ones only if they are asked for.
     pub fn list(self, archived: bool, request: &ListRequest<Box<str>>) -> Listing<Arc<EventType>> {
-        self.scope.engine.catalogue.list(self.scope.id, archived, request)
+        self.list_where(request, |found| archived || !found.spec.archived)
+    }
+
+    /// By name; those that are to be shown.
+    pub fn list_where(
+        self,
+        request: &ListRequest<Box<str>>,
+        is_shown: impl Fn(&EventType) -> bool,
+    ) -> Listing<Arc<EventType>> {
+        self.scope.engine.catalogue.list(self.scope.id, request, is_shown)
     }
 
     /// What an event of this type may look like; none if it has no schema.

@@ -1,7 +1,7 @@
 //! Who calls, and what of it may be seen: another tenant's thing does not exist.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -10,10 +10,10 @@ use axum::{
     extract::{FromRequestParts, MatchedPath, Path},
     http::{Method, header, request::Parts},
 };
-use postrider::{Application, IdOr, Organisation, OrganisationId, ReadError, Timestamp};
+use postrider::{Application, EndpointError, EventType, IdOr, Organisation, OrganisationId, ReadError, Timestamp};
 
 use super::{Api, access, error::ApiError, message_in::idempotency_key};
-use crate::token::{Caller, Capability, Grant, Token, TokenError};
+use crate::token::{Access, Caller, Capability, Token, TokenError};
 
 /// An organisation calls. An application's token is not enough.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,8 @@ pub(super) struct InApplication {
     pub(super) application: Arc<Application>,
     /// What the token says, which tells callers apart.
     pub(super) caller: Caller,
-    grant: Grant,
+    access: Access,
+    sight: Sight,
 }
 
 impl InApplication {
@@ -36,7 +37,15 @@ impl InApplication {
 
     /// What a token may do if it has this, beyond what its route asks for.
     pub(super) fn may(&self, capability: Capability) -> Result<(), ApiError> {
-        if self.grant.access.has(capability) { Ok(()) } else { Err(ApiError::forbidden()) }
+        if self.access.has(capability) { Ok(()) } else { Err(ApiError::forbidden()) }
+    }
+
+    /// Whether an endpoint that asked for some types may ask for these: what a token does not see is unknown to it.
+    pub(super) fn may_ask_for(&self, api: &Api, types: &[Box<str>], before: &[Box<str>]) -> Result<(), EndpointError> {
+        let known = self.view(api).event_types();
+        let is_hidden = |name: &str| known.get(name).is_ok_and(|found| !self.sight.shows(&found));
+        let hidden = types.iter().find(|name| !before.contains(name) && is_hidden(name));
+        hidden.map_or(Ok(()), |name| Err(EndpointError::NoSuchEventType(name.clone())))
     }
 
     /// What an application's own token may not do.
@@ -56,20 +65,46 @@ pub(super) struct InApplicationOrNew {
 }
 
 /// An organisation calls, or an application of it: for what both may read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AnyCaller(pub(super) OrganisationId);
+#[derive(Clone, Debug)]
+pub(super) struct AnyCaller {
+    pub(super) organisation: OrganisationId,
+    pub(super) sight: Sight,
+}
+
+/// Which event types a caller gets to see.
+#[derive(Clone, Debug)]
+pub(super) enum Sight {
+    All,
+    /// Those without a flag, and those with one of these.
+    Flagged(BTreeSet<Box<str>>),
+}
+
+impl Sight {
+    fn of(Token { caller, grant, .. }: &Token) -> Self {
+        match caller {
+            Caller::Organisation(_) => Self::All,
+            Caller::Application { .. } => Self::Flagged(grant.feature_flags.clone()),
+        }
+    }
+
+    pub(super) fn shows(&self, event_type: &EventType) -> bool {
+        match (self, &event_type.spec.feature_flag) {
+            (Self::Flagged(flags), Some(flag)) => flags.contains(flag),
+            (Self::Flagged(_), None) | (Self::All, _) => true,
+        }
+    }
+}
 
 impl FromRequestParts<Api> for AnyCaller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        match token(parts, api)?.caller {
-            Caller::Organisation(organisation) => Ok(Self(organisation)),
-            Caller::Application { organisation, application } => {
-                api.rate.take(application)?;
-                Ok(Self(organisation))
-            }
+        let token = token(parts, api)?;
+        match token.caller {
+            Caller::Organisation(_) => {}
+            Caller::Application { application, .. } => api.rate.take(application)?,
         }
+        Ok(Self { organisation: token.caller.organisation(), sight: Sight::of(&token) })
     }
 }
 
@@ -106,7 +141,8 @@ impl FromRequestParts<Api> for InApplication {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let Token { caller, grant, .. } = token(parts, api)?;
+        let token = token(parts, api)?;
+        let (sight, Token { caller, grant, .. }) = (Sight::of(&token), token);
         let name = named(parts, api).await?;
         let (organisation, only) = match caller {
             Caller::Organisation(organisation) => (organisation, None),
@@ -117,7 +153,7 @@ impl FromRequestParts<Api> for InApplication {
             return Err(ApiError::not_found());
         }
         api.rate.take(found.id)?;
-        Ok(Self { organisation, application: found, caller, grant })
+        Ok(Self { organisation, application: found, caller, access: grant.access, sight })
     }
 }
 

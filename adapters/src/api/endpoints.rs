@@ -146,7 +146,9 @@ pub(super) async fn create(
     caller: InApplication,
     body: Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
-    create_in(&caller.view(&api).endpoints(caller.application.id), &body).await
+    let asked: EndpointIn = body.read()?;
+    caller.may_ask_for(&api, asked.event_types.as_deref().unwrap_or_default(), &[])?;
+    create_in(&caller.view(&api).endpoints(caller.application.id), asked).await
 }
 
 /// Shows an endpoint.
@@ -173,7 +175,10 @@ pub(super) async fn replace(
     Path((_, ep)): Path<(String, String)>,
     body: Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
-    replace_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await
+    let asked: EndpointIn = body.read()?;
+    let endpoints = caller.view(&api).endpoints(caller.application.id);
+    caller.may_ask_for(&api, asked.event_types.as_deref().unwrap_or_default(), &asked_before(&endpoints, &ep))?;
+    replace_in(&endpoints, &ep, asked).await
 }
 
 /// Changes parts of an endpoint.
@@ -192,8 +197,11 @@ pub(super) async fn change(
         caller.may(Capability::ManageEndpointSecret)?;
     }
     let new = patch.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
-    let change = patch.read()?;
     let endpoints = caller.view(&api).endpoints(caller.application.id);
+    if let Some(Some(types)) = &patch.event_types {
+        caller.may_ask_for(&api, types, &asked_before(&endpoints, &ep))?;
+    }
+    let change = patch.read()?;
     let mut changed = endpoints.edit(ep.as_str(), change).await?;
     if let Some(new) = new {
         changed =
@@ -219,9 +227,8 @@ pub(super) async fn delete(
 /// Makes an endpoint among these.
 pub(super) async fn create_in(
     endpoints: &Endpoints<'_>,
-    body: &Body,
+    asked: EndpointIn,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
-    let asked: EndpointIn = body.read()?;
     let secret = asked.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let draft = draft(asked, None)?;
     let made = match secret {
@@ -235,9 +242,8 @@ pub(super) async fn create_in(
 pub(super) async fn replace_in(
     endpoints: &Endpoints<'_>,
     ep: &str,
-    body: &Body,
+    asked: EndpointIn,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
-    let asked: EndpointIn = body.read()?;
     let secret = asked.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
     let old = endpoints.get(ep).ok();
     let draft = draft(asked, old.as_deref())?;
@@ -254,6 +260,11 @@ pub(super) async fn replace_in(
         }
         changed => Ok((StatusCode::OK, Json(shown(&*changed?)))),
     }
+}
+
+/// What one of these asks for as it is; it may go on with that.
+fn asked_before(endpoints: &Endpoints<'_>, ep: &str) -> Vec<Box<str>> {
+    endpoints.get(ep).map_or_else(|_| Vec::new(), |found| found.spec.event_types.clone())
 }
 
 /// What is asked, over what cannot be asked anew. A pause is kept.

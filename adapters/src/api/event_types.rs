@@ -1,20 +1,22 @@
 //! Event types: what an organisation publishes, described for those who receive it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::{EventType, EventTypeError, EventTypeSpec, InvalidEventType, Order, SchemaVersion};
+use postrider::{
+    EventType, EventTypeError, EventTypeSpec, EventTypes, InvalidEventType, Order, ReadError, SchemaVersion,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use utoipa::ToSchema;
 
 use super::{
     Api,
-    auth::{AnyCaller, InOrganisation},
+    auth::{AnyCaller, InOrganisation, Sight},
     body::{Body, given},
     error::ApiError,
     openapi::{Contents, Expunging, JsonSchemas, Name, Paging, Sorting, WithArchived},
@@ -49,6 +51,7 @@ pub(super) struct EventTypeUpdate {
     /// JSON Schemas by their version: `1`, `2` and so on.
     #[schema(value_type = Option<JsonSchemas>)]
     schemas: Option<BTreeMap<String, Value>>,
+    /// Tokens of applications see it only if they carry this flag.
     #[schema(value_type = Option<Name>)]
     feature_flag: Option<String>,
     /// In place of `featureFlag`: one at most.
@@ -135,13 +138,14 @@ pub(super) struct SampleRequest {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    AnyCaller(organisation): AnyCaller,
+    AnyCaller { organisation, sight }: AnyCaller,
     params: Params,
 ) -> Result<Json<List<EventTypeOut>>, ApiError> {
     let with_content = params.flag("with_content", false)?;
     let archived = params.flag("include_archived", false)?;
     let request = params.by_id::<String>(Order::Ascending)?.map(String::into_boxed_str);
-    let listing = api.engine.organisation(organisation).event_types().list(archived, &request);
+    let is_shown = |found: &EventType| (archived || !found.spec.archived) && sight.shows(found);
+    let listing = api.engine.organisation(organisation).event_types().list_where(&request, is_shown);
     Ok(Json(List::by_id(listing, |found| found.name.clone(), |found| shown(&found, with_content))))
 }
 
@@ -167,10 +171,10 @@ pub(super) async fn create(
 )]
 pub(super) async fn read(
     State(api): State<Api>,
-    AnyCaller(organisation): AnyCaller,
+    AnyCaller { organisation, sight }: AnyCaller,
     Path(name): Path<String>,
 ) -> Result<Json<EventTypeOut>, ApiError> {
-    Ok(Json(shown(&*api.engine.organisation(organisation).event_types().get(&name)?, true)))
+    Ok(Json(shown(&*seen(api.engine.organisation(organisation).event_types(), &sight, &name)?, true)))
 }
 
 /// Replaces an event type, or makes it.
@@ -259,11 +263,11 @@ pub(super) async fn delete(
 )]
 pub(super) async fn documentation(
     State(api): State<Api>,
-    AnyCaller(organisation): AnyCaller,
+    AnyCaller { organisation, sight }: AnyCaller,
     Path(name): Path<String>,
 ) -> Result<Json<DocumentationOut>, ApiError> {
     let event_types = api.engine.organisation(organisation).event_types();
-    let event_type = shown(&*event_types.get(&name)?, true);
+    let event_type = shown(&*seen(event_types, &sight, &name)?, true);
     let example = event_types.example(&name)?.map_or_else(|| json!({}), |example| example.payload);
     let request = SampleRequest {
         method: "POST",
@@ -276,6 +280,11 @@ pub(super) async fn documentation(
         body: example.to_string(),
     };
     Ok(Json(DocumentationOut { event_type, example, request }))
+}
+
+/// One of them; one that is hidden from a caller does not exist.
+fn seen(event_types: EventTypes<'_>, sight: &Sight, name: &str) -> Result<Arc<EventType>, ReadError> {
+    event_types.get(name).and_then(|found| if sight.shows(&found) { Ok(found) } else { Err(ReadError::NotFound) })
 }
 
 /// A field, and what is wrong with it.

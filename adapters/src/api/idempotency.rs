@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, warn};
 
 use super::{Api, auth, body::whole, error::ApiError, message_in::idempotency_key};
-use crate::token::{Caller, Token};
+use crate::token::{Caller, Grant, Token};
 
 /// How long one waits for another with its key.
 const WAIT: Duration = Duration::from_secs(30);
@@ -98,7 +98,9 @@ fn subject(token: &Token) -> String {
         Caller::Organisation(organisation) => organisation.to_string(),
         // What one may do and another may not must not be answered to both.
         Caller::Application { application, organisation } => {
-            format!("{organisation} {application} {:?}", token.grant.access)
+            let Grant { access, feature_flags, .. } = &token.grant;
+            let flags = if feature_flags.is_empty() { String::new() } else { format!(" {feature_flags:?}") };
+            format!("{organisation} {application} {access:?}{flags}")
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
     api.engine.organisation(organisation.0).prepare_operational().await?;
-    endpoints::create_in(&of(&api, organisation), &body).await
+    endpoints::create_in(&of(&api, organisation), body.read()?).await
 }
 
 /// Shows an endpoint of operators.
@@ -82,7 +82,7 @@ pub(super) async fn replace(
     body: Body,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
     api.engine.organisation(organisation.0).prepare_operational().await?;
-    endpoints::replace_in(&of(&api, organisation), &ep, &body).await
+    endpoints::replace_in(&of(&api, organisation), &ep, body.read()?).await
 }
 
 /// Deletes an endpoint of operators.

@@ -1,13 +1,13 @@
 //! Tokens for an application's own people: they see its endpoints and what became of its messages, and nothing else.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::SessionId;
+use postrider::{SessionId, core::is_name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,13 +17,15 @@ use super::{
     auth::{self, InOrganisation},
     body::Body,
     error::ApiError,
-    openapi::SessionName,
+    openapi::{Name, SessionName},
 };
 use crate::token::{Access, Capability, Grant, IssueError, TokenKey};
 
 const EXPIRY_SECONDS_MIN: u64 = 3600;
+/// Feature flags of one token, which goes with every request.
+const FLAGS_MAX: usize = 50;
 
-/// What the token may do, and for how long. Feature flags are passed over: nothing is hidden by them yet.
+/// What the token may do and see, and for how long.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = AppPortalAccessIn)]
@@ -37,6 +39,9 @@ pub(super) struct AccessIn {
     read_only: Option<bool>,
     /// What it may do; all that the application may if nothing is said.
     capabilities: Option<Vec<Capability>>,
+    /// Which event types it sees beside those that have no flag.
+    #[schema(value_type = Option<Vec<Name>>, max_items = 50)]
+    feature_flags: Option<BTreeSet<Box<str>>>,
     /// A name of your own for the session that the token belongs to: its tokens can be expired apart from others.
     #[schema(value_type = Option<SessionName>)]
     session_id: Option<String>,
@@ -70,6 +75,11 @@ pub(super) async fn access(
     let asked: AccessIn = if body.is_nothing() { AccessIn::default() } else { body.read()? };
     let access = if asked.read_only == Some(true) { Access::ALL.read_only() } else { Access::ALL };
     let access = asked.capabilities.as_deref().map_or(access, |capabilities| access.only(capabilities));
+    let feature_flags = asked.feature_flags.unwrap_or_default();
+    if FLAGS_MAX < feature_flags.len() || !feature_flags.iter().all(|flag| is_name(flag)) {
+        let message = format!("must be at most {FLAGS_MAX}, each of letters, digits, '.', '_' and '-'");
+        return Err(ApiError::field("body", "featureFlags", message));
+    }
     let session = asked.session_id.map(|id| session("sessionId", id)).transpose()?;
     let most = TokenKey::APPLICATION_TTL.as_secs();
     let seconds = asked.expiry.unwrap_or(most);
@@ -81,7 +91,7 @@ pub(super) async fn access(
     let found = applications::found_or_made(applications, &app, applications::beside(asked.application)?).await?;
     let good_for = Duration::from_secs(seconds);
     let from = applications.expired_tokens(found.id).issue_at(session.as_ref(), auth::now());
-    let grant = Grant { access, session };
+    let grant = Grant { access, feature_flags, session };
     let token = api.key.issue_restricted(found.id, organisation, &grant, from, good_for).map_err(unsigned)?;
     Ok(Json(AccessOut { token, url: format!("/api/v1/app/{}", found.id) }))
 }

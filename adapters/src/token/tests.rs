@@ -2,7 +2,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postrider::{ApplicationId, OrganisationId, SessionId, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Caller, Grant, TokenError, TokenKey, TokenKeyError};
+use super::{Access, Caller, Capability, Grant, TokenError, TokenKey, TokenKeyError};
 
 mod algorithms;
 
@@ -52,7 +52,6 @@ fn the_claims_are_those_that_other_programs_know() -> Result<(), Failed> {
 
 #[test]
 fn a_token_says_what_it_may_do_and_one_that_says_nothing_may_do_all() -> Result<(), Failed> {
-    use crate::token::{Access, Capability};
     let some = Access::ALL.only(&[Capability::ViewBase, Capability::CreateAttempts]);
     for access in [Access::ALL, Access::ALL.read_only(), some, some.read_only(), Access::ALL.only(&[])] {
         let day = std::time::Duration::from_secs(DAY);
@@ -89,6 +88,24 @@ fn a_session_ends_after_28_days_whatever_its_token_says() -> Result<(), Failed> 
     claims["session_id"] = json!("no blanks");
     let wrong = key()?.read(&encode(Algorithm::HS256, SECRET, &claims)?, NOW);
     assert!(matches!(wrong, Err(TokenError::Session(_))), "{wrong:?}");
+    Ok(())
+}
+
+#[test]
+fn a_token_carries_its_flags_and_its_session_by_the_names_that_other_programs_know() -> Result<(), Failed> {
+    let grant = Grant {
+        access: Access::ALL.read_only(),
+        feature_flags: ["beta".into(), "eu".into()].into(),
+        session: Some(SessionId::new("laptop")?),
+    };
+    let day = std::time::Duration::from_secs(DAY);
+    let token = key()?.issue_restricted(application()?, OrganisationId::DEFAULT, &grant, NOW, day)?;
+    assert_eq!(key()?.read(&token, NOW)?.grant, grant);
+    let claims = json!({
+        "iat": 1_700_000_000, "exp": 1_800_000_000, "iss": "svix-server", "sub": application()?.to_string(),
+        "org": organisation(), "feature_flags": ["eu", "beta"], "session_id": "laptop", "readOnly": true,
+    });
+    assert_eq!(key()?.read(&encode(Algorithm::HS256, SECRET, &claims)?, NOW)?.grant, grant);
     Ok(())
 }
 

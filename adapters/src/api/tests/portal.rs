@@ -188,11 +188,76 @@ async fn a_restricted_token_may_do_what_it_names_and_nothing_else() -> Result<()
 async fn two_tokens_of_one_application_that_may_do_different_things_share_no_answers() -> Result<(), Failed> {
     let world = World::with_hook(&[], json!({})).await?;
     let viewer = world.portal("acme", json!({ "capabilities": ["ViewBase"] })).await?;
-    for (token, status) in [(&world.portal("acme", json!({})).await?, 201), (&viewer, 403)] {
+    world.post("/event-type", json!({ "name": "beta", "description": "", "featureFlag": "beta" })).await?;
+    let (free, flagged) =
+        (world.portal("acme", json!({})).await?, world.portal("acme", json!({ "featureFlags": ["beta"] })).await?);
+    for (token, status) in [(&flagged, 201), (&viewer, 403), (&free, 422)] {
         let request = Request::builder().method("POST").uri("/api/v1/app/acme/endpoint").header("idempotency-key", "k");
         let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        let request = request.body(Body::from(r#"{"url":"http://127.0.0.1:9/"}"#))?;
+        let request = request.body(Body::from(r#"{"url":"http://127.0.0.1:9/","eventTypes":["beta"]}"#))?;
         assert_eq!(world.router.clone().oneshot(request).await?.status().as_u16(), status);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_portal_sees_event_types_with_a_flag_only_if_its_token_carries_it() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    for (name, flag) in
+        [("a.open", json!(null)), ("b.beta", json!("beta")), ("c.eu", json!("eu")), ("d.open", json!(null))]
+    {
+        let made = world.post("/event-type", json!({ "name": name, "description": "", "featureFlag": flag })).await?;
+        assert_eq!(made.0, StatusCode::CREATED, "{}", made.1);
+    }
+    let all = ["a.open", "b.beta", "c.eu", "d.open"];
+    let none = world.portal("acme", Value::Null).await?;
+    let beta = world.portal("acme", json!({ "featureFlags": ["beta", "other"] })).await?;
+    for (token, seen) in [
+        (&world.token, &all[..]),
+        (&none, &["a.open", "d.open"]),
+        (&beta, &["a.open", "b.beta", "d.open"]),
+        (&world.portal("acme", json!({ "featureFlags": ["eu", "beta"] })).await?, &all[..]),
+    ] {
+        // A page is as long as was asked for, whatever was passed over.
+        let page = world.with(token, "GET", "/event-type?limit=2", String::new()).await?.1;
+        let rest = format!("/event-type?limit=2&iterator={}", page["iterator"].as_str().unwrap_or_default());
+        let rest = world.with(token, "GET", &rest, String::new()).await?.1;
+        let data = page["data"].as_array().into_iter().chain(rest["data"].as_array()).flatten();
+        assert_eq!(data.map(|one| &one["name"]).collect::<Vec<_>>(), seen, "{page} {rest}");
+        assert_eq!((&page["done"], &rest["done"]), (&json!(seen.len() == 2), &json!(true)));
+        for name in all {
+            let status = if seen.contains(&name) { 200 } else { 404 };
+            for path in [format!("/event-type/{name}"), format!("/event-type/{name}/documentation")] {
+                assert_eq!(world.with(token, "GET", &path, String::new()).await?.0.as_u16(), status, "{path}");
+            }
+        }
+    }
+
+    let hook = |types: &[&str]| json!({ "url": "http://127.0.0.1:9/", "eventTypes": types }).to_string();
+    let endpoint = "/app/acme/endpoint";
+    let unknown = world.with(&none, "POST", endpoint, hook(&["no.such"])).await?;
+    let hidden = world.with(&none, "POST", endpoint, hook(&["a.open", "b.beta"])).await?;
+    assert_eq!(hidden.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", hidden.1);
+    assert_eq!(hidden.1.to_string().replace("b.beta", "no.such"), unknown.1.to_string(), "nothing tells them apart");
+    for (method, path) in
+        [("PUT", "/app/acme/endpoint/hook"), ("PATCH", "/app/acme/endpoint/hook"), ("PUT", "/app/acme/endpoint/new")]
+    {
+        let hidden = world.with(&none, method, path, hook(&["b.beta"])).await?;
+        assert_eq!(hidden.0, StatusCode::UNPROCESSABLE_ENTITY, "{method} {path}: {}", hidden.1);
+    }
+    assert_eq!(world.with(&beta, "POST", endpoint, hook(&["b.beta"])).await?.0, StatusCode::CREATED);
+    assert_eq!(world.send("PUT", "/app/acme/endpoint/hook", hook(&["b.beta"])).await?.0, StatusCode::OK);
+    // What its organisation asked for stays, and may be sent back.
+    for (method, types, status) in
+        [("PUT", &["b.beta", "a.open"][..], 200), ("PATCH", &["b.beta"], 200), ("PATCH", &["b.beta", "c.eu"], 422)]
+    {
+        let changed = world.with(&none, method, "/app/acme/endpoint/hook", hook(types)).await?;
+        assert_eq!(changed.0.as_u16(), status, "{method} {types:?}: {}", changed.1);
+    }
+    let many: Vec<_> = (0..=50).map(|n| format!("f{n}")).collect();
+    for wrong in [json!(["no blanks"]), json!([""]), json!(many)] {
+        let refused = world.post("/auth/app-portal-access/acme", json!({ "featureFlags": wrong })).await?;
+        assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}: {}", refused.1);
     }
     Ok(())
 }
