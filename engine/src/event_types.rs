@@ -22,7 +22,7 @@ pub struct EventTypes<'e> {
 pub struct EventTypeExample {
     /// Of this version of its schema.
     pub version: SchemaVersion,
-    /// The example that the schema holds, or one that is made of its parts.
+    /// An example that the schema holds, or one that is made of its parts.
     pub payload: Value,
 }
 
@@ -95,15 +95,15 @@ impl EventTypes<'_> {
         self.scope.engine.catalogue.list(self.scope.id, request, is_shown)
     }
 
-    /// What an event of this type may look like; none if it has no schema.
+    /// What events of this type may look like, at least one; none if it has no schema.
     ///
     /// # Errors
     /// [`ReadError::NotFound`].
-    pub fn example(self, name: &str) -> Result<Option<EventTypeExample>, ReadError> {
+    pub fn examples(self, name: &str) -> Result<Vec<EventTypeExample>, ReadError> {
         let found = self.get(name)?;
-        let latest = found.spec.latest();
-        let example = latest.and_then(|(version, schema)| Some((version, schemas::example(schema)?)));
-        Ok(example.map(|(version, payload)| EventTypeExample { version, payload }))
+        let Some((version, schema)) = found.spec.latest() else { return Ok(Vec::new()) };
+        let example = |payload| EventTypeExample { version, payload };
+        Ok(schemas::examples(schema).into_iter().map(example).collect())
     }
 
     /// Changes one. Runs `change` again if somebody else was faster, so that no change is lost.

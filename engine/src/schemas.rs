@@ -96,10 +96,13 @@ pub(crate) fn faults(schema: &Validator, event: &Event) -> Vec<SchemaFault> {
     schema.iter_errors(&payload).take(FAULTS_MAX).map(told).collect()
 }
 
-/// What an event of this schema may look like: the example that it holds, or one that is made of its parts.
-pub(crate) fn example(schema: &str) -> Option<Value> {
-    let schema: Value = serde_json::from_str(schema).ok()?;
-    Some(example_of(&schema, &schema, 0))
+/// What events of this schema may look like: the examples that it lists, or one that is made of its parts.
+pub(crate) fn examples(schema: &str) -> Vec<Value> {
+    let Ok(schema) = serde_json::from_str::<Value>(schema) else { return Vec::new() };
+    match schema.get("examples").and_then(Value::as_array) {
+        Some(listed) if !listed.is_empty() => listed.clone(),
+        _ => vec![example_of(&schema, &schema, 0)],
+    }
 }
 
 fn example_of(schema: &Value, root: &Value, depth: usize) -> Value {
@@ -214,12 +217,20 @@ mod tests {
     #[test]
     fn an_example_matches_the_schema_that_it_was_made_of() {
         let schema = compiled(SCHEMA).expect("it is a schema");
-        let mut example = example(SCHEMA).expect("it is a schema");
+        let mut example = examples(SCHEMA).remove(0);
         assert_eq!(example["invoice"], 7);
         assert_eq!(example["to"], "person@example.com");
         assert!(example.pointer("/again/again/again").is_some(), "a schema may contain itself");
         example.as_object_mut().expect("an object").remove("again");
         assert!(schema.is_valid(&example), "{example}");
+    }
+
+    #[test]
+    fn all_examples_that_are_listed_are_there_and_one_is_if_none_is() {
+        let listed = |schema: &str| Value::Array(examples(schema)).to_string();
+        assert_eq!(listed(r#"{"examples":[{"a":1},{"a":2}],"default":{"a":3}}"#), r#"[{"a":1},{"a":2}]"#);
+        assert_eq!(listed(r#"{"examples":[],"example":{"a":3}}"#), r#"[{"a":3}]"#);
+        assert_eq!(listed(r#"{"type":"object"}"#), "[{}]");
     }
 
     #[test]

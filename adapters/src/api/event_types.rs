@@ -268,7 +268,7 @@ pub(super) async fn documentation(
 ) -> Result<Json<DocumentationOut>, ApiError> {
     let event_types = api.engine.organisation(organisation).event_types();
     let event_type = shown(&*seen(event_types, &sight, &name)?, true);
-    let example = event_types.example(&name)?.map_or_else(|| json!({}), |example| example.payload);
+    let example = event_types.examples(&name)?.into_iter().next().map_or_else(|| json!({}), |example| example.payload);
     let request = SampleRequest {
         method: "POST",
         headers: BTreeMap::from([

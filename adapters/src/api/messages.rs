@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::{
     Api, applications,
     auth::{InApplication, InApplicationOrNew},
-    body::Body,
+    body::{Body, parse},
     error::ApiError,
     message_in::{MessageIn, idempotency_key},
     openapi::{ByChannel, ByTag, ByType, Contents, Name, Paging, Period},
@@ -115,9 +115,17 @@ pub(super) async fn create(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = EventExampleIn)]
-pub(super) struct ExampleIn {
+pub(super) struct ExampleIn<'b> {
     #[schema(value_type = Name)]
     event_type: String,
+    /// Which of the `examples` in the latest schema of the type, counted from 0. A schema without a list has one example.
+    #[serde(default)]
+    #[schema(minimum = 0, default = 0)]
+    example_index: Option<u32>,
+    /// Sent in place of an example, as it comes.
+    #[serde(borrow)]
+    #[schema(value_type = Option<Object>)]
+    payload: Option<&'b RawValue>,
 }
 
 /// Sends an example.
@@ -134,20 +142,37 @@ pub(super) async fn send_example(
     body: Body,
 ) -> Result<Json<MessageOut>, ApiError> {
     caller.as_organisation()?;
-    let ExampleIn { event_type } = body.read()?;
-    let payload = if event_type == PING {
-        PING_PAYLOAD.to_owned()
+    let ExampleIn { event_type, example_index, payload } = body.borrow(|text| parse::<ExampleIn<'_>>(text).err())?;
+    let examples = if event_type == PING {
+        vec![PING_PAYLOAD.to_owned()]
     } else {
-        let example = caller.view(&api).event_types().example(&event_type)?;
-        let none = || {
-            let detail = format!("The event type has no schema, and so no example. {PING} always has one.");
-            ApiError::new(StatusCode::BAD_REQUEST, "invalid_scheme", detail)
-        };
-        example.ok_or_else(none)?.payload.to_string()
+        let examples = caller.view(&api).event_types().examples(&event_type)?;
+        examples.iter().map(|example| example.payload.to_string()).collect()
+    };
+    let payload = match payload {
+        Some(json) if json.get().starts_with('{') => body.0.slice_ref(json.get().as_bytes()),
+        Some(_) => return Err(ApiError::field("body", "payload", "must be a JSON object")),
+        None => chosen(examples, example_index.unwrap_or(0))?.into(),
     };
     let event = Event::new(event_type, payload);
     let receipt = caller.view(&api).publish_to(caller.application.id, ep.as_str(), event.clone()).await?;
     Ok(Json(accepted(&receipt, &event, true)))
+}
+
+/// The example at this place.
+fn chosen(mut examples: Vec<String>, place: u32) -> Result<String, ApiError> {
+    let count = examples.len();
+    match usize::try_from(place) {
+        _ if count == 0 => {
+            let detail = format!("The event type has no schema, and so no example. {PING} always has one.");
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_scheme", detail))
+        }
+        Ok(place) if place < count => Ok(examples.swap_remove(place)),
+        _ => {
+            let message = format!("must be less than {count}: the event type has so many examples, counted from 0");
+            Err(ApiError::field("body", "exampleIndex", message))
+        }
+    }
 }
 
 /// What would be published.

@@ -89,9 +89,53 @@ async fn an_example_is_shown_and_sent() -> Result<(), Failed> {
     let example = world.post("/app/acme/endpoint/hook/send-example", json!({ "eventType": "invoice.paid" })).await?;
     assert_eq!((example.0, &example.1["payload"]), (StatusCode::OK, &json!({ "id": 7 })), "{}", example.1);
     assert_eq!(world.receiver.wait_for(1).await[0].body, br#"{"id":7}"#[..]);
+    let listed = json!({ "type": "object", "examples": [{ "n": 1 }, { "n": 2 }] });
+    world.post("/event-type", json!({ "name": "listed", "description": "", "schemas": { "1": listed } })).await?;
+    let send = async |event_type: &str, index: Value| {
+        let asked = json!({ "eventType": event_type, "exampleIndex": index });
+        world.post("/app/acme/endpoint/hook/send-example", asked).await
+    };
+    for (index, n) in [(json!(0), 1), (json!(1), 2), (json!(null), 1)] {
+        let sent = send("listed", index).await?;
+        assert_eq!((sent.0, &sent.1["payload"]), (StatusCode::OK, &json!({ "n": n })), "{}", sent.1);
+    }
+    assert_eq!(send("svix.ping", json!(0)).await?.0, StatusCode::OK);
+    for (event_type, index, part) in [
+        ("listed", json!(2), "less than 2"),
+        ("invoice.paid", json!(1), "less than 1"),
+        ("svix.ping", json!(1), "less than 1"),
+        ("listed", json!(-1), "exampleIndex"),
+    ] {
+        let refused = send(event_type, index).await?;
+        assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{event_type}: {}", refused.1);
+        assert!(refused.1.to_string().contains(part), "{event_type}: {}", refused.1);
+    }
     world.post("/event-type", json!({ "name": "bare", "description": "" })).await?;
     let none = world.post("/app/acme/endpoint/hook/send-example", json!({ "eventType": "bare" })).await?;
     assert_eq!((none.0, &none.1["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_scheme")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_payload_is_sent_byte_for_byte_in_place_of_an_example_and_is_held_against_the_schema() -> Result<(), Failed> {
+    let world = world().await?;
+    world.post("/event-type", described("invoice.paid", SCHEMA, "enforce")?).await?;
+    world.post("/event-type", json!({ "name": "bare", "description": "" })).await?;
+    let send = async |event_type: &str, payload: &str| {
+        let body = format!(r#"{{"eventType":"{event_type}","payload":{payload},"exampleIndex":7}}"#);
+        world.send("POST", "/app/acme/endpoint/hook/send-example", body).await
+    };
+    for (n, event_type) in ["invoice.paid", "bare", "svix.ping"].into_iter().enumerate() {
+        let sent = send(event_type, r#"{ "id": 7,"x":1.50 }"#).await?;
+        assert_eq!(sent.0, StatusCode::OK, "{event_type}: {}", sent.1);
+        assert_eq!(world.receiver.wait_for(n + 1).await[n].body, br#"{ "id": 7,"x":1.50 }"#[..]);
+    }
+    for (event_type, payload, status) in
+        [("invoice.paid", r#"{"id":"x"}"#, 422), ("bare", "[1]", 422), ("bare", r#""x""#, 422), ("none", "{}", 404)]
+    {
+        let refused = send(event_type, payload).await?;
+        assert_eq!(refused.0.as_u16(), status, "{event_type} {payload}: {}", refused.1);
+    }
     Ok(())
 }
 
