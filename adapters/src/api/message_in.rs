@@ -24,6 +24,7 @@ pub(super) const KEY_CHARS_MAX: usize = 256;
 /// What is published: a JSON object as it came, or text or bytes of any other kind.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({ "eventType": "invoice.paid", "payload": { "invoice": 7 } }))]
 pub(super) struct MessageIn<'b> {
     #[schema(value_type = Name)]
     event_type: String,

@@ -35,6 +35,16 @@ macro_rules! forms {
 forms! {
     /// Of an event type, or a channel.
     Name = text("^[a-zA-Z0-9._-]+$").min_length(Some(1)).max_length(Some(256));
+    /// The hundreds of a status code; 0 without one.
+    StatusClass = one_of(Type::Integer, [0, 100, 200, 300, 400, 500]);
+    /// By age, or by name.
+    SortOrder = one_of(Type::String, ["ascending", "descending"]);
+    /// A flag in a query; without a value it is set.
+    Flag = flag();
+    /// A flag that is set where nothing is said.
+    FlagSet = flag().default(Some(Value::Bool(true)));
+    /// How a task stands.
+    TaskStanding = one_of(Type::String, ["running", "finished", "failed", "cancelled"]);
     /// What an endpoint signs with: 24 to 64 bytes of a shared secret, or a private key.
     SigningSecret = text(
         "^(whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|whsk_[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$",
@@ -55,41 +65,12 @@ forms! {
     MessagesIn = ArrayBuilder::new().items(Ref::from_schema_name("MessageIn")).min_items(Some(1)).max_items(Some(1000));
 }
 
-/// The hundreds of a status code; 0 without one.
-pub(in crate::api) fn status_class() -> Object {
-    one_of(Type::Integer, [0, 100, 200, 300, 400, 500])
-}
-
-/// By age, or by name.
-pub(in crate::api) fn order() -> Object {
-    one_of(Type::String, ["ascending", "descending"])
-}
-
-/// A flag in a query; without a value it is set.
-pub(in crate::api) fn flag() -> Object {
-    let texts = ["", "1", "0", "True", "False"].map(Value::from);
-    let values = [Value::Bool(true), Value::Bool(false)].into_iter().chain(texts);
-    one_of(SchemaType::from_iter([Type::Boolean, Type::String]), values)
-}
-
-/// A flag that is set where nothing is said.
-pub(in crate::api) fn flag_set() -> Object {
-    let mut flag = flag();
-    flag.default = Some(Value::Bool(true));
-    flag
-}
-
-/// How a task stands.
-pub(in crate::api) fn task_status() -> Object {
-    one_of(Type::String, ["running", "finished", "failed", "cancelled"])
-}
-
 /// Statuses by which tries are chosen.
 pub(in crate::api) fn tried_status() -> Object {
     one_of(SchemaType::from_iter([Type::Integer, Type::Null]), [Value::from(0), 2.into(), 4.into(), Value::Null])
 }
 
-/// As [`status_class`], or none.
+/// As [`StatusClass`], or none.
 pub(in crate::api) fn any_status_class() -> Object {
     let classes = [0, 100, 200, 300, 400, 500].map(Value::from);
     one_of(SchemaType::from_iter([Type::Integer, Type::Null]), classes.into_iter().chain([Value::Null]))
@@ -108,6 +89,12 @@ pub(in crate::api) fn no_items() -> Array {
 }
 
 const NONE_HERE: &str = "There is none here: leave it out.";
+
+fn flag() -> ObjectBuilder {
+    let texts = ["", "1", "0", "True", "False"].map(Value::from);
+    let values = [Value::Bool(true), Value::Bool(false)].into_iter().chain(texts);
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Boolean, Type::String])).enum_values(Some(values))
+}
 
 fn one_of<V: Into<Value>>(kind: impl Into<SchemaType>, values: impl IntoIterator<Item = V>) -> Object {
     ObjectBuilder::new().schema_type(kind).enum_values(Some(values)).build()

@@ -20,7 +20,7 @@ pub(in crate::api) struct Paging {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct Sorting {
     /// By age, or by name.
-    #[param(required = false, schema_with = forms::order)]
+    #[param(required = false, inline, value_type = forms::SortOrder)]
     order: String,
 }
 
@@ -28,7 +28,7 @@ pub(in crate::api) struct Sorting {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct Contents {
     /// Without it, payloads are `{}` and responses are empty.
-    #[param(required = false, schema_with = forms::flag_set)]
+    #[param(required = false, inline, value_type = forms::FlagSet)]
     with_content: bool,
 }
 
@@ -71,7 +71,7 @@ pub(in crate::api) struct ByStatus {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct ByClass {
     /// The hundreds of the status code, 100 to 500; 0 without an answer.
-    #[param(required = false, schema_with = forms::status_class)]
+    #[param(required = false, inline, value_type = forms::StatusClass)]
     status_code_class: u16,
 }
 
@@ -87,7 +87,7 @@ pub(in crate::api) struct ByEndpoint {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct GetIfExists {
     /// Whether one that has the uid already will do.
-    #[param(required = false, schema_with = forms::flag)]
+    #[param(required = false, inline, value_type = forms::Flag)]
     get_if_exists: bool,
 }
 
@@ -95,7 +95,7 @@ pub(in crate::api) struct GetIfExists {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct WithArchived {
     /// Whether those that are archived are listed, too.
-    #[param(required = false, schema_with = forms::flag)]
+    #[param(required = false, inline, value_type = forms::Flag)]
     include_archived: bool,
 }
 
@@ -103,7 +103,7 @@ pub(in crate::api) struct WithArchived {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct Expunging {
     /// Whether it is gone for good.
-    #[param(required = false, schema_with = forms::flag)]
+    #[param(required = false, inline, value_type = forms::Flag)]
     expunge: bool,
 }
 
@@ -111,7 +111,7 @@ pub(in crate::api) struct Expunging {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct ByTask {
     /// How it stands.
-    #[param(required = false, schema_with = forms::task_status)]
+    #[param(required = false, inline, value_type = forms::TaskStanding)]
     status: String,
     /// As `data.kind` names it: `endpoint.replay`, say.
     #[param(required = false)]

@@ -112,6 +112,9 @@ async fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_o
         let named = path.matches('{').count();
         let told = parameters(&operation).filter(|parameter| parameter["in"] == "path").count();
         assert_eq!(named, told, "{method} {path}: names in the path");
+        for parameter in parameters(&operation) {
+            assert!(parameter["description"].is_string(), "{method} {path}: what is {}?", parameter["name"]);
+        }
     }
     Ok(())
 }
