@@ -45,7 +45,11 @@ impl DeadLetters<'_> {
     ///
     /// # Errors
     /// As they were read.
-    pub async fn list(&self, filter: &DeadLetterFilter, page: &PageRequest) -> Result<Page<DeadLetter>, ReadError> {
+    pub async fn list(
+        &self,
+        filter: &DeadLetterFilter,
+        page: &PageRequest<DeliveryId>,
+    ) -> Result<Page<DeadLetter, DeliveryId>, ReadError> {
         let (owner, query) = self.query(filter).ok_or(ReadError::NotFound)?;
         self.matching(owner, &query, &filter.event_types, page).await
     }
@@ -94,8 +98,7 @@ impl DeadLetters<'_> {
         loop {
             let found = self.matching(owner, &query, &filter.event_types, &page).await?;
             count += found.items.len();
-            page.after = found.next;
-            if page.after.is_none() || count >= at_most.get() {
+            if !page.turn(&found) || count >= at_most.get() {
                 return Ok(count.min(at_most.get()));
             }
         }
@@ -150,8 +153,8 @@ impl DeadLetters<'_> {
         owner: ApplicationId,
         query: &DeadLetterQuery,
         event_types: &[Box<str>],
-        page: &PageRequest,
-    ) -> Result<Page<DeadLetter>, ReadError> {
+        page: &PageRequest<DeliveryId>,
+    ) -> Result<Page<DeadLetter, DeliveryId>, ReadError> {
         let store = self.scope.engine().store.get()?;
         let mut found = store.reads().dead_letters(query, page).await?;
         if event_types.is_empty() {

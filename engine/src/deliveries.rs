@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Batch, Delivery, Effect, Endpoint, EndpointId, EventId, Guard, IdOr, Place, Refused, Resend, Step, Transition,
-    Waiting, Write,
+    Batch, Delivery, Effect, Endpoint, EndpointId, EventId, Guard, IdOr, Place, Refused, Resend, Step, Timestamp,
+    Transition, Waiting, Write,
 };
-use postrider_storage::{AttemptRecord, DeliveryRecord, DeliveryState, Page, PageRequest};
+use postrider_storage::{AttemptQuery, AttemptRecord, DeliveryRecord, DeliveryState, Page, PageRequest};
 
 use crate::{DeliveryError, ReadError, engine::Scope, events::event_id, inner::TRIES};
 
@@ -14,6 +14,15 @@ use crate::{DeliveryError, ReadError, engine::Scope, events::event_id, inner::TR
 #[derive(Clone, Debug)]
 pub struct Deliveries<'e> {
     pub(crate) scope: Scope<'e>,
+}
+
+/// Which attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttemptFilter {
+    /// Begun before.
+    pub before: Option<Timestamp>,
+    /// Begun after.
+    pub after: Option<Timestamp>,
 }
 
 impl Deliveries<'_> {
@@ -140,10 +149,12 @@ impl Deliveries<'_> {
     pub async fn attempts(
         &self,
         endpoint: impl Into<IdOr<EndpointId>>,
+        filter: AttemptFilter,
         page: &PageRequest,
     ) -> Result<Page<AttemptRecord>, ReadError> {
-        let endpoint = self.endpoint(endpoint)?;
-        Ok(self.scope.engine().store.get()?.reads().attempts_of_endpoint(endpoint.id, page).await?)
+        let AttemptFilter { before, after } = filter;
+        let query = AttemptQuery { endpoint: self.endpoint(endpoint)?.id, before, after };
+        Ok(self.scope.engine().store.get()?.reads().attempts_of_endpoint(&query, page).await?)
     }
 
     fn endpoint(&self, name: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, ReadError> {

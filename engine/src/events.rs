@@ -44,7 +44,11 @@ impl Events<'_> {
     ///
     /// # Errors
     /// As they were read.
-    pub async fn list(&self, filter: EventFilter, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
+    pub async fn list(
+        &self,
+        filter: EventFilter,
+        page: &PageRequest<EventId>,
+    ) -> Result<Page<StoredEvent, EventId>, ReadError> {
         let EventFilter { event_types, channel, tag, before, after } = filter;
         let mut query = EventQuery { event_types, channel, tag, ..EventQuery::of(self.owner()?) };
         (query.before, query.after) = (before, after);

@@ -6,6 +6,8 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
+use postrider_storage::Part;
+
 /// In which order a list runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
@@ -14,17 +16,6 @@ pub enum Order {
     Ascending,
     /// Newest first.
     Descending,
-}
-
-/// Which part of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part<I> {
-    /// From its beginning.
-    First,
-    /// What follows this id.
-    After(I),
-    /// What comes just before this id.
-    Before(I),
 }
 
 /// What to list.
@@ -47,12 +38,7 @@ impl<I> ListRequest<I> {
     /// The same, by another kind of id.
     pub fn map<J>(self, to: impl FnOnce(I) -> J) -> ListRequest<J> {
         let Self { order, part, limit } = self;
-        let part = match part {
-            Part::First => Part::First,
-            Part::After(id) => Part::After(to(id)),
-            Part::Before(id) => Part::Before(to(id)),
-        };
-        ListRequest { order, part, limit }
+        ListRequest { order, part: part.map(to), limit }
     }
 }
 
@@ -100,6 +86,8 @@ pub(crate) fn part_where<I: Ord + Clone, T: Clone>(
         (Order::Descending, Part::After(id)) => cut(downwards(Excluded(id)), limit),
         (Order::Ascending, Part::Before(id)) => turned(cut(downwards(Excluded(id)), limit)),
         (Order::Descending, Part::Before(id)) => turned(cut(upwards(Excluded(id)), limit)),
+        (Order::Ascending, Part::Last) => turned(cut(downwards(Unbounded), limit)),
+        (Order::Descending, Part::Last) => turned(cut(upwards(Unbounded), limit)),
     }
 }
 
@@ -133,5 +121,7 @@ mod tests {
         assert_eq!(list(Order::Descending, Part::After(4), 9), (vec![3, 2, 1], true));
         assert_eq!(list(Order::Descending, Part::Before(2), 2), (vec![4, 3], false));
         assert_eq!(list(Order::Ascending, Part::After(5), 2), (vec![], true));
+        assert_eq!(list(Order::Ascending, Part::Last, 2), (vec![4, 5], false));
+        assert_eq!(list(Order::Descending, Part::Last, 5), (vec![5, 4, 3, 2, 1], true));
     }
 }

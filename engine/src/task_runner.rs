@@ -8,12 +8,12 @@ mod counting;
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use postrider_core::{
-    ApplicationId, Batch, DeadLetter, DeliveryId, DocumentId, DocumentKind, Endpoint, EventId, Guard, IdOr,
-    OrganisationId, Refused, Replay, ReplayTo, Space, StoredEvent, Task, TaskId, TaskStatus, Work, Write,
+    ApplicationId, Batch, DeadLetter, DeliveryId, DocumentId, DocumentKind, Endpoint, EndpointId, EventId, Guard, IdOr,
+    OrganisationId, Refused, Replay, ReplayTo, Seq, Space, StoredEvent, Task, TaskId, TaskStatus, Work, Write,
     task::{Events, Letters, Tried, TriedEnd},
 };
 use postrider_storage::{
-    Cursor, DeadLetterQuery, DeliveryRecord, DeliveryState, DocumentQuery, EventQuery, Page, PageRequest, Reads,
+    DeadLetterQuery, DeliveryRecord, DeliveryState, DocumentQuery, EventQuery, Page, PageRequest, Part, Reads,
     StoreError, Verdict,
 };
 use tokio::{
@@ -187,9 +187,10 @@ impl Inner {
         let before = letters.before.map_or(task.created_at, |before| before.min(task.created_at));
         let query = DeadLetterQuery { endpoints, before: Some(before), after: letters.after, oldest_first: true };
         let store = self.store.opened().await;
-        let found = store.reads().dead_letters(&query, &page(task)).await?;
+        let found = store.reads().dead_letters(&query, &page(task.place.as_deref().and_then(letter_at))).await?;
         let mut wanted: Vec<DeadLetter> = Vec::new();
-        for letter in turn_page(next, found) {
+        let written = |at: DeliveryId| [&at.endpoint.to_bytes()[..], &at.seq.0.to_be_bytes()].concat();
+        for letter in turn_page(next, found, written) {
             let is_wanted = letters.event_types.is_empty() || {
                 let event = store.reads().event(owner, letter.last.event).await?;
                 event.is_some_and(|event| letters.event_types.contains(&event.event.event_type))
@@ -259,9 +260,10 @@ impl Inner {
         // What is published later has its delivery already.
         (query.after, query.before) = (Some(events.after), Some(events.before.min(task.created_at)));
         query.oldest_first = true;
-        let found = store.reads().events(&query, &PageRequest { limit: at_once, ..page(task) }).await?;
+        let request = PageRequest { limit: at_once, ..page(task.place.as_deref().and_then(event_at)) };
+        let found = store.reads().events(&query, &request).await?;
         let mut wanted = Vec::new();
-        for event in turn_page(next, found) {
+        for event in turn_page(next, found, |at| at.to_bytes().to_vec()) {
             if endpoint.wants(&event.event) && is_meant(store.reads(), &endpoint, &event, tried, whom).await? {
                 wanted.push(event.id);
             }
@@ -278,8 +280,9 @@ impl Inner {
 
     async fn expunge_events(&self, task: &Task, next: &mut Task, owner: ApplicationId) -> Result<(), Stop> {
         let query = EventQuery { before: Some(task.created_at), oldest_first: true, ..EventQuery::of(owner) };
-        let found = self.store.opened().await.reads().events(&query, &page(task)).await?;
-        let left = turn_page(next, found).into_iter().filter(|event| !event.is_expunged);
+        let request = page(task.place.as_deref().and_then(event_at));
+        let found = self.store.opened().await.reads().events(&query, &request).await?;
+        let left = turn_page(next, found, |at| at.to_bytes().to_vec()).into_iter().filter(|event| !event.is_expunged);
         let writes: Vec<_> = left.map(|event| Write::Expunge(owner, event.id)).collect();
         next.progress.done += writes.len() as u64;
         self.note(task, next, writes, None).await
@@ -335,14 +338,26 @@ impl Inner {
     }
 }
 
-fn page(task: &Task) -> PageRequest {
-    PageRequest { after: task.place.clone().map(|place| Cursor(place.into())), limit: PIECE }
+fn page<C>(place: Option<C>) -> PageRequest<C> {
+    PageRequest { part: place.map_or(Part::First, Part::After), limit: PIECE }
+}
+
+/// Where a task goes on among events. Earlier programs wrote more in front of the id.
+fn event_at(place: &[u8]) -> Option<EventId> {
+    place.last_chunk().copied().map(EventId::from_bytes)
+}
+
+/// Where a task goes on among dead letters.
+fn letter_at(place: &[u8]) -> Option<DeliveryId> {
+    let (endpoint, seq) = place.split_first_chunk()?;
+    let seq = Seq(u64::from_be_bytes(seq.try_into().ok()?));
+    Some(DeliveryId { endpoint: EndpointId::from_bytes(*endpoint), seq })
 }
 
 /// The items of a page, which are seen now; the task goes on after them.
-fn turn_page<T>(next: &mut Task, found: Page<T>) -> Vec<T> {
+fn turn_page<T, C>(next: &mut Task, found: Page<T, C>, written: impl Fn(C) -> Vec<u8>) -> Vec<T> {
     next.progress.seen += found.items.len() as u64;
-    next.place = found.next.map(|Cursor(place)| place.to_vec());
+    next.place = found.next.filter(|_| !found.is_last).map(written);
     found.items
 }
 

@@ -9,7 +9,7 @@ use postrider_core::{
 };
 use postrider_storage::{DocumentQuery, Reads, StoreError};
 
-use crate::{CommitError, ListRequest, Listing, Notice, Order, Organisation, Part, ReadError, TaskError, inner::TRIES};
+use crate::{CommitError, ListRequest, Listing, Notice, Order, Organisation, ReadError, TaskError, inner::TRIES};
 
 /// Tasks of one organisation that may run or wait at a time.
 const OPEN_MAX: usize = 100;
@@ -81,11 +81,7 @@ impl Tasks<'_> {
     /// As they were read.
     pub async fn list(self, filter: &TaskFilter, request: &ListRequest<TaskId>) -> Result<Listing<Task>, ReadError> {
         let store = self.scope.engine.store.get()?;
-        let (after, turned) = match request.part {
-            Part::First => (None, false),
-            Part::After(id) => (Some(id), false),
-            Part::Before(id) => (Some(id), true),
-        };
+        let (after, turned) = (request.part.place().copied(), request.part.is_back());
         let mut query = DocumentQuery {
             organisation: Some(self.scope.id),
             after: after.map(|id| document_of(self.scope.id, id)),

@@ -8,8 +8,8 @@ use postrider_core::{
     Endpoint, EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
 };
 use postrider_storage::{
-    AttemptCounts, AttemptRecord, Backlog, Begun, CountedTime, DeadLetterQuery, DeliveryRecord, DocumentQuery,
-    EventQuery, Page, PageRequest, Reads, Routed, Store, StoreError, Verdict,
+    AttemptCounts, AttemptQuery, AttemptRecord, Backlog, Begun, CountedTime, DeadLetterQuery, DeliveryRecord,
+    DocumentQuery, EventQuery, Page, PageRequest, Reads, Routed, Store, StoreError, Verdict,
 };
 
 use crate::store_call::answer_of;
@@ -63,11 +63,11 @@ impl Reads for TimedStore {
         answer_of("read what is to be purged", async { self.0.reads().cut_off(limit).await }).await
     }
 
-    async fn applications(&self, page: &PageRequest) -> Answer<Page<Routed>> {
+    async fn applications(&self, page: &PageRequest<ApplicationId>) -> Answer<Page<Routed, ApplicationId>> {
         answer_of("read the applications", async { self.0.reads().applications(page).await }).await
     }
 
-    async fn endpoints(&self, page: &PageRequest) -> Answer<Page<Endpoint>> {
+    async fn endpoints(&self, page: &PageRequest<EndpointId>) -> Answer<Page<Endpoint, EndpointId>> {
         answer_of("read the endpoints", async { self.0.reads().endpoints(page).await }).await
     }
 
@@ -87,7 +87,7 @@ impl Reads for TimedStore {
         answer_of("find the event", async { self.0.reads().event_named(owner, uid).await }).await
     }
 
-    async fn events(&self, query: &EventQuery, page: &PageRequest) -> Answer<Page<StoredEvent>> {
+    async fn events(&self, query: &EventQuery, page: &PageRequest<EventId>) -> Answer<Page<StoredEvent, EventId>> {
         answer_of("read the events", async { self.0.reads().events(query, page).await }).await
     }
 
@@ -120,8 +120,8 @@ impl Reads for TimedStore {
         answer_of("read the attempts", async { self.0.reads().attempts_of_event(owner, event).await }).await
     }
 
-    async fn attempts_of_endpoint(&self, of: EndpointId, page: &PageRequest) -> Answer<Page<AttemptRecord>> {
-        answer_of("read the attempts", async { self.0.reads().attempts_of_endpoint(of, page).await }).await
+    async fn attempts_of_endpoint(&self, query: &AttemptQuery, page: &PageRequest) -> Answer<Page<AttemptRecord>> {
+        answer_of("read the attempts", async { self.0.reads().attempts_of_endpoint(query, page).await }).await
     }
 
     async fn attempt_counts(
@@ -133,7 +133,11 @@ impl Reads for TimedStore {
         answer_of("count attempts", async { self.0.reads().attempt_counts(of, time, at_most).await }).await
     }
 
-    async fn dead_letters(&self, query: &DeadLetterQuery, page: &PageRequest) -> Answer<Page<DeadLetter>> {
+    async fn dead_letters(
+        &self,
+        query: &DeadLetterQuery,
+        page: &PageRequest<DeliveryId>,
+    ) -> Answer<Page<DeadLetter, DeliveryId>> {
         answer_of("read the dead letters", async { self.0.reads().dead_letters(query, page).await }).await
     }
 

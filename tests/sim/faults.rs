@@ -94,10 +94,9 @@ impl World {
         if self.medium.unsynced() == 0 {
             self.ledger.power_was_cut(usize::MAX);
         }
-        let everything = PageRequest::first(NonZeroUsize::MIN.saturating_add(999));
-        let page = everything.clone();
-        let applications = self.read(|reads| async move { reads.applications(&page).await });
-        let endpoints = self.read(|reads| async move { reads.endpoints(&everything).await });
+        let everything = NonZeroUsize::MIN.saturating_add(999);
+        let applications = self.read(|reads| async move { reads.applications(&PageRequest::first(everything)).await });
+        let endpoints = self.read(|reads| async move { reads.endpoints(&PageRequest::first(everything)).await });
         let applications = applications.items.into_iter();
         let applications =
             applications.map(|routed| (routed.application.id, (Arc::new(routed.application), routed.routing)));

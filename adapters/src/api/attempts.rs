@@ -1,6 +1,9 @@
 //! Attempts: what was sent, what came back, and sending once more by hand.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    num::NonZeroUsize,
+};
 
 use axum::{
     Json,
@@ -8,8 +11,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    AttemptId, EndpointId, Event, EventId, IdOr, Organisation, Outcome, Page, PageRequest, Then, Timestamp,
-    storage::AttemptRecord,
+    AttemptFilter, AttemptId, AttemptRecord, EndpointId, Event, EventId, IdOr, Organisation, Outcome, Page, Then,
+    Timestamp,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,7 +22,7 @@ use super::{
     auth::InApplication,
     error::ApiError,
     openapi::{ByChannel, ByClass, ByEndpoint, ByStatus, ByType, Contents, Paging, Period},
-    page::List,
+    page::{List, cursor, cursor_shown},
     query::Params,
     times::written,
 };
@@ -115,7 +118,8 @@ async fn listed_of_message(
             shown_here.push(shown(view, caller, record, filter.with_content));
         }
     }
-    Ok(Json(List::part_of(shown_here, params, |attempt| &attempt.id)?))
+    let request = params.newest_first(|id| Some(id.into()))?;
+    Ok(Json(List::part_of(shown_here, &request, |attempt| &attempt.id)?))
 }
 
 /// Lists the attempts at an endpoint.
@@ -132,23 +136,35 @@ pub(super) async fn of_endpoint(
 ) -> Result<Json<List<AttemptOut>>, ApiError> {
     let (view, mut filter) = (caller.view(&api), Filter::read(&params)?);
     let deliveries = view.deliveries(caller.application.id);
-    let PageRequest { mut after, limit } = params.by_cursor()?;
-    let mut items = Vec::new();
+    let mut request = params.newest_first(cursor)?;
+    let (limit, is_back) = (request.limit.get(), request.part.is_back());
+    let tried = AttemptFilter { before: filter.before, after: filter.after };
+    let mut whole = Page::default();
     for _ in 0..PAGES_PASSED_OVER_MAX {
-        let Some(left) = std::num::NonZeroUsize::new(limit.get() - items.len()) else { break };
-        let page = deliveries.attempts(ep.as_str(), &PageRequest { after, limit: left }).await?;
-        for record in page.items {
-            if filter.keeps(view, &caller, &record).await? {
-                items.push(record);
+        let page = deliveries.attempts(ep.as_str(), tried, &request).await?;
+        let (goes_on, found_none) = (request.turn(&page), page.items.is_empty());
+        let mut kept = Vec::new();
+        for record in &page.items {
+            if filter.keeps(view, &caller, record).await? {
+                kept.push(record.clone());
             }
         }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
+        let page = page.with(kept);
+        let is_last = page.is_last;
+        whole = if is_back { joined(page, whole) } else { joined(whole, page) };
+        whole.is_last = is_last;
+        let left = NonZeroUsize::new(limit - whole.items.len());
+        let Some(left) = left.filter(|_| goes_on && !found_none) else { break };
+        request.limit = left;
     }
-    let page = Page { items, next: after };
-    Ok(Json(List::by_cursor(page, |record| shown(view, &caller, record, filter.with_content))))
+    Ok(Json(List::paged(whole, cursor_shown, |record| shown(view, &caller, record, filter.with_content))))
+}
+
+/// Two pages, one after the other, as one.
+fn joined<T>(mut first: Page<T>, second: Page<T>) -> Page<T> {
+    first.items.extend(second.items);
+    (first.previous, first.next) = (first.previous.or(second.previous), second.next.or(first.next));
+    first
 }
 
 /// Shows an attempt.

@@ -20,7 +20,7 @@ use super::{
     deliveries::{self, DeliveryOut},
     error::ApiError,
     messages::{self, MessageOut},
-    openapi::{ByEndpoint, ByType, Paging, Period},
+    openapi::{ByEndpoint, ByType, Died, Paging},
     page::List,
     query::Params,
     tasks::time,
@@ -87,7 +87,7 @@ pub(super) struct MatchedOut {
 /// Lists the dead letters of an application.
 #[utoipa::path(
     get, path = "/app/{app_id}/dead-letter", operation_id = "v1.dead-letter.list", tag = "Dead Letter",
-    params(Paging, ByEndpoint, ByType, Period), responses((status = 200, body = List<DeadLetterOut>))
+    params(Paging, ByEndpoint, ByType, Died), responses((status = 200, body = List<DeadLetterOut>))
 )]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -101,13 +101,14 @@ pub(super) async fn list(
         after: params.time("after")?,
     };
     let view = caller.view(&api);
-    let page = view.dead_letters(caller.application.id).list(&filter, &params.by_cursor()?).await?;
+    let request = params.paged(parsed)?;
+    let page = view.dead_letters(caller.application.id).list(&filter, &request).await?;
     let mut shown_here = Vec::with_capacity(page.items.len());
-    for letter in page.items {
-        let event = event_of(view, &caller, &letter).await?;
-        shown_here.push(shown(&letter, event.as_ref()));
+    for letter in &page.items {
+        let event = event_of(view, &caller, letter).await?;
+        shown_here.push(shown(letter, event.as_ref()));
     }
-    Ok(Json(List::by_cursor(postrider::Page { items: shown_here, next: page.next }, |shown| shown)))
+    Ok(Json(List::paged(page.with(shown_here), |at| id_of(*at), |shown| shown)))
 }
 
 /// Shows a dead letter with its message and attempts.
@@ -121,7 +122,8 @@ pub(super) async fn read(
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<WholeOut>, ApiError> {
     let view = caller.view(&api);
-    let (letter, event) = view.dead_letters(caller.application.id).get(parsed(&id)?).await?;
+    let (letter, event) =
+        view.dead_letters(caller.application.id).get(parsed(&id).ok_or_else(ApiError::not_found)?).await?;
     let record = view.deliveries(caller.application.id).get(letter.last.event, letter.last.id.endpoint).await?;
     let (delivery, event_id, life) = (record.id, record.event, record.life);
     let attempts = record.attempts.into_iter();
@@ -145,7 +147,8 @@ pub(super) async fn redrive(
     Path((_, id)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<DeliveryOut>), ApiError> {
     let view = caller.view(&api);
-    let delivery = view.dead_letters(caller.application.id).redrive(parsed(&id)?).await?;
+    let delivery =
+        view.dead_letters(caller.application.id).redrive(parsed(&id).ok_or_else(ApiError::not_found)?).await?;
     let record = view.deliveries(caller.application.id).get(delivery.event, delivery.id.endpoint).await?;
     Ok((StatusCode::ACCEPTED, Json(deliveries::shown(view, &caller, &record).await?)))
 }
@@ -160,7 +163,7 @@ pub(super) async fn delete(
     caller: InApplication,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    caller.view(&api).dead_letters(caller.application.id).forget(parsed(&id)?).await?;
+    caller.view(&api).dead_letters(caller.application.id).forget(parsed(&id).ok_or_else(ApiError::not_found)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -231,12 +234,9 @@ fn id_of(letter: DeliveryId) -> String {
     format!("{}.{}", letter.endpoint, letter.seq.0)
 }
 
-fn parsed(id: &str) -> Result<DeliveryId, ApiError> {
-    let read = || {
-        let (endpoint, seq) = id.split_once('.')?;
-        Some(DeliveryId { endpoint: endpoint.parse().ok()?, seq: Seq(seq.parse().ok()?) })
-    };
-    read().ok_or_else(ApiError::not_found)
+fn parsed(id: &str) -> Option<DeliveryId> {
+    let (endpoint, seq) = id.split_once('.')?;
+    Some(DeliveryId { endpoint: endpoint.parse().ok()?, seq: Seq(seq.parse().ok()?) })
 }
 
 fn shown(letter: &DeadLetter, event: Option<&StoredEvent>) -> DeadLetterOut {

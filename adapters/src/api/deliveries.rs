@@ -5,7 +5,9 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use postrider::{Attempt, Delivery, DeliveryRecord, DeliveryState, Organisation, Page, ReadError, Then, Waiting};
+use postrider::{
+    Attempt, AttemptFilter, Delivery, DeliveryRecord, DeliveryState, Organisation, ReadError, Then, Waiting,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,7 +18,7 @@ use super::{
     error::ApiError,
     messages::{self, MessageOut},
     openapi::{ByChannel, ByStatus, ByType, Contents, Paging, Period},
-    page::List,
+    page::{List, cursor, cursor_shown},
     query::Params,
     states::{self, WaitingOut},
     times::written,
@@ -59,7 +61,7 @@ pub(super) async fn destinations(
         let next_attempt = next_attempt(&record, waiting.as_ref());
         all.push(DestinationOut { endpoint: endpoints::shown(&endpoint), status, status_text, next_attempt });
     }
-    Ok(Json(List::part_of(all, &params, |destination| destination.endpoint.id())?))
+    Ok(Json(List::part_of(all, &params.paged(|id| Some(id.into()))?, |destination| destination.endpoint.id())?))
 }
 
 /// A message that was tried at an endpoint, and how it stands there.
@@ -97,9 +99,11 @@ pub(super) async fn attempted(
     let (types, channel) = (params.many("event_types"), params.one("channel"));
     let (before, after) = (params.time("before")?, params.time("after")?);
     let (view, app) = (caller.view(&api), caller.application.id);
-    let page = view.deliveries(app).attempts(ep.as_str(), &params.by_cursor()?).await?;
+    // What was accepted after a time was tried after it.
+    let tried = AttemptFilter { before: None, after };
+    let page = view.deliveries(app).attempts(ep.as_str(), tried, &params.newest_first(cursor)?).await?;
     let mut items = Vec::new();
-    for tried in page.items {
+    for tried in &page.items {
         let record = match view.deliveries(app).get(tried.event, tried.delivery.endpoint).await {
             Ok(record) if record.attempts.last().is_some_and(|last| last.id == tried.attempt.id) => record,
             Ok(_) | Err(ReadError::NotFound) => continue,
@@ -120,7 +124,7 @@ pub(super) async fn attempted(
             items.push(AttemptedOut { message, status: number, status_text, next_attempt });
         }
     }
-    Ok(Json(List::by_cursor(Page { items, next: page.next }, |item| item)))
+    Ok(Json(List::paged(page.with(items), cursor_shown, |item| item)))
 }
 
 /// How a message stands at an endpoint.

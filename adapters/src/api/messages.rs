@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use postrider::{Event, EventFilter, PublishError, Receipt, SchemaFault, StoredEvent};
+use postrider::{Event, EventFilter, EventId, PublishError, Receipt, SchemaFault, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -227,8 +227,9 @@ pub(super) async fn list(
         before: params.time("before")?,
         after: params.time("after")?,
     };
-    let page = caller.view(&api).events(caller.application.id).list(filter, &params.by_cursor()?).await?;
-    Ok(Json(List::by_cursor(page, |stored| stored_shown(&stored, with_content))))
+    let request = params.newest_first(|text| text.parse::<EventId>().ok())?;
+    let page = caller.view(&api).events(caller.application.id).list(filter, &request).await?;
+    Ok(Json(List::paged(page, EventId::to_string, |stored| stored_shown(&stored, with_content))))
 }
 
 /// Shows a message.

@@ -25,8 +25,8 @@ pub(super) use self::forms::{
     no_fields, no_items, tried_status,
 };
 pub(super) use self::queries::{
-    ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Expunging, GetIfExists,
-    Paging, Period, Sorting, WithArchived,
+    ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Died, Expunging,
+    GetIfExists, Paging, Period, Sorting, WithArchived,
 };
 use super::Api;
 

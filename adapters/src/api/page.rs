@@ -3,10 +3,7 @@
 use std::{fmt::Display, num::NonZeroUsize, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use postrider::{
-    ListRequest, Listing, Order, Part,
-    storage::{Cursor, Page, PageRequest},
-};
+use postrider::{Cursor, ListRequest, Listing, Order, Page, PageRequest, Part};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,6 +11,8 @@ use super::{error::ApiError, query::Params};
 
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 250;
+/// What the iterators of lists begin with whose places have no name: none of them is taken for one that leads back.
+const CURSOR_PREFIX: &str = "pos_";
 
 /// A part of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,23 +34,31 @@ impl Params {
             Some("descending") => Order::Descending,
             Some(_) => return Err(ApiError::field("query", "order", "must be ascending or descending")),
         };
+        let PageRequest { part, limit } = self.paged(|text| text.parse().ok())?;
+        Ok(ListRequest { order, part, limit })
+    }
+
+    /// For lists of one order, whose places are read so.
+    pub(super) fn paged<C>(&self, read: impl Fn(&str) -> Option<C>) -> Result<PageRequest<C>, ApiError> {
         let part = match self.one("iterator") {
             None => Part::First,
             Some(text) => match text.strip_prefix('-') {
-                Some(id) => Part::Before(id.parse().map_err(|_| bad_iterator())?),
-                None => Part::After(text.parse().map_err(|_| bad_iterator())?),
+                Some(place) => Part::Before(read(place).ok_or_else(bad_iterator)?),
+                None => Part::After(read(text).ok_or_else(bad_iterator)?),
             },
         };
-        Ok(ListRequest { order, part, limit: self.limit()? })
+        Ok(PageRequest { part, limit: self.limit()? })
     }
 
-    /// For lists out of the store.
-    pub(super) fn by_cursor(&self) -> Result<PageRequest, ApiError> {
-        let after = match self.one("iterator") {
-            None => None,
-            Some(text) => Some(Cursor(URL_SAFE_NO_PAD.decode(text).map_err(|_| bad_iterator())?.into())),
+    /// For lists that come newest first: with `after` alone, the first page is the one that begins at that time.
+    pub(super) fn newest_first<C>(&self, read: impl Fn(&str) -> Option<C>) -> Result<PageRequest<C>, ApiError> {
+        let PageRequest { part, limit } = self.paged(read)?;
+        let begins_at_time = self.stated("after").is_some() && self.stated("before").is_none();
+        let part = match part {
+            Part::First if begins_at_time => Part::Last,
+            part => part,
         };
-        Ok(PageRequest { after, limit: self.limit()? })
+        Ok(PageRequest { part, limit })
     }
 
     fn limit(&self) -> Result<NonZeroUsize, ApiError> {
@@ -65,6 +72,17 @@ fn bad_iterator() -> ApiError {
     ApiError::field("query", "iterator", "must be the iterator of another page of this list")
 }
 
+/// A place that has no name.
+pub(super) fn cursor(text: &str) -> Option<Cursor> {
+    let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(CURSOR_PREFIX)?).ok()?;
+    Some(Cursor(bytes.into()))
+}
+
+/// A place that has no name, as its iterator.
+pub(super) fn cursor_shown(Cursor(bytes): &Cursor) -> String {
+    format!("{CURSOR_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
 impl<T> List<T> {
     /// Of a list by id.
     pub(super) fn by_id<S, I: Display>(listing: Listing<S>, id: impl Fn(&S) -> I, out: impl Fn(S) -> T) -> Self {
@@ -74,26 +92,35 @@ impl<T> List<T> {
         Self { data: listing.items.into_iter().map(out).collect(), iterator, prev_iterator, done }
     }
 
-    /// Of a list out of the store. Its iterators are opaque, and lead forward only.
-    pub(super) fn by_cursor<S>(page: Page<S>, out: impl Fn(S) -> T) -> Self {
-        let done = page.next.is_none();
-        let iterator = page.next.map(|Cursor(bytes)| URL_SAFE_NO_PAD.encode(bytes));
-        Self { data: page.items.into_iter().map(out).collect(), iterator, prev_iterator: None, done }
+    /// Of a list out of the store, with its places as they are shown.
+    pub(super) fn paged<S, C>(page: Page<S, C>, place: impl Fn(&C) -> String, out: impl Fn(S) -> T) -> Self {
+        let Page { items, previous, next, is_last } = page;
+        let prev_iterator = previous.map(|previous| format!("-{}", place(&previous)));
+        let iterator = next.map(|next| place(&next));
+        Self { data: items.into_iter().map(out).collect(), iterator, prev_iterator, done: is_last }
     }
 
     /// Of a list that was read whole, by the id of each item.
-    pub(super) fn part_of(all: Vec<T>, params: &Params, id: impl Fn(&T) -> &str) -> Result<Self, ApiError> {
-        let (limit, iterator) = (params.limit()?.get(), params.one("iterator"));
-        let (is_back, from) = match iterator.map(|text| text.strip_prefix('-').map_or((false, text), |id| (true, id))) {
-            None => (false, 0),
-            Some((is_back, name)) => {
-                let place = all.iter().position(|item| id(item) == name).ok_or_else(bad_iterator)?;
-                (is_back, if is_back { place } else { place + 1 })
+    pub(super) fn part_of(
+        all: Vec<T>,
+        request: &PageRequest<Box<str>>,
+        id: impl Fn(&T) -> &str,
+    ) -> Result<Self, ApiError> {
+        let limit = request.limit.get();
+        let place = |name: &str| all.iter().position(|item| id(item) == name).ok_or_else(bad_iterator);
+        let (start, end) = match &request.part {
+            Part::First => (0, limit.min(all.len())),
+            Part::After(name) => {
+                let start = place(name)? + 1;
+                (start, (start + limit).min(all.len()))
             }
+            Part::Before(name) => {
+                let end = place(name)?;
+                (end.saturating_sub(limit), end)
+            }
+            Part::Last => (all.len().saturating_sub(limit), all.len()),
         };
-        let (start, end) =
-            if is_back { (from.saturating_sub(limit), from) } else { (from, (from + limit).min(all.len())) };
-        let done = if is_back { start == 0 } else { end == all.len() };
+        let done = if request.part.is_back() { start == 0 } else { end == all.len() };
         let data: Vec<_> = all.into_iter().take(end).skip(start).collect();
         let iterator = data.last().map(|item| id(item).to_owned());
         let prev_iterator = data.first().map(|item| format!("-{}", id(item)));

@@ -26,6 +26,7 @@ mod kept_rules;
 mod messages;
 mod openapi;
 mod operational;
+mod paging;
 mod portal;
 mod proofs;
 mod simple;

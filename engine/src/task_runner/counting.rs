@@ -4,9 +4,9 @@ use postrider_core::{
     Task,
     task::{Counted, CountedBy},
 };
-use postrider_storage::{Cursor, EventQuery, PageRequest};
+use postrider_storage::EventQuery;
 
-use super::{PIECE, Stop};
+use super::{Stop, event_at, page};
 use crate::inner::Inner;
 
 /// Bytes in front of a place: which application it is in.
@@ -23,8 +23,8 @@ impl Inner {
         };
         let mut query = EventQuery::of(application);
         (query.after, query.before, query.oldest_first) = (Some(counted.after), Some(counted.before), true);
-        let after = after.filter(|after| !after.is_empty()).map(|after| Cursor(after.to_vec().into()));
-        let found = self.store.opened().await.reads().events(&query, &PageRequest { after, limit: PIECE }).await?;
+        let request = page(after.and_then(event_at));
+        let found = self.store.opened().await.reads().events(&query, &request).await?;
         next.progress.seen += found.items.len() as u64;
         next.progress.done += found.items.len() as u64;
         if counted.by == CountedBy::Application {
@@ -38,12 +38,12 @@ impl Inner {
             };
             *next.counts.entry(name).or_default() += 1;
         }
-        let (which, rest) = match &found.next {
-            Some(Cursor(rest)) => (which, &rest[..]),
-            None => (which + 1, &[][..]),
+        let (which, rest) = match found.next.filter(|_| !found.is_last) {
+            Some(at) => (which, at.to_bytes().to_vec()),
+            None => (which + 1, Vec::new()),
         };
         let is_over = usize::try_from(which).is_ok_and(|which| which >= counted.applications.len());
-        next.place = (!is_over).then(|| [&which.to_be_bytes()[..], rest].concat());
+        next.place = (!is_over).then(|| [&which.to_be_bytes()[..], &rest].concat());
         self.note(task, next, Vec::new(), None).await
     }
 }

@@ -75,10 +75,9 @@ async fn a_given_up_delivery_holds_its_lane_until_it_is_redriven() -> Result<(),
     assert_eq!(dead.0.endpoint_uid.as_ref().map(postrider::Uid::as_str), Some("hook"));
     assert_eq!(dead.2, Some(500));
     receiver.wait_for(2).await;
-    let page = PageRequest::default();
-    let letters = engine.dead_letters("acme").list(&DeadLetterFilter::of("hook"), &page).await?.items;
+    let letters = engine.dead_letters("acme").list(&DeadLetterFilter::of("hook"), &PageRequest::default()).await?.items;
     assert_eq!(letters.len(), 1);
-    let waits = engine.deliveries("acme").unfinished("hook", &page).await?.items;
+    let waits = engine.deliveries("acme").unfinished("hook", &PageRequest::default()).await?.items;
     let behind = waits.iter().find(|delivery| !delivery.is_held()).ok_or("the second waits")?;
     let why = engine.deliveries("acme").why_waiting(behind).await?;
     assert_eq!(why, Waiting::Behind(letters[0].last.id.seq));

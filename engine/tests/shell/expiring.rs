@@ -46,8 +46,7 @@ async fn ended(engine: &Engine) -> Result<(usize, usize), Failed> {
     loop {
         let found = engine.dead_letters("acme").list(&Default::default(), &page).await?;
         expired += found.items.iter().filter(|letter| letter.reason == GiveUpReason::Expired).count();
-        page.after = found.next;
-        if page.after.is_none() {
+        if !page.turn(&found) {
             break;
         }
     }

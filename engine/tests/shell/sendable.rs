@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use postrider::{
-    ApplicationSpec, DeadLetterFilter, DeliveryId, EndpointId, EndpointSpec, Engine, Event, EventFilter, EventId,
-    PageRequest, storage::MemoryStore, testing::NullTransport,
+    ApplicationSpec, AttemptFilter, DeadLetterFilter, DeliveryId, EndpointId, EndpointSpec, Engine, Event, EventFilter,
+    EventId, PageRequest, storage::MemoryStore, testing::NullTransport,
 };
 
 fn is_send<T: Send>(_: T) {}
@@ -12,7 +12,6 @@ fn is_send<T: Send>(_: T) {}
 #[test]
 fn every_future_of_the_facade_is_send() {
     let _compiled = |engine: &Engine, event: EventId, endpoint: EndpointId, letter: DeliveryId| {
-        let page = PageRequest::default();
         is_send(Engine::builder(MemoryStore::new(), NullTransport::new()).start());
         is_send(engine.publish("acme", Event::new("t", "{}")));
         is_send(engine.organisation(postrider::OrganisationId::DEFAULT).publish_all("acme", [Event::new("t", "{}")]));
@@ -32,17 +31,17 @@ fn every_future_of_the_facade_is_send() {
         is_send(endpoints.state("hook"));
         let events = engine.events("acme");
         is_send(events.get(event));
-        is_send(events.list(EventFilter::default(), &page));
+        is_send(events.list(EventFilter::default(), &PageRequest::default()));
         is_send(events.attempts(event));
         let deliveries = engine.deliveries("acme");
         is_send(deliveries.of_event(event));
         is_send(deliveries.get(event, endpoint));
-        is_send(deliveries.unfinished(endpoint, &page));
+        is_send(deliveries.unfinished(endpoint, &PageRequest::default()));
         is_send(deliveries.cancel(event, endpoint));
         is_send(deliveries.resend(event, endpoint));
-        is_send(deliveries.attempts(endpoint, &page));
+        is_send(deliveries.attempts(endpoint, AttemptFilter::default(), &PageRequest::default()));
         let letters = engine.dead_letters("acme");
-        is_send(letters.list(&DeadLetterFilter::default(), &page));
+        is_send(letters.list(&DeadLetterFilter::default(), &PageRequest::default()));
         is_send(letters.get(letter));
         is_send(letters.redrive(letter));
         is_send(letters.redrive_many(&DeadLetterFilter::default()));

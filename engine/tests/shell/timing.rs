@@ -100,7 +100,8 @@ async fn what_comes_after_a_long_rest_goes_out_at_once_and_a_retry_needs_no_comp
         receiver.wait_for(4).await;
         // It was sent; that is stored a moment later.
         let attempts = loop {
-            let attempts = engine.deliveries("acme").attempts("hook", &Default::default()).await?.items;
+            let attempts =
+                engine.deliveries("acme").attempts("hook", Default::default(), &Default::default()).await?.items;
             if attempts.len() == 4 {
                 break attempts;
             }
@@ -185,8 +186,7 @@ async fn a_retry_comes_within_its_delay_after_a_wrong_clock_was_set_right() -> R
         loop {
             let page = engine.events("acme").list(EventFilter::default(), &request).await?;
             listed.extend(page.items.iter().map(|stored| stored.id));
-            request.after = page.next;
-            if request.after.is_none() {
+            if !request.turn(&page) {
                 break;
             }
         }

@@ -302,13 +302,13 @@ pub(super) struct KeyRow {
 
 /// An attempt without its response, which is the rest of the value.
 #[derive(Serialize, Deserialize)]
-struct AttemptRow<O> {
+pub(super) struct AttemptRow<O> {
     event: EventId,
-    id: AttemptId,
-    started: Timestamp,
+    pub(super) id: AttemptId,
+    pub(super) started: Timestamp,
     took: Duration,
-    outcome: O,
-    then: Then,
+    pub(super) outcome: O,
+    pub(super) then: Then,
 }
 
 /// Appends the value of an attempt's row.
@@ -323,6 +323,11 @@ pub(super) fn decode_attempt(number: AttemptNumber, value: &[u8]) -> Result<(Att
     let (row, response) = decode_with::<AttemptRow<Outcome>>(value)?;
     let AttemptRow { event, id, started, took, outcome, then } = row;
     Ok((Attempt { id, number, started, took, outcome, response: response.into(), then }, event))
+}
+
+/// An attempt's row alone.
+pub(super) fn attempt_row(value: &[u8]) -> Result<AttemptRow<Outcome>, StoreError> {
+    Ok(decode_with(value)?.0)
 }
 
 /// How a life ended without an attempt.

@@ -11,7 +11,10 @@ pub(in crate::api) struct Paging {
     /// How many at most.
     #[param(required = false, default = 50, minimum = 1, maximum = 250)]
     limit: u32,
-    /// The `iterator` of the page before this one, or the `prevIterator` of the one after it.
+    /// The `iterator` of the page before this one, or the `prevIterator` of the one after it, which begins with `-`. A
+    /// page that is reached back is in the order of the list, too, and `done` tells whether anything lies beyond it in
+    /// the direction in which it was reached. The id of an item will do as well, with or without `-`, but not among the
+    /// attempts and the messages of an endpoint.
     #[param(required = false)]
     iterator: String,
 }
@@ -35,10 +38,22 @@ pub(in crate::api) struct Contents {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct Period {
-    /// Only what is older.
+    /// Only what is older. The first page begins directly before that time.
     #[param(required = false, format = DateTime)]
     before: String,
-    /// Only what is younger.
+    /// Only what is younger. With neither `before` nor `iterator`, the first page is what follows directly after that
+    /// time, the newest of it first; its `prevIterator` leads on towards now, and `done` tells whether that is reached.
+    #[param(required = false, format = DateTime)]
+    after: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct Died {
+    /// Only what was given up before.
+    #[param(required = false, format = DateTime)]
+    before: String,
+    /// Only what was given up after.
     #[param(required = false, format = DateTime)]
     after: String,
 }

@@ -10,8 +10,8 @@ use postrider_core::{
 
 use super::{KvStore, OrderedKv};
 use crate::{
-    AttemptCounts, AttemptRecord, Backlog, CountedTime, DeadLetterQuery, DeliveryRecord, DocumentQuery, EventQuery,
-    Page, PageRequest, Reads, Routed, StoreError, kv::Partition,
+    AttemptCounts, AttemptQuery, AttemptRecord, Backlog, CountedTime, DeadLetterQuery, DeliveryRecord, DocumentQuery,
+    EventQuery, Page, PageRequest, Reads, Routed, StoreError, kv::Partition,
 };
 
 #[async_trait]
@@ -43,12 +43,12 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         self.read(move |view| view.was_ahead_of(now)).await
     }
 
-    async fn applications(&self, page: &PageRequest) -> Result<Page<Routed>, StoreError> {
+    async fn applications(&self, page: &PageRequest<ApplicationId>) -> Result<Page<Routed, ApplicationId>, StoreError> {
         let page = page.clone();
         self.read(move |view| view.applications(&page)).await
     }
 
-    async fn endpoints(&self, page: &PageRequest) -> Result<Page<Endpoint>, StoreError> {
+    async fn endpoints(&self, page: &PageRequest<EndpointId>) -> Result<Page<Endpoint, EndpointId>, StoreError> {
         let page = page.clone();
         self.read(move |view| view.endpoints(&page)).await
     }
@@ -70,7 +70,11 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         self.read(move |view| view.event_named(owner, &uid)).await
     }
 
-    async fn events(&self, query: &EventQuery, page: &PageRequest) -> Result<Page<StoredEvent>, StoreError> {
+    async fn events(
+        &self,
+        query: &EventQuery,
+        page: &PageRequest<EventId>,
+    ) -> Result<Page<StoredEvent, EventId>, StoreError> {
         let (query, page) = (query.clone(), page.clone());
         self.read(move |view| view.events(&query, &page)).await
     }
@@ -118,11 +122,11 @@ impl<K: OrderedKv> Reads for KvStore<K> {
 
     async fn attempts_of_endpoint(
         &self,
-        of: EndpointId,
+        query: &AttemptQuery,
         page: &PageRequest,
     ) -> Result<Page<AttemptRecord>, StoreError> {
-        let page = page.clone();
-        self.read(move |view| view.attempts_of_endpoint(of, &page)).await
+        let (query, page) = (query.clone(), page.clone());
+        self.read(move |view| view.attempts_of_endpoint(&query, &page)).await
     }
 
     async fn attempt_counts(
@@ -134,7 +138,11 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         self.read(move |view| view.attempt_counts(of, time, at_most)).await
     }
 
-    async fn dead_letters(&self, query: &DeadLetterQuery, page: &PageRequest) -> Result<Page<DeadLetter>, StoreError> {
+    async fn dead_letters(
+        &self,
+        query: &DeadLetterQuery,
+        page: &PageRequest<DeliveryId>,
+    ) -> Result<Page<DeadLetter, DeliveryId>, StoreError> {
         let (query, page) = (query.clone(), page.clone());
         self.read(move |view| view.dead_letters(&query, &page)).await
     }

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use postrider_core::{ApplicationId, EventId, StoredEvent, Timestamp, Uid};
 
 use super::{
-    PASSED_OVER_MAX, View,
-    pages::{self, From},
-    walk::{Before, Walk},
+    View,
+    pages::{Gathered, direction},
+    walk::{Place, Walk},
 };
 use crate::{
-    Cursor, EventQuery, Page, PageRequest, StoreError,
+    EventQuery, Page, PageRequest, StoreError,
     kv::{
-        Partition,
-        keys::{self, ID_BYTES, Key, meta, table, week},
+        Direction,
+        keys::{self, Key, meta, table, week},
         rows::{self, EventMore, EventRow, LastEvent},
     },
 };
@@ -23,8 +23,6 @@ use crate::{
 const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 /// A page ends after so many payload bytes, however few events that are.
 const PAGE_BYTES: usize = 16 << 20;
-/// A cursor: partition and id.
-const CURSOR: usize = size_of::<Partition>() + ID_BYTES;
 
 impl View<'_> {
     pub(in crate::kv) fn event(self, owner: ApplicationId, event: EventId) -> Result<Option<StoredEvent>, StoreError> {
@@ -48,60 +46,60 @@ impl View<'_> {
         Ok(None)
     }
 
-    pub(in crate::kv) fn events(self, query: &EventQuery, page: &PageRequest) -> Result<Page<StoredEvent>, StoreError> {
+    pub(in crate::kv) fn events(
+        self,
+        query: &EventQuery,
+        page: &PageRequest<EventId>,
+    ) -> Result<Page<StoredEvent, EventId>, StoreError> {
         let owner = query.application;
         // Ids are never older than the acceptance of their events, but for their rounding.
         let oldest = query.after.map_or(Timestamp::from_nanos(0), |after| after.earlier_by(Duration::from_secs(1)));
-        let newest = self.newest(query)?;
-        let start = match pages::from::<CURSOR>(page) {
-            From::Start if query.oldest_first => query.after.map(|_| first_of(oldest)),
-            From::Start => newest.map(first_of),
-            From::After(cursor) => Some(Before::decode(cursor)),
-            From::Nowhere => return Ok(Page::default()),
+        let newest = self.newest(query.before)?;
+        let direction = direction(query.oldest_first, &page.part);
+        let asked = page.part.place().map(|id| place(*id));
+        // A place outside the time that is asked for is as good as the end of that.
+        let start = match direction {
+            Direction::Forward => asked.max(query.after.map(|_| place(keys::first_event(oldest)))),
+            Direction::Backward => asked.into_iter().chain(newest.map(|newest| place(keys::first_event(newest)))).min(),
         };
         let prefix = keys::under(table::EVENT, owner.to_bytes());
         let at_once = AT_ONCE.min(page.limit.saturating_add(1));
-        let mut walk = if query.oldest_first {
-            Walk::forward(self, prefix, start, week(oldest), at_once)
-        } else {
-            Walk::new(self, prefix, start, week(oldest), at_once)
-        };
-        let (mut items, mut bytes, mut passed_over, mut last) = (Vec::new(), 0, 0, None);
-        while let Some(row) = walk.peek()? {
-            let (seen, more, _) = rows::event_row(&row.value)?;
-            let is_behind = match query.oldest_first {
-                true => newest.is_some_and(|newest| newest < seen.id.time()),
-                false => seen.id.time() < oldest,
+        let mut walk = Walk::new(self, direction, prefix, start, week(oldest), at_once);
+        let (mut gathered, mut bytes) = (Gathered::new(page.limit), 0);
+        while let Some(row) = walk.next()? {
+            let (seen, more, payload) = rows::event_row(&row.value)?;
+            let is_behind = match direction {
+                Direction::Forward => newest.is_some_and(|newest| newest < seen.id.time()),
+                Direction::Backward => seen.id.time() < oldest,
             };
             if is_behind {
                 break;
             }
-            match wants(query, &seen, &more) {
-                true if items.len() < page.limit.get() && bytes < PAGE_BYTES => {
-                    let event = rows::decode_event(owner, &row.value)?;
-                    bytes += event.event.payload.len();
-                    items.push(event);
-                }
-                false if passed_over < PASSED_OVER_MAX => passed_over += 1,
-                true | false => return Ok(Page { items, next: last.map(cursor) }),
+            let is_wanted = wants(query, &seen, &more);
+            if is_wanted && bytes >= PAGE_BYTES {
+                gathered.end_early();
+                break;
             }
-            last = walk.next()?.map(|row| Before::of(&row));
+            bytes += if is_wanted { payload.len() } else { 0 };
+            let event = is_wanted.then(|| rows::decode_event(owner, &row.value)).transpose()?;
+            if !gathered.take(seen.id, event) {
+                break;
+            }
         }
-        Ok(Page { items, next: None })
+        Ok(gathered.page(&page.part))
     }
 
     /// Up to which time ids of events lie that were accepted before a time: they run ahead of it by no more than the
     /// store has seen.
-    fn newest(self, query: &EventQuery) -> Result<Option<Timestamp>, StoreError> {
-        let Some(before) = query.before else { return Ok(None) };
+    pub(super) fn newest(self, before: Option<Timestamp>) -> Result<Option<Timestamp>, StoreError> {
+        let Some(before) = before else { return Ok(None) };
         let LastEvent { ahead, .. } = self.get(&Key::Meta(meta::LAST_EVENT))?.unwrap_or_default();
         Ok(Some(before + ahead + Duration::from_secs(1)))
     }
 }
 
-/// The place of the first id of a time.
-fn first_of(time: Timestamp) -> Before {
-    Before { partition: week(time), suffix: keys::first_event(time).to_bytes().to_vec() }
+fn place(id: EventId) -> Place {
+    Place { partition: week(id.time()), suffix: id.to_bytes().to_vec() }
 }
 
 fn wants(query: &EventQuery, event: &EventRow<'_>, more: &EventMore<'_>) -> bool {
@@ -112,10 +110,4 @@ fn wants(query: &EventQuery, event: &EventRow<'_>, more: &EventMore<'_>) -> bool
     let in_time =
         before.is_none_or(|before| event.accepted_at < before) && after.is_none_or(|after| after < event.accepted_at);
     typed && heard && tagged && in_time
-}
-
-fn cursor(last: Before) -> Cursor {
-    let mut bytes = Vec::with_capacity(CURSOR);
-    last.encode(&mut bytes);
-    Cursor(Bytes::from(bytes))
 }

@@ -1,23 +1,19 @@
 //! Dead letters, from the newest position of each endpoint.
 
-use bytes::Bytes;
 use postrider_core::{DeadLetter, DeliveryId, EndpointId, Generation, Seq};
 
 use super::{
-    PASSED_OVER_MAX, View,
-    pages::{self, From},
+    View,
+    pages::{Gathered, cut, direction},
 };
 use crate::{
-    Cursor, DeadLetterQuery, Page, PageRequest, StoreError,
+    DeadLetterQuery, Page, PageRequest, StoreError,
     kv::{
-        Direction, Partition,
-        keys::{self, ID_BYTES, Key, table},
+        Partition, codec,
+        keys::{self, Key, Suffix, table},
         rows::{self, QueueRow},
     },
 };
-
-/// Endpoint and position.
-const CURSOR: usize = ID_BYTES + size_of::<Seq>();
 
 impl View<'_> {
     pub(in crate::kv) fn dead_letter(self, delivery: DeliveryId) -> Result<Option<DeadLetter>, StoreError> {
@@ -35,52 +31,42 @@ impl View<'_> {
     pub(in crate::kv) fn dead_letters(
         self,
         query: &DeadLetterQuery,
-        page: &PageRequest,
-    ) -> Result<Page<DeadLetter>, StoreError> {
-        let after: Option<&[u8; CURSOR]> = match pages::from(page) {
-            From::Start => None,
-            From::After(cursor) => Some(cursor),
-            From::Nowhere => return Ok(Page::default()),
-        };
-        let direction = if query.oldest_first { Direction::Forward } else { Direction::Backward };
-        let is_reached = |endpoint: &EndpointId| after.is_none_or(|after| after.starts_with(&endpoint.to_bytes()));
+        page: &PageRequest<DeliveryId>,
+    ) -> Result<Page<DeadLetter, DeliveryId>, StoreError> {
+        let (direction, place) = (direction(query.oldest_first, &page.part), page.part.place());
+        let mut endpoints = query.endpoints.clone();
+        if page.part.is_back() {
+            endpoints.reverse();
+        }
+        let is_reached = |endpoint: &EndpointId| place.is_none_or(|place| place.endpoint == *endpoint);
         let at_once = page.limit.saturating_add(1);
-        let (mut items, mut passed_over, mut last) = (Vec::new(), 0, None::<Bytes>);
-        for endpoint in query.endpoints.iter().skip_while(|endpoint| !is_reached(endpoint)) {
-            let Some(kept_from) = self.kept_from(*endpoint)? else { continue };
-            let endpoint = endpoint.to_bytes();
-            let prefix = keys::under(table::DEAD_LETTER, endpoint);
-            let (mut start, mut end) = (prefix.clone(), keys::end_of(&prefix));
-            if let Some(after) = after.filter(|after| after.starts_with(&endpoint)) {
-                let after = [&[table::DEAD_LETTER][..], after].concat();
-                match direction {
-                    Direction::Forward => start = keys::after(&after),
-                    Direction::Backward => end = after,
-                }
+        let mut gathered = Gathered::new(page.limit);
+        'page: for endpoint in endpoints.into_iter().skip_while(|endpoint| !is_reached(endpoint)) {
+            let Some(kept_from) = self.kept_from(endpoint)? else { continue };
+            let prefix = keys::under(table::DEAD_LETTER, endpoint.to_bytes());
+            let mut range = (prefix.clone(), keys::end_of(&prefix));
+            if let Some(place) = place.filter(|place| place.endpoint == endpoint) {
+                cut(&mut range, direction, &Key::DeadLetter(*place).bytes());
             }
             loop {
-                let rows = self.directed(Partition::LASTING, &start, &end, direction, at_once)?;
+                let rows = self.directed(Partition::LASTING, &range.0, &range.1, direction, at_once)?;
                 for (key, value) in &rows {
                     let letter = rows::letter(value)?;
-                    let wanted = letter.last.generation >= kept_from
+                    let is_wanted = letter.last.generation >= kept_from
                         && query.before.is_none_or(|before| letter.dead_at < before)
                         && query.after.is_none_or(|after| after < letter.dead_at);
-                    match wanted {
-                        true if items.len() < page.limit.get() => items.push(letter),
-                        false if passed_over < PASSED_OVER_MAX => passed_over += 1,
-                        true | false => return Ok(Page { items, next: last.map(Cursor) }),
+                    let seq =
+                        Suffix(&key[prefix.len()..]).u64().ok_or_else(|| codec::corrupt("its key is cut short"))?;
+                    if !gathered.take(DeliveryId { endpoint, seq: Seq(seq) }, is_wanted.then_some(letter)) {
+                        break 'page;
                     }
-                    last = Some(key.slice(1..));
                 }
                 match rows.last() {
-                    Some((key, _)) if rows.len() == at_once.get() => match direction {
-                        Direction::Forward => start = keys::after(key),
-                        Direction::Backward => end = key.to_vec(),
-                    },
+                    Some((key, _)) if rows.len() == at_once.get() => cut(&mut range, direction, key),
                     Some(_) | None => break,
                 }
             }
         }
-        Ok(Page { items, next: None })
+        Ok(gathered.page(&page.part))
     }
 }

@@ -1,70 +1,128 @@
-//! Pages of records in the order of their ids, and what a cursor may be.
-//!
-//! A cursor is the part of a key behind the prefix of its list, so that it cannot name a row of another list, and it
-//! has exactly the length of that part: any other one is not ours, and its page is empty.
+//! Pages of lists: what is looked at in one direction becomes a page in the order of its list. Records in the order of
+//! their ids.
 
-use bytes::Bytes;
-use postrider_core::Endpoint;
+use std::num::NonZeroUsize;
 
-use super::View;
+use postrider_core::{ApplicationId, Endpoint, EndpointId};
+
+use super::{PASSED_OVER_MAX, View};
 use crate::{
-    Cursor, Page, PageRequest, Routed, StoreError,
+    Page, PageRequest, Part, Routed, StoreError,
     kv::{
-        Partition,
+        Direction, Partition,
+        codec::corrupt,
         keys::{self, ID_BYTES, Key, table},
         rows,
     },
 };
 
-/// From where a page goes on.
-pub(super) enum From<'p, const N: usize> {
-    Start,
-    After(&'p [u8; N]),
-    /// The cursor is none of ours.
-    Nowhere,
+/// A page in the making: rows as a walk meets them, each with its place.
+pub(super) struct Gathered<T, C> {
+    items: Vec<T>,
+    limit: NonZeroUsize,
+    passed_over: usize,
+    /// Of the first row and of the last one.
+    ends: Option<(C, C)>,
+    is_last: bool,
 }
 
-/// From where a page of a list goes on whose cursors have `N` bytes.
-pub(super) fn from<const N: usize>(page: &PageRequest) -> From<'_, N> {
-    match page.after.as_ref().map(|Cursor(bytes)| <&[u8; N]>::try_from(&bytes[..])) {
-        None => From::Start,
-        Some(Ok(after)) => From::After(after),
-        Some(Err(_)) => From::Nowhere,
+impl<T, C: Clone> Gathered<T, C> {
+    pub(super) const fn new(limit: NonZeroUsize) -> Self {
+        Self { items: Vec::new(), limit, passed_over: 0, ends: None, is_last: true }
+    }
+
+    /// Takes in the next row: an item, or none if it is not wanted. Where there is no room for it, the page ends before
+    /// it, and this is false.
+    pub(super) fn take(&mut self, place: C, item: Option<T>) -> bool {
+        let has_room = match item {
+            Some(_) => self.items.len() < self.limit.get(),
+            None => self.passed_over < PASSED_OVER_MAX,
+        };
+        if !has_room {
+            self.end_early();
+            return false;
+        }
+        self.passed_over += usize::from(item.is_none());
+        self.items.extend(item);
+        match &mut self.ends {
+            Some((_, last)) => *last = place,
+            None => self.ends = Some((place.clone(), place)),
+        }
+        true
+    }
+
+    /// The page ends here, and more lies beyond.
+    pub(super) const fn end_early(&mut self) {
+        self.is_last = false;
+    }
+
+    /// The page, as the part that was asked for.
+    pub(super) fn page(mut self, part: &Part<C>) -> Page<T, C> {
+        let (first, last) = self.ends.unzip();
+        let (previous, next) = if part.is_back() { (last, first) } else { (first, last) };
+        if part.is_back() {
+            self.items.reverse();
+        }
+        Page { items: self.items, previous, next, is_last: self.is_last }
+    }
+}
+
+/// In which direction the rows of a part are read, where its list begins with the first one or the last.
+pub(super) const fn direction<C>(begins_with_first: bool, part: &Part<C>) -> Direction {
+    if begins_with_first != part.is_back() { Direction::Forward } else { Direction::Backward }
+}
+
+/// The rest of a range of keys behind one of them.
+pub(super) fn cut(range: &mut (Vec<u8>, Vec<u8>), direction: Direction, behind: &[u8]) {
+    let (start, end) = range;
+    match direction {
+        Direction::Forward => *start = keys::after(behind),
+        Direction::Backward => *end = behind.to_vec(),
     }
 }
 
 impl View<'_> {
-    pub(in crate::kv) fn applications(self, page: &PageRequest) -> Result<Page<Routed>, StoreError> {
-        let Page { items, next } = self.records(table::APPLICATION, page, rows::application)?;
-        let routed = items.into_iter().map(|application| {
+    pub(in crate::kv) fn applications(
+        self,
+        page: &PageRequest<ApplicationId>,
+    ) -> Result<Page<Routed, ApplicationId>, StoreError> {
+        let part = page.part.map(ApplicationId::to_bytes);
+        let found = self.records(table::APPLICATION, part, page.limit, |value| {
+            let application = rows::application(value)?;
             let routing = self.get(&Key::Routing(application.id))?.unwrap_or_default();
             Ok(Routed { application, routing })
         });
-        Ok(Page { items: routed.collect::<Result<_, StoreError>>()?, next })
+        Ok(found?.by(ApplicationId::from_bytes))
     }
 
-    pub(in crate::kv) fn endpoints(self, page: &PageRequest) -> Result<Page<Endpoint>, StoreError> {
-        self.records(table::ENDPOINT, page, rows::endpoint)
+    pub(in crate::kv) fn endpoints(
+        self,
+        page: &PageRequest<EndpointId>,
+    ) -> Result<Page<Endpoint, EndpointId>, StoreError> {
+        let part = page.part.map(EndpointId::to_bytes);
+        Ok(self.records(table::ENDPOINT, part, page.limit, rows::endpoint)?.by(EndpointId::from_bytes))
     }
 
     fn records<T>(
         self,
         table: u8,
-        page: &PageRequest,
+        part: Part<[u8; ID_BYTES]>,
+        limit: NonZeroUsize,
         read: impl Fn(&[u8]) -> Result<T, StoreError>,
-    ) -> Result<Page<T>, StoreError> {
-        let prefix = keys::all(table);
-        let start = match from::<ID_BYTES>(page) {
-            From::Start => prefix.clone(),
-            From::After(id) => keys::after(&keys::under(table, *id)),
-            From::Nowhere => return Ok(Page::default()),
-        };
-        let ahead = page.limit.saturating_add(1);
-        let mut rows = self.scan(Partition::LASTING, &start, &keys::end_of(&prefix), ahead)?;
-        let has_more = rows.len() > page.limit.get();
-        rows.truncate(page.limit.get());
-        let next = rows.last().filter(|_| has_more).map(|(key, _)| Cursor(key.slice(prefix.len()..)));
-        let items = rows.iter().map(|(_, value): &(Bytes, Bytes)| read(value)).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+    ) -> Result<Page<T, [u8; ID_BYTES]>, StoreError> {
+        let (prefix, direction) = (keys::all(table), direction(true, &part));
+        let mut range = (prefix.clone(), keys::end_of(&prefix));
+        if let Some(id) = part.place() {
+            cut(&mut range, direction, &keys::under(table, *id));
+        }
+        let mut gathered = Gathered::new(limit);
+        let rows = self.directed(Partition::LASTING, &range.0, &range.1, direction, limit.saturating_add(1))?;
+        for (key, value) in &rows {
+            let id = key[prefix.len()..].try_into().map_err(|_| corrupt("its key is not an id"))?;
+            if !gathered.take(id, Some(read(value)?)) {
+                break;
+            }
+        }
+        Ok(gathered.page(&part))
     }
 }

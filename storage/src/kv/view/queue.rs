@@ -5,7 +5,10 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 use postrider_core::{Delivery, EndpointId, Generation, LaneId, Place, Seq, Timestamp};
 
-use super::{PASSED_OVER_MAX, View};
+use super::{
+    View,
+    pages::{Gathered, cut, direction},
+};
 use crate::{
     Backlog, Cursor, Page, PageRequest, StoreError,
     kv::{
@@ -25,38 +28,38 @@ impl View<'_> {
         generation: Generation,
         page: &PageRequest,
     ) -> Result<Page<Delivery>, StoreError> {
-        let Some((table, suffix)) = place_of(page) else { return Ok(Page::default()) };
+        let Ok(reached) = page.part.place().map(row_at).transpose() else { return Ok(Page::default()) };
         if !self.is_current(of, generation)? {
             return Ok(Page::default());
         }
-        let limit = page.limit.get();
-        let (mut items, mut passed_over, mut last) = (Vec::new(), 0, None);
-        for part in [table::READY, table::DUE].into_iter().skip_while(|part| *part != table) {
+        let (direction, at_once) = (direction(true, &page.part), page.limit.saturating_add(1));
+        let mut parts = [table::READY, table::DUE];
+        if page.part.is_back() {
+            parts.reverse();
+        }
+        let mut gathered = Gathered::new(page.limit);
+        'page: for part in parts.into_iter().skip_while(|part| reached.is_some_and(|(table, _)| table != *part)) {
             let prefix = keys::queue(part, of, generation);
-            let end = keys::end_of(&prefix);
-            let mut from = match suffix {
-                Some(suffix) if part == table => keys::after(&[&prefix[..], suffix].concat()),
-                Some(_) | None => prefix.clone(),
-            };
+            let mut range = (prefix.clone(), keys::end_of(&prefix));
+            if let Some((_, suffix)) = reached.filter(|(table, _)| *table == part) {
+                cut(&mut range, direction, &[&prefix[..], suffix].concat());
+            }
             loop {
-                let ahead = NonZeroUsize::MIN.saturating_add(limit - items.len());
-                let rows = self.scan(Partition::LASTING, &from, &end, ahead)?;
+                let rows = self.directed(Partition::LASTING, &range.0, &range.1, direction, at_once)?;
                 for (key, value) in &rows {
                     let suffix = &key[prefix.len()..];
-                    match unfinished(part, of, generation, suffix, value)? {
-                        Some(delivery) if items.len() < limit => items.push(delivery),
-                        None if passed_over < PASSED_OVER_MAX => passed_over += 1,
-                        Some(_) | None => return Ok(Page { items, next: last.map(Cursor) }),
+                    let place = Cursor(Bytes::from([&[part][..], suffix].concat()));
+                    if !gathered.take(place, unfinished(part, of, generation, suffix, value)?) {
+                        break 'page;
                     }
-                    last = Some(Bytes::from([&[part][..], suffix].concat()));
                 }
                 match rows.last() {
-                    Some((key, _)) if rows.len() == ahead.get() => from = keys::after(key),
+                    Some((key, _)) if rows.len() == at_once.get() => cut(&mut range, direction, key),
                     Some(_) | None => break,
                 }
             }
         }
-        Ok(Page { items, next: None })
+        Ok(gathered.page(&page.part))
     }
 
     pub(in crate::kv) fn ahead(self, delivery: &Delivery) -> Result<Option<Delivery>, StoreError> {
@@ -131,14 +134,17 @@ fn unfinished(
     })
 }
 
-/// In which table a page goes on, after which row; none if its cursor is none of ours.
-fn place_of(page: &PageRequest) -> Option<(u8, Option<&[u8]>)> {
+/// The table and the end of the key of the row at which a cursor lies. It has exactly the length of these: any other one
+/// is none of ours.
+fn row_at(cursor: &Cursor) -> Result<(u8, &[u8]), NotOurs> {
     const READY: usize = size_of::<LaneId>() + size_of::<Seq>();
     const DUE: usize = size_of::<Timestamp>() + size_of::<Seq>() + size_of::<u32>();
-    let Some(Cursor(bytes)) = &page.after else { return Some((table::READY, None)) };
-    match bytes.split_first()? {
-        (&table::READY, suffix) if suffix.len() == READY => Some((table::READY, Some(suffix))),
-        (&table::DUE, suffix) if suffix.len() == DUE => Some((table::DUE, Some(suffix))),
-        _ => None,
+    match cursor.0.split_first() {
+        Some((&table::READY, suffix)) if suffix.len() == READY => Ok((table::READY, suffix)),
+        Some((&table::DUE, suffix)) if suffix.len() == DUE => Ok((table::DUE, suffix)),
+        Some(_) | None => Err(NotOurs),
     }
 }
+
+/// A cursor that this list did not make.
+struct NotOurs;

@@ -4,15 +4,15 @@ use std::{collections::VecDeque, num::NonZeroUsize};
 
 use bytes::Bytes;
 
-use super::View;
+use super::{View, pages::cut};
 use crate::{
     StoreError,
     kv::{Direction, Partition, keys},
 };
 
-/// Where a walk goes on: behind this row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Before {
+/// Where a walk goes on: behind this row, whether it is there or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
     pub(super) partition: Partition,
     /// The row's key behind the prefix.
     pub(super) suffix: Vec<u8>,
@@ -41,41 +41,25 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// From the newest: before `from`, or from the end; partitions older than `oldest` are left out.
+    /// Behind `from`, or from the end where the direction begins; partitions older than `oldest` are left out.
     pub(super) fn new(
-        view: View<'a>,
-        prefix: Vec<u8>,
-        from: Option<Before>,
-        oldest: Partition,
-        at_once: NonZeroUsize,
-    ) -> Self {
-        let newest = from.as_ref().map_or(Partition(u32::MAX), |from| from.partition);
-        let partitions = view.partitions.iter().copied();
-        let partitions: VecDeque<_> = partitions.filter(|partition| (oldest..=newest).contains(partition)).collect();
-        Self::over(view, Direction::Backward, prefix, from, partitions, at_once)
-    }
-
-    /// From the oldest: behind `from`, or from the start of the partition `oldest`.
-    pub(super) fn forward(
-        view: View<'a>,
-        prefix: Vec<u8>,
-        from: Option<Before>,
-        oldest: Partition,
-        at_once: NonZeroUsize,
-    ) -> Self {
-        let oldest = from.as_ref().map_or(oldest, |from| from.partition.max(oldest));
-        let partitions = view.partitions.iter().rev().copied().filter(|partition| *partition >= oldest).collect();
-        Self::over(view, Direction::Forward, prefix, from, partitions, at_once)
-    }
-
-    fn over(
         view: View<'a>,
         direction: Direction,
         prefix: Vec<u8>,
-        from: Option<Before>,
-        partitions: VecDeque<Partition>,
+        from: Option<Place>,
+        oldest: Partition,
         at_once: NonZeroUsize,
     ) -> Self {
+        let reached = from.as_ref().map(|from| from.partition);
+        let partitions = view.partitions.iter().copied().filter(|partition| *partition >= oldest);
+        let partitions: VecDeque<_> = match direction {
+            Direction::Forward => {
+                partitions.rev().filter(|partition| reached.is_none_or(|reached| reached <= *partition)).collect()
+            }
+            Direction::Backward => {
+                partitions.filter(|partition| reached.is_none_or(|reached| *partition <= reached)).collect()
+            }
+        };
         let behind = from.filter(|from| partitions.front() == Some(&from.partition));
         let behind = behind.map(|from| [&prefix[..], &from.suffix].concat());
         Self { view, direction, prefix, partitions, behind, at_once, read: VecDeque::new() }
@@ -85,13 +69,11 @@ impl<'a> Walk<'a> {
     pub(super) fn peek(&mut self) -> Result<Option<&Walked>, StoreError> {
         while self.read.is_empty() {
             let Some(partition) = self.partitions.front().copied() else { return Ok(None) };
-            let (mut start, mut end) = (self.prefix.clone(), keys::end_of(&self.prefix));
-            match (self.direction, self.behind.take()) {
-                (_, None) => {}
-                (Direction::Forward, Some(behind)) => start = keys::after(&behind),
-                (Direction::Backward, Some(behind)) => end = behind,
+            let mut range = (self.prefix.clone(), keys::end_of(&self.prefix));
+            if let Some(behind) = self.behind.take() {
+                cut(&mut range, self.direction, &behind);
             }
-            let rows = self.view.directed(partition, &start, &end, self.direction, self.at_once)?;
+            let rows = self.view.directed(partition, &range.0, &range.1, self.direction, self.at_once)?;
             if rows.len() < self.at_once.get() {
                 self.partitions.pop_front();
             } else {
@@ -104,6 +86,11 @@ impl<'a> Walk<'a> {
         Ok(self.read.front())
     }
 
+    /// What is read already: the next row, and some that follow.
+    pub(super) fn ahead(&self) -> impl Iterator<Item = &Walked> {
+        self.read.iter()
+    }
+
     /// The next row.
     pub(super) fn next(&mut self) -> Result<Option<Walked>, StoreError> {
         self.peek()?;
@@ -111,10 +98,25 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Before {
+impl Place {
     /// As the part of a cursor.
     pub(super) fn of(row: &Walked) -> Self {
         Self { partition: row.partition, suffix: row.suffix.to_vec() }
+    }
+
+    /// The place beside this one in the order of keys.
+    pub(super) fn next_to(&self, direction: Direction) -> Self {
+        let (mut suffix, step, turns_at) = match direction {
+            Direction::Forward => (self.suffix.clone(), 1, 0),
+            Direction::Backward => (self.suffix.clone(), u8::MAX, u8::MAX),
+        };
+        for byte in suffix.iter_mut().rev() {
+            *byte = byte.wrapping_add(step);
+            if *byte != turns_at {
+                break;
+            }
+        }
+        Self { partition: self.partition, suffix }
     }
 
     /// Appends four bytes and the suffix.

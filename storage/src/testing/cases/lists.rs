@@ -1,15 +1,15 @@
 //! Lists are whole: each item once, in their order, whatever the size of a page.
 
-use std::num::NonZeroUsize;
+use std::{fmt, num::NonZeroUsize};
 
 use postrider_core::{
-    Acceptance, AttemptId, Delivery, DeliveryId, Event, EventId, Life, OnExhausted, OrderingMode, Place, Timestamp,
-    Write,
+    Acceptance, AttemptId, Delivery, DeliveryId, Event, EventId, Life, OnExhausted, OrderingMode, Place, Step,
+    Timestamp, Write,
 };
 
 use crate::{
-    AttemptCounts, Backlog, CountedTime, Cursor, DeadLetterQuery, DeliveryState, EventQuery, OpenStore, Page,
-    PageRequest,
+    AttemptCounts, AttemptQuery, Backlog, CountedTime, DeadLetterQuery, DeliveryState, EventQuery, OpenStore, Page,
+    PageRequest, Part,
     testing::world::{
         DAY, HOUR, NOW, WEEK, World, application, endpoint, failed, failed_by_hand, many, seqs, succeeded,
     },
@@ -86,16 +86,9 @@ pub async fn events_come_oldest_first_if_that_is_asked_for(medium: &dyn OpenStor
     for delivery in &waiting {
         world.give_up(delivery).await;
     }
-    let mut page = PageRequest::first(many(3));
-    let mut found = Vec::new();
-    loop {
-        let read = world.reads().dead_letters(&letters, &page).await.expect("reads work");
-        found.extend(read.items.iter().map(|letter| letter.last.id.seq));
-        page.after = read.next;
-        if page.after.is_none() {
-            break;
-        }
-    }
+    let read =
+        async |page: &PageRequest<DeliveryId>| world.reads().dead_letters(&letters, page).await.expect("reads work");
+    let found: Vec<_> = pages(3, read).await.iter().map(|letter| letter.last.id.seq).collect();
     assert_eq!(found, seqs(&waiting));
 }
 
@@ -121,25 +114,29 @@ pub async fn the_last_page_leads_nowhere(medium: &dyn OpenStore) {
         world.give_up(&delivery).await;
         world.publish("a").await;
     }
-    let page = |limit| PageRequest::first(many(limit));
     let reads = world.reads();
     let query = EventQuery::of(world.application.id);
     let letters = DeadLetterQuery { endpoints: vec![world.endpoint.id], ..DeadLetterQuery::default() };
     let (id, generation) = (world.endpoint.id, world.endpoint.generation);
-    assert!(reads.events(&query, &page(6)).await.expect("reads work").next.is_none());
-    assert!(reads.events(&query, &page(5)).await.expect("reads work").next.is_some());
-    assert!(reads.dead_letters(&letters, &page(3)).await.expect("reads work").next.is_none());
-    assert!(reads.dead_letters(&letters, &page(2)).await.expect("reads work").next.is_some());
-    assert!(reads.attempts_of_endpoint(id, &page(3)).await.expect("reads work").next.is_none());
-    assert!(reads.attempts_of_endpoint(id, &page(2)).await.expect("reads work").next.is_some());
-    assert!(reads.queue(id, generation, &page(3)).await.expect("reads work").next.is_none());
-    assert!(reads.queue(id, generation, &page(2)).await.expect("reads work").next.is_some());
-    assert!(reads.endpoints(&page(1)).await.expect("reads work").next.is_none());
-    assert!(reads.applications(&page(1)).await.expect("reads work").next.is_none());
+    let tried = AttemptQuery::of(id);
+    for (limit, is_last) in [(6, true), (5, false)] {
+        let found = reads.events(&query, &PageRequest::first(many(limit))).await.expect("reads work");
+        assert_eq!(found.is_last, is_last);
+    }
+    for (limit, is_last) in [(3, true), (2, false)] {
+        let found = reads.dead_letters(&letters, &PageRequest::first(many(limit))).await.expect("reads work");
+        assert_eq!(found.is_last, is_last);
+        let found = reads.attempts_of_endpoint(&tried, &PageRequest::first(many(limit))).await.expect("reads work");
+        assert_eq!(found.is_last, is_last);
+        let found = reads.queue(id, generation, &PageRequest::first(many(limit))).await.expect("reads work");
+        assert_eq!(found.is_last, is_last);
+    }
+    assert!(reads.endpoints(&PageRequest::first(many(1))).await.expect("reads work").is_last);
+    assert!(reads.applications(&PageRequest::first(many(1))).await.expect("reads work").is_last);
     let nothing_older = EventQuery { event_types: vec!["odd".into()], ..query };
     let odd = world.accept(world.acceptance(Event::new("odd", "{}"))).await.remove(0);
-    let found = reads.events(&nothing_older, &page(1)).await.expect("reads work");
-    assert_eq!((found.items[0].id, found.next), (odd.event, None), "what is left is not wanted");
+    let found = reads.events(&nothing_older, &PageRequest::first(many(1))).await.expect("reads work");
+    assert_eq!((found.items[0].id, found.is_last), (odd.event, true), "what is left is not wanted");
 }
 
 /// Records come in the order of their ids, applications with their routing version.
@@ -199,41 +196,19 @@ pub async fn attempts_of_an_event_come_newest_first(medium: &dyn OpenStore) {
 /// The attempts of an endpoint come newest first: retries and tries by hand among the first attempts of younger events.
 pub async fn attempts_of_an_endpoint_come_newest_first(medium: &dyn OpenStore) {
     let world = World::open(medium, CONCURRENT).await;
-    let mut expected: Vec<AttemptId> = Vec::new();
-    for week in 0..3_u32 {
-        let mut deliveries = Vec::new();
-        for minute in 0..3_u32 {
-            let accepted_at = NOW + WEEK * week + HOUR * 5 * minute;
-            let acceptance = Acceptance { accepted_at, ..world.acceptance(Event::new("case.tried", "{}")) };
-            deliveries.extend(world.accept(acceptance).await);
-        }
-        for delivery in &deliveries {
-            let first = failed(delivery, delivery.since + HOUR);
-            let waiting = first.after.clone().expect("it is tried again");
-            expected.extend(attempt_of(&first));
-            world.step(first).await;
-            let retry = succeeded(&waiting);
-            expected.extend(attempt_of(&retry));
-            world.step(retry).await;
-        }
-        let manual = world.resent(deliveries[0].event, NOW + WEEK * week + DAY).await;
-        let by_hand = failed_by_hand(&manual);
-        expected.extend(attempt_of(&by_hand));
-        world.step(by_hand).await;
-    }
-    expected.sort_unstable();
-    expected.reverse();
+    let expected = three_weeks_of_attempts(&world).await;
     let world = world.reopen(medium).await;
     for limit in [1, 2, 5, 21, 100] {
         let read = async |page: &PageRequest| {
-            world.reads().attempts_of_endpoint(world.endpoint.id, page).await.expect("reads work")
+            world.reads().attempts_of_endpoint(&AttemptQuery::of(world.endpoint.id), page).await.expect("reads work")
         };
         let found = pages(limit, read).await;
         let ids: Vec<_> = found.iter().map(|record| record.attempt.id).collect();
         assert_eq!(ids, expected, "pages of {limit}");
     }
     let stranger = endpoint(&world.application, 2, CONCURRENT).id;
-    let page = world.reads().attempts_of_endpoint(stranger, &PageRequest::default()).await.expect("reads work");
+    let none = AttemptQuery::of(stranger);
+    let page = world.reads().attempts_of_endpoint(&none, &PageRequest::default()).await.expect("reads work");
     assert_eq!(page.items, []);
 }
 
@@ -258,7 +233,8 @@ pub async fn dead_letters_come_newest_first(medium: &dyn OpenStore) {
     }
     let all = DeadLetterQuery { endpoints: vec![second.id, world.endpoint.id], ..DeadLetterQuery::default() };
     let read = async |query: &DeadLetterQuery, limit| {
-        let read = async |page: &PageRequest| world.reads().dead_letters(query, page).await.expect("reads work");
+        let read =
+            async |page: &PageRequest<DeliveryId>| world.reads().dead_letters(query, page).await.expect("reads work");
         pages(limit, read).await.into_iter().map(|letter| letter.last.id).collect::<Vec<DeliveryId>>()
     };
     for limit in [1, 3, 4, 8] {
@@ -301,7 +277,7 @@ pub async fn a_queue_is_listed_whole(medium: &dyn OpenStore) {
     for limit in [1, 3, 4] {
         assert_eq!(seqs(&pages(limit, read).await), seqs(&deliveries), "pages of {limit}");
     }
-    assert_eq!(read(&PageRequest::first(many(4))).await.next, None, "the waiting head was listed in its lane");
+    assert!(read(&PageRequest::first(many(4))).await.is_last, "the waiting head was listed in its lane");
 }
 
 /// What a delivery waits for in its lane is what is tried first there.
@@ -356,30 +332,80 @@ async fn eight_weeks(world: &World) -> Vec<EventId> {
     events
 }
 
+/// Attempts of three weeks, the newest first: at three events of each, twice, and one by hand.
+pub(super) async fn three_weeks_of_attempts(world: &World) -> Vec<AttemptId> {
+    let mut expected: Vec<AttemptId> = Vec::new();
+    for week in 0..3_u32 {
+        let mut deliveries = Vec::new();
+        for minute in 0..3_u32 {
+            let accepted_at = NOW + WEEK * week + HOUR * 5 * minute;
+            let acceptance = Acceptance { accepted_at, ..world.acceptance(Event::new("case.tried", "{}")) };
+            deliveries.extend(world.accept(acceptance).await);
+        }
+        for delivery in &deliveries {
+            let first = failed(delivery, delivery.since + HOUR);
+            let waiting = first.after.clone().expect("it is tried again");
+            expected.extend(attempt_of(&first));
+            world.step(first).await;
+            let retry = succeeded(&waiting);
+            expected.extend(attempt_of(&retry));
+            world.step(retry).await;
+        }
+        let manual = world.resent(deliveries[0].event, NOW + WEEK * week + DAY).await;
+        let by_hand = failed_by_hand(&manual);
+        expected.extend(attempt_of(&by_hand));
+        world.step(by_hand).await;
+    }
+    expected.sort_unstable();
+    expected.reverse();
+    expected
+}
+
 async fn events_of(world: &World, query: &EventQuery, limit: usize) -> Vec<EventId> {
-    let read = async |page: &PageRequest| world.reads().events(query, page).await.expect("reads work");
+    let read = async |page: &PageRequest<EventId>| world.reads().events(query, page).await.expect("reads work");
     pages(limit, read).await.into_iter().map(|event| event.id).collect()
 }
 
-/// All items of a list, in pages of at most `limit`.
-async fn pages<T>(limit: usize, read: impl AsyncFn(&PageRequest) -> Page<T>) -> Vec<T> {
-    let (mut items, mut after) = (Vec::new(), None::<Cursor>);
+/// All items of a list, in pages of at most `limit`; back from its end, and from each page to the one before, they are the
+/// same.
+pub(super) async fn pages<T: PartialEq + fmt::Debug, C: Clone>(
+    limit: usize,
+    read: impl AsyncFn(&PageRequest<C>) -> Page<T, C>,
+) -> Vec<T> {
+    let (mut items, mut request) = (Vec::new(), PageRequest::first(many(limit)));
     loop {
-        let page = read(&PageRequest { after, limit: many(limit) }).await;
+        let page = read(&request).await;
         assert!(page.items.len() <= limit, "a page has at most {limit} items");
+        if let Some(previous) = page.previous.clone().filter(|_| !items.is_empty()) {
+            let back = read(&PageRequest { part: Part::Before(previous), limit: many(limit) }).await;
+            assert_eq!(back.items, items[items.len().saturating_sub(limit)..], "the page before, of {limit}");
+            assert_eq!(back.is_last, items.len() <= limit, "whether one lies before that");
+        }
+        let goes_on = request.turn(&page);
         items.extend(page.items);
         assert!(items.len() < 1000, "the list has an end");
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return items,
+        if !goes_on {
+            break;
         }
     }
+    let (mut left, mut request) = (items.len(), PageRequest { part: Part::Last, limit: many(limit) });
+    loop {
+        let page = read(&request).await;
+        let before = left.checked_sub(page.items.len()).expect("nothing comes twice");
+        assert_eq!(page.items, items[before..left], "back, {limit} at a time");
+        left = before;
+        if !request.turn(&page) {
+            break;
+        }
+    }
+    assert_eq!(left, 0, "back to the beginning, {limit} at a time");
+    items
 }
 
-fn attempt_of(transition: &postrider_core::Transition) -> Option<AttemptId> {
+pub(super) fn attempt_of(transition: &postrider_core::Transition) -> Option<AttemptId> {
     match &transition.step {
-        postrider_core::Step::Attempted(attempt) => Some(attempt.id),
-        postrider_core::Step::GaveUp | postrider_core::Step::Cancelled(_) => None,
+        Step::Attempted(attempt) => Some(attempt.id),
+        Step::GaveUp | Step::Cancelled(_) => None,
     }
 }
 

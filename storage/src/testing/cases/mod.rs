@@ -10,6 +10,7 @@ pub mod keys;
 pub mod lanes;
 pub mod lists;
 pub mod outcomes;
+pub mod paging;
 pub mod priority;
 pub mod purge;
 pub mod records;

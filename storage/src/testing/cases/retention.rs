@@ -53,7 +53,8 @@ pub async fn a_week_is_forgotten_whole(medium: &dyn OpenStore) {
     let all = EventQuery::of(world.application.id);
     let found = world.reads().events(&all, &PageRequest::default()).await.expect("reads work");
     assert_eq!(found.items.iter().map(|event| event.id).collect::<Vec<_>>(), [stays.event]);
-    let attempts = world.reads().attempts_of_endpoint(world.endpoint.id, &PageRequest::default()).await;
+    let tried = crate::AttemptQuery::of(world.endpoint.id);
+    let attempts = world.reads().attempts_of_endpoint(&tried, &PageRequest::default()).await;
     assert!(attempts.expect("reads work").items.is_empty());
     world.store.forget(Week::of(NOW)).await.expect("again is no error");
 }

@@ -3,14 +3,15 @@
 use std::sync::atomic::AtomicUsize;
 
 use postrider_core::{
-    Acceptance, Attempt, AttemptId, Delivery, Event, Failure, Guard, IdempotencyKey, KeyClaim, OnExhausted,
-    OrderingMode, Outcome, Place, SplitMix, Step, Then, Transition, Write, plan_recipients,
+    Acceptance, Attempt, AttemptId, Delivery, Effect, EndpointId, Event, Failure, Generation, Guard, IdempotencyKey,
+    KeyClaim, OnExhausted, OrderingMode, Outcome, Place, SplitMix, Step, Then, Transition, Write, plan_recipients,
 };
 
 use super::{
     equivalence::{Ids, endpoint, records},
     *,
 };
+use crate::{AttemptQuery, EventQuery, PageRequest, Part, Reads};
 
 /// Counts rows written and rows asked for.
 #[derive(Clone, Debug, Default)]
@@ -18,13 +19,15 @@ struct Counting {
     rows: MemoryKv,
     written: Arc<AtomicUsize>,
     asked: Arc<AtomicUsize>,
+    /// Rows that were answered.
+    read: Arc<AtomicUsize>,
 }
 
-struct CountingSnapshot<'a>(Box<dyn Snapshot + 'a>, &'a AtomicUsize);
+struct CountingSnapshot<'a>(Box<dyn Snapshot + 'a>, &'a Counting);
 
 impl Snapshot for CountingSnapshot<'_> {
     fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.1.fetch_add(1, Ordering::Relaxed);
+        self.1.asked.fetch_add(1, Ordering::Relaxed);
         self.0.get(partition, key)
     }
 
@@ -35,14 +38,16 @@ impl Snapshot for CountingSnapshot<'_> {
         direction: Direction,
         limit: NonZeroUsize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.scan(partition, keys, direction, limit)
+        self.1.asked.fetch_add(1, Ordering::Relaxed);
+        let rows = self.0.scan(partition, keys, direction, limit)?;
+        self.1.read.fetch_add(rows.len(), Ordering::Relaxed);
+        Ok(rows)
     }
 }
 
 impl OrderedKv for Counting {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        Ok(Box::new(CountingSnapshot(self.rows.snapshot()?, &self.asked)))
+        Ok(Box::new(CountingSnapshot(self.rows.snapshot()?, self)))
     }
 
     fn write(&self, rows: &[Row], durability: Durability) -> Result<(), StoreError> {
@@ -117,6 +122,101 @@ async fn check(ordering: OrderingMode, costs: Costs) -> Result<(), Failed> {
     commit(&store, step(&ids, &waiting, Then::Delivered)).await?;
     assert_eq!(count(&kv), (costs.retry, 0), "{ordering:?}: retry");
     Ok(())
+}
+
+/// A page costs what it shows, in both directions, from the ends and from the middle, however long its list is.
+#[tokio::test]
+async fn a_page_costs_the_same_however_long_its_list_is() -> Result<(), Failed> {
+    let (short, long) = (pages_of(200).await?, pages_of(5_000).await?);
+    assert_eq!(short, long);
+    assert!(short.iter().all(|(_, rows)| *rows <= 220), "{short:?}");
+    Ok(())
+}
+
+/// A filter that wants nothing passes over a bounded number of rows, in both directions.
+#[tokio::test]
+async fn a_page_that_finds_nothing_ends() -> Result<(), Failed> {
+    let (kv, store, ids, endpoint) = full_of(3_000).await?;
+    let nothing = EventQuery { event_types: vec!["none".into()], ..EventQuery::of(ids.application) };
+    let never = AttemptQuery { before: Some(ids.now), after: Some(ids.now), ..AttemptQuery::of(endpoint) };
+    for part in [Part::First, Part::Last] {
+        let (mut request, mut pages) = (PageRequest { part, limit: PAGE }, 1);
+        kv.read.swap(0, Ordering::Relaxed);
+        loop {
+            let found = store.events(&nothing, &request).await?;
+            assert!(found.items.is_empty() && kv.read.swap(0, Ordering::Relaxed) < 1_100);
+            if !request.turn(&found) {
+                break;
+            }
+            pages += 1;
+        }
+        assert_eq!(pages, 6, "{part:?}");
+    }
+    for part in [Part::First, Part::Last] {
+        let (mut request, mut pages) = (PageRequest { part, limit: PAGE }, 1);
+        kv.read.swap(0, Ordering::Relaxed);
+        loop {
+            let found = store.attempts_of_endpoint(&never, &request).await?;
+            assert!(found.items.is_empty() && kv.read.swap(0, Ordering::Relaxed) < 1_200);
+            if !request.turn(&found) {
+                break;
+            }
+            pages += 1;
+        }
+        assert!(pages <= 3, "{pages}");
+    }
+    Ok(())
+}
+
+const PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(49);
+
+/// A store with so many events that were tried once, and as many that wait.
+async fn full_of(count: usize) -> Result<(Counting, KvStore<Counting>, Ids, EndpointId), Failed> {
+    let kv = Counting::default();
+    let (store, ids) = (KvStore::over(kv.clone())?, Ids::new());
+    let endpoint = Arc::new(endpoint(&ids, ids.endpoint, OrderingMode::Concurrent));
+    commit(&store, Batch::synced(records(&ids, [(*endpoint).clone()]))).await?;
+    let event = Arc::new(Event::new("case.counted", "{}"));
+    let recipients = plan_recipients(&event, [&endpoint]);
+    let (application, accepted_at) = (ids.application, ids.now);
+    let acceptance = Acceptance { application, accepted_at, entropy: 1, event, key: None, recipients };
+    let accepted = commit(&store, Batch::synced((0..2 * count).map(|_| Write::Accept(acceptance.clone())))).await?;
+    let deliveries = accepted.effects.iter().filter_map(|effect| match effect {
+        Effect::Accepted(seq, id, _) => Some(acceptance.delivery(&acceptance.recipients[0], *seq, *id)),
+        _ => None,
+    });
+    let steps = deliveries.step_by(2).flat_map(|delivery| step(&ids, &delivery, Then::Delivered).writes);
+    commit(&store, Batch::synced(steps)).await?;
+    Ok((kv, store, ids, endpoint.id))
+}
+
+/// What pages of fifty cost where there are so many events: questions asked, and rows answered.
+async fn pages_of(count: usize) -> Result<Vec<(usize, usize)>, Failed> {
+    let (kv, store, ids, endpoint) = full_of(count).await?;
+    let mut costs = Vec::new();
+    let mut count = || costs.push((kv.asked.swap(0, Ordering::Relaxed), kv.read.swap(0, Ordering::Relaxed)));
+    let events = EventQuery::of(ids.application);
+    let tried = AttemptQuery::of(endpoint);
+    let first = store.events(&events, &PageRequest { part: Part::First, limit: PAGE }).await?;
+    let middle = first.next.ok_or("there are more")?;
+    for part in [Part::First, Part::Last, Part::After(middle), Part::Before(middle)] {
+        store.events(&events, &PageRequest { part, limit: PAGE }).await?;
+        count();
+    }
+    let first = store.attempts_of_endpoint(&tried, &PageRequest::first(PAGE)).await?;
+    let middle = first.next.ok_or("there are more")?;
+    for part in [Part::First, Part::Last, Part::After(middle.clone()), Part::Before(middle)] {
+        store.attempts_of_endpoint(&tried, &PageRequest { part, limit: PAGE }).await?;
+        count();
+    }
+    let first = store.queue(endpoint, Generation(0), &PageRequest::first(PAGE)).await?;
+    let middle = first.next.ok_or("there are more")?;
+    for part in [Part::First, Part::Last, Part::After(middle.clone()), Part::Before(middle)] {
+        store.queue(endpoint, Generation(0), &PageRequest { part, limit: PAGE }).await?;
+        count();
+    }
+    costs.remove(0);
+    Ok(costs)
 }
 
 async fn commit(store: &KvStore<Counting>, batch: Batch) -> Result<postrider_core::Committed, Failed> {
