@@ -62,12 +62,13 @@ impl View<'_> {
     ) -> Result<Option<AttemptCounts>, StoreError> {
         let CountedTime { since, until, age_max } = time;
         let (oldest, prefix) = (week(since.earlier_by(age_max)), keys::under(table::ATTEMPT, of.to_bytes()));
-        let mut walk = Walk::new(self, Direction::Backward, prefix, None, oldest, COUNTED_AT_ONCE);
+        let newest = self.newest(Some(until))?.map(tried_by);
+        let mut walk = Walk::new(self, Direction::Backward, prefix, newest, oldest, COUNTED_AT_ONCE);
         let (mut counts, mut left) = (AttemptCounts::default(), at_most.get());
         while let Some(row) = walk.next()? {
             let Some(fewer) = left.checked_sub(1) else { return Ok(None) };
             left = fewer;
-            let attempt = of_delivery(of, &row.suffix, &row.value)?.attempt;
+            let attempt = rows::attempt_row(&row.value)?;
             if !(since..until).contains(&attempt.started) {
                 continue;
             }
