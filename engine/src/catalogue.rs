@@ -2,22 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroUsize,
     sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use jsonschema::Validator;
 use postrider_core::{Document, DocumentId, DocumentKind, EventType, OrganisationId, SchemaVersion};
-use postrider_storage::{DocumentQuery, Reads, StoreError};
+use postrider_storage::{Reads, StoreError};
 use tracing::error;
 
 use crate::{
+    documents,
     id_map::IdMap,
     list::{ListRequest, Listing, part_where},
     schemas,
 };
-
-const PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
 /// Every event type, as last committed.
 #[derive(Debug, Default)]
@@ -55,13 +53,9 @@ impl Known {
 impl Catalogue {
     /// Reads all of it, a page at a time.
     pub(crate) async fn read(reads: &dyn Reads) -> Result<Types, StoreError> {
-        let (mut types, mut query) = (Types::default(), DocumentQuery::all(DocumentKind::EventType));
-        loop {
-            let found = reads.documents(&query, PAGE).await?;
-            let Some(last) = found.last() else { return Ok(types) };
-            query.after = Some(last.id.clone());
-            found.iter().for_each(|document| types.put(document));
-        }
+        let mut types = Types::default();
+        documents::every(reads, DocumentKind::EventType, |document| types.put(&document)).await?;
+        Ok(types)
     }
 
     /// What was read takes the place of what was known.

@@ -2,16 +2,15 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroUsize,
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use bytes::Bytes;
 use postrider_core::{Document, DocumentId, DocumentKind, ExpiredTokens};
-use postrider_storage::{DocumentQuery, Reads, StoreError};
+use postrider_storage::{Reads, StoreError};
 use tracing::error;
 
-const PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+use crate::documents;
 
 /// Every setting, as last committed.
 #[derive(Debug, Default)]
@@ -30,13 +29,9 @@ pub(crate) struct Known {
 impl Settings {
     /// Reads all of them, a page at a time.
     pub(crate) async fn read(reads: &dyn Reads) -> Result<All, StoreError> {
-        let (mut all, mut query) = (All::new(), DocumentQuery::all(DocumentKind::Setting));
-        loop {
-            let found = reads.documents(&query, PAGE).await?;
-            let Some(last) = found.last() else { return Ok(all) };
-            query.after = Some(last.id.clone());
-            all.extend(found.iter().map(known));
-        }
+        let mut all = All::new();
+        documents::every(reads, DocumentKind::Setting, |document| all.extend([known(&document)])).await?;
+        Ok(all)
     }
 
     /// What was read takes the place of what was known.

@@ -6,8 +6,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    AttemptRecord, DeadLetter, DeadLetterFilter, DeliveryId, GiveUpReason, IdOr, Organisation, ReadError, Seq,
-    StoredEvent,
+    AttemptRecord, DeadLetter, DeadLetterFilter, DeadLetters, DeliveryId, GiveUpReason, IdOr, Organisation, ReadError,
+    Seq, StoredEvent, Task, TaskError,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -177,11 +177,7 @@ pub(super) async fn redrive_matching(
     caller: InApplication,
     body: Body,
 ) -> Result<(StatusCode, Json<MatchedOut>), ApiError> {
-    let (filter, dry_run) = body.read::<Matching>()?.read()?;
-    let letters = caller.view(&api).dead_letters(caller.application.id);
-    let matched = letters.count(&filter, COUNTED_MAX).await?;
-    let task = if dry_run { None } else { Some(letters.redrive_many(&filter).await?) };
-    Ok((StatusCode::ACCEPTED, Json(MatchedOut { matched, id: task.map(|task| task.id.to_string()) })))
+    deal_with(&api, &caller, &body, async |letters, filter| letters.redrive_many(filter).await).await
 }
 
 /// Forgets all that match, in a task.
@@ -194,10 +190,20 @@ pub(super) async fn purge(
     caller: InApplication,
     body: Body,
 ) -> Result<(StatusCode, Json<MatchedOut>), ApiError> {
+    deal_with(&api, &caller, &body, async |letters, filter| letters.purge(filter).await).await
+}
+
+/// Counts all that match, and begins the task that deals with them unless they are only to be counted.
+async fn deal_with(
+    api: &Api,
+    caller: &InApplication,
+    body: &Body,
+    begin: impl AsyncFn(&DeadLetters<'_>, &DeadLetterFilter) -> Result<Task, TaskError>,
+) -> Result<(StatusCode, Json<MatchedOut>), ApiError> {
     let (filter, dry_run) = body.read::<Matching>()?.read()?;
-    let letters = caller.view(&api).dead_letters(caller.application.id);
+    let letters = caller.view(api).dead_letters(caller.application.id);
     let matched = letters.count(&filter, COUNTED_MAX).await?;
-    let task = if dry_run { None } else { Some(letters.purge(&filter).await?) };
+    let task = if dry_run { None } else { Some(begin(&letters, &filter).await?) };
     Ok((StatusCode::ACCEPTED, Json(MatchedOut { matched, id: task.map(|task| task.id.to_string()) })))
 }
 

@@ -43,7 +43,7 @@ pub(super) fn decode_more<'v, T: Deserialize<'v>, M: Deserialize<'v> + Default>(
     value: &'v [u8],
 ) -> Result<(T, M), StoreError> {
     let (row, more, tail) = decode_with_more(value)?;
-    if tail.is_empty() { Ok((row, more)) } else { Err(corrupt("it is longer than it should be")) }
+    if tail.is_empty() { Ok((row, more)) } else { Err(too_long()) }
 }
 
 /// Reads a value that may have more behind its row: the row, that or its default, and the rest.
@@ -63,7 +63,7 @@ pub(super) fn decode_with_more<'v, T: Deserialize<'v>, M: Deserialize<'v> + Defa
 /// Reads a value.
 pub(super) fn decode<'v, T: Deserialize<'v>>(value: &'v [u8]) -> Result<T, StoreError> {
     let (row, tail) = decode_with(value)?;
-    if tail.is_empty() { Ok(row) } else { Err(corrupt("it is longer than it should be")) }
+    if tail.is_empty() { Ok(row) } else { Err(too_long()) }
 }
 
 /// Reads a value that ends in bytes of its own: the row, and these.
@@ -76,6 +76,10 @@ pub(super) fn decode_with<'v, T: Deserialize<'v>>(value: &'v [u8]) -> Result<(T,
         [version, _, ..] => Err(corrupt(format!("it has version {version}, this program reads version {VERSION}"))),
         [] | [_] => Err(corrupt("it is cut short")),
     }
+}
+
+fn too_long() -> StoreError {
+    corrupt("it is longer than it should be")
 }
 
 /// A stored value makes no sense, and why.
