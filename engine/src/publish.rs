@@ -1,6 +1,6 @@
 //! Stores an event and all its deliveries in one batch, planned for the endpoints that stand when it is committed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use postrider_core::{
     Acceptance, ApplicationId, Batch, DELIVER_AT_AHEAD_MAX, EndpointId, Event, EventId, Guard, IdOr, InvalidEvent,
@@ -149,7 +149,13 @@ impl Organisation<'_> {
             }
         };
         let deliveries = recipients.len();
-        let (entropy, event) = (engine.roll(), Arc::clone(event));
+        let kept = routes.payload_kept.filter(|kept| event.payload_kept.is_none() && *kept < engine.limits.retention);
+        // Counted from when it is to be delivered: nobody asked for it to be forgotten before.
+        let put_off = event.deliver_at.map_or(Duration::ZERO, |at| at.since(accepted_at));
+        let (entropy, event) = (
+            engine.roll(),
+            kept.map_or_else(|| Arc::clone(event), |kept| Arc::new(Event::clone(event).payload_kept(kept + put_off))),
+        );
         let acceptance = Acceptance { application: owner, accepted_at, entropy, event, key, recipients };
         let batch = Batch::synced([Write::Accept(acceptance)]).guarded(Guard::Routing(owner, routes.version));
         let pending = engine.commits.submit(owner, batch)?;

@@ -18,6 +18,7 @@ use super::{
     auth::{InApplication, InOrganisation},
     body::{Body, given},
     error::ApiError,
+    message_in::kept,
     openapi::{GetIfExists, Paging, Sorting},
     page::List,
     query::Params,
@@ -42,6 +43,10 @@ pub(super) struct ApplicationIn {
     metadata: BTreeMap<String, String>,
     /// What becomes of payloads that do not match the schema of their type, where the type does not say.
     schema_check: Option<SchemaCheck>,
+    /// Hours until payloads are forgotten of messages that say nothing of it, from when they are to be delivered; or when
+    /// all others are, if that is sooner. Holds for what is published from now on.
+    #[schema(minimum = 1, maximum = 2160)]
+    payload_retention_hours: Option<u64>,
     delivery: Option<Delivery>,
 }
 
@@ -60,6 +65,8 @@ pub(super) struct ApplicationOut {
     metadata: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema_check: Option<SchemaCheck>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_retention_hours: Option<u64>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -85,6 +92,9 @@ pub(super) struct ApplicationPatch {
     delivery: Option<Option<Delivery>>,
     #[serde(default, deserialize_with = "given")]
     schema_check: Option<Option<SchemaCheck>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(minimum = 1, maximum = 2160)]
+    payload_retention_hours: Option<Option<u64>>,
 }
 
 /// Lists the applications.
@@ -176,7 +186,10 @@ pub(super) async fn change(
     Path(app): Path<String>,
     body: Body,
 ) -> Result<Json<ApplicationOut>, ApiError> {
-    let ApplicationPatch { name, uid, throttle_rate, metadata, delivery, schema_check } = body.read()?;
+    let asked: ApplicationPatch = body.read()?;
+    let ApplicationPatch { name, uid, throttle_rate, metadata, delivery, schema_check, payload_retention_hours } =
+        asked;
+    let payload_kept = payload_retention_hours.map(|hours| kept(None, hours)).transpose()?;
     let throttle_rate = throttle_rate.map(rate).transpose()?;
     let delivery = delivery.map(|given| given.map(Delivery::read).transpose()).transpose()?;
     let change = |spec: &mut ApplicationSpec| {
@@ -194,6 +207,9 @@ pub(super) async fn change(
         }
         if let Some(check) = schema_check {
             spec.schema_check = check.map(Into::into);
+        }
+        if let Some(kept) = payload_kept {
+            spec.payload_kept = kept;
         }
         if let Some(delivery) = &delivery {
             spec.delivery = delivery.clone().unwrap_or_default();
@@ -248,6 +264,7 @@ pub(super) fn spec(asked: ApplicationIn) -> Result<ApplicationSpec, ApiError> {
     spec.rate = rate(asked.throttle_rate)?;
     spec.metadata = asked.metadata;
     spec.schema_check = asked.schema_check.map(Into::into);
+    spec.payload_kept = kept(None, asked.payload_retention_hours)?;
     spec.delivery = asked.delivery.map(Delivery::read).transpose()?.unwrap_or_default();
     spec.validate().map_err(ApplicationError::Invalid)?;
     Ok(spec)
@@ -263,6 +280,7 @@ fn shown(application: &Application) -> ApplicationOut {
         rate_limit: per_second,
         metadata: application.spec.metadata.clone(),
         schema_check: application.spec.schema_check.map(Into::into),
+        payload_retention_hours: application.spec.payload_kept.map(|kept| kept.as_secs() / 3600),
         created_at: written(application.created_at),
         updated_at: written(application.updated_at),
     }

@@ -218,6 +218,7 @@ impl From<ApplicationError> for ApiError {
                     Wrong::Name => "name",
                     Wrong::Uid(_) => "uid",
                     Wrong::Metadata => "metadata",
+                    Wrong::KeptTooShort => "payloadRetentionHours",
                     _ => "delivery",
                 };
                 Self::field("body", field, told(&wrong))

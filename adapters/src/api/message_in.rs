@@ -142,7 +142,8 @@ impl MessageIn<'_> {
 }
 
 /// How long a payload is kept. 90 days are what all others are kept for.
-fn kept(days: Option<u64>, hours: Option<u64>) -> Result<Option<Duration>, ApiError> {
+/// How long a payload is kept, if that is asked for.
+pub(super) fn kept(days: Option<u64>, hours: Option<u64>) -> Result<Option<Duration>, ApiError> {
     let wrong = |field, message| Err(ApiError::field("body", field, message));
     match (days, hours) {
         (None | Some(90), None) => Ok(None),

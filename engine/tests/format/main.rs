@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, BreakerSetting, DeliveryState, EndpointSpec, EndpointStatus, Engine, Event, EventTypeSpec, IdOr,
-    OnExhausted, OrderingMode, PageRequest, Priority, Rate, RetryPolicy, SchemaVersion, Timestamp, Waiting,
+    OnExhausted, OrderingMode, PageRequest, Priority, Rate, RetryPolicy, SchemaCheck, SchemaVersion, Timestamp, Waiting,
     storage::{
         KvStore, OpenStore, Store, StoreError,
         kv::{Direction, MemoryKv, OrderedKv, Partition, Row},
@@ -27,6 +27,7 @@ use tokio::time::sleep;
 type Failed = Box<dyn std::error::Error>;
 
 const DAY_ONE: Timestamp = Timestamp::from_nanos(1_795_600_000_000_000_000);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const ALL: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
 
 // cases.md 117
@@ -87,6 +88,7 @@ async fn write_a_day(medium: &MemoryKv) -> Result<(), Failed> {
     let engine = start(medium, &receiver, DAY_ONE).await?;
     let mut app = ApplicationSpec::new("Acme Ltd");
     app.metadata.insert("tier".into(), "gold".into());
+    (app.schema_check, app.payload_kept) = (Some(SchemaCheck::Off), Some(DAY * 30));
     engine.applications().upsert("acme", app).await?;
     let endpoints = engine.endpoints("acme");
     let mut ordered = EndpointSpec::new("https://receiver.example/ordered?a=%22b%22")
@@ -158,6 +160,10 @@ async fn goes_on_with_what_came_with_format_2(medium: &MemoryKv) -> Result<(), F
 }
 
 async fn goes_on_with_what_came_with_format_3(medium: &MemoryKv) -> Result<(), Failed> {
+    let engine = start(medium, &ScriptedTransport::new([200; 0]), DAY_ONE).await?;
+    let spec = engine.applications().get("acme")?.spec.clone();
+    assert_eq!((spec.schema_check, spec.payload_kept), (Some(SchemaCheck::Off), Some(DAY * 30)));
+    engine.shutdown(Duration::from_secs(5)).await;
     for name in ["any", "keyed"] {
         let receiver = ScriptedTransport::new([200; 0]);
         let engine = start(medium, &receiver, DAY_ONE + Duration::from_secs(180)).await?;

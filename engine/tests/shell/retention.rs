@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use postrider::{
-    DeliveryState, EndpointSpec, Engine, EventFilter, GiveUpReason, InvalidEvent, PageRequest, PublishError,
-    RetryPolicy, TaskStatus, storage::MemoryStore, testing::ScriptedTransport,
+    ApplicationError, DeliveryState, EndpointSpec, Engine, EventFilter, GiveUpReason, InvalidApplication, InvalidEvent,
+    PageRequest, PublishError, Receipt, RetryPolicy, TaskStatus, storage::MemoryStore, testing::ScriptedTransport,
 };
 use tokio::time::sleep;
 
@@ -57,6 +57,56 @@ async fn a_payload_is_forgotten_when_its_publisher_says_and_nothing_is_sent_in_i
     let record = engine.deliveries("acme").get(kept.event, "hook").await?;
     let DeliveryState::GivenUp(Some(letter)) = record.state else { return Err("it is given up".into()) };
     assert_eq!(letter.reason, GiveUpReason::Unreadable);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_says_for_how_long_payloads_are_kept_of_events_that_do_not() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let engine = start(MemoryStore::new(), &receiver, hook()).await?;
+    let before = engine.publish("acme", event("before")).await?;
+    engine.applications().update("acme", |spec| spec.payload_kept = Some(HOUR * 2)).await?;
+    let own = engine.publish("acme", event("own").payload_kept(HOUR * 5)).await?;
+    let keyed = || event("its application's").idempotency_key("key");
+    let inherits = engine.publish("acme", keyed()).await?;
+    let later = engine.publish("acme", event("later").deliver_at(before.accepted_at + HOUR * 6)).await?;
+    let kept = async |receipt: &Receipt| -> Result<bool, Failed> {
+        Ok(!engine.events("acme").get(receipt.event).await?.is_expunged)
+    };
+    sleep(HOUR + HOUR / 2).await;
+    assert!(kept(&inherits).await?);
+    sleep(HOUR).await;
+    assert!(!kept(&inherits).await? && kept(&own).await? && kept(&later).await? && kept(&before).await?);
+    engine.applications().update("acme", |spec| spec.payload_kept = None).await?;
+    let not_any_more = engine.publish("acme", event("not any more")).await?;
+    assert!(engine.publish("acme", keyed()).await?.is_repeat, "what its publisher said is the same");
+    sleep(HOUR * 3).await;
+    assert!(!kept(&own).await? && kept(&later).await?);
+    sleep(HOUR).await;
+    assert_eq!(receiver.wait_for(5).await[4].body, "later", "it is not forgotten before it was sent");
+    sleep(DAY).await;
+    assert!(!kept(&later).await? && kept(&before).await? && kept(&not_any_more).await?);
+    let hardly = engine.applications().update("acme", |spec| spec.payload_kept = Some(HOUR / 2)).await;
+    assert!(matches!(hardly, Err(ApplicationError::Invalid(InvalidApplication::KeptTooShort))), "{hardly:?}");
+    Ok(())
+}
+
+/// Over a restart, and of one that asks for more than the engine keeps nothing is noted.
+#[tokio::test(start_paused = true)]
+async fn how_long_payloads_of_an_application_are_kept_outlives_a_restart() -> Result<(), Failed> {
+    let (medium, receiver) = (MemoryStore::new(), always_ok());
+    let engine = start(medium.clone(), &receiver, hook()).await?;
+    engine.applications().update("acme", |spec| spec.payload_kept = Some(DAY * 400)).await?;
+    let event_of = async |engine: &Engine| -> Result<Option<Duration>, Failed> {
+        let id = engine.publish("acme", event("{}")).await?.event;
+        Ok(engine.events("acme").get(id).await?.event.payload_kept)
+    };
+    assert_eq!(event_of(&engine).await?, None, "longer than the engine has no effect");
+    engine.applications().update("acme", |spec| spec.payload_kept = Some(DAY)).await?;
+    engine.shutdown(HOUR).await;
+    let engine = Engine::builder(medium, receiver.clone()).start().await?;
+    assert_eq!(engine.applications().get("acme")?.spec.payload_kept, Some(DAY));
+    assert_eq!(event_of(&engine).await?, Some(DAY));
     Ok(())
 }
 

@@ -60,6 +60,19 @@ pub(super) fn decode_with_more<'v, T: Deserialize<'v>, M: Deserialize<'v> + Defa
     Ok((row, M::default(), tail))
 }
 
+/// Reads what came later still behind all that, to the end of the value; its default if nothing is there.
+pub(super) fn decode_later<'v, L: Deserialize<'v> + Default + PartialEq>(tail: &'v [u8]) -> Result<L, StoreError> {
+    if tail.is_empty() {
+        return Ok(L::default());
+    }
+    match postcard::take_from_bytes(tail) {
+        // Nothing is not written.
+        Ok((later, [])) if later != L::default() => Ok(later),
+        Ok(_) => Err(corrupt("it is longer than it should be")),
+        Err(error) => Err(corrupt(format!("it cannot be read as a row: {error}"))),
+    }
+}
+
 /// Reads a value.
 pub(super) fn decode<'v, T: Deserialize<'v>>(value: &'v [u8]) -> Result<T, StoreError> {
     let (row, tail) = decode_with(value)?;

@@ -16,7 +16,9 @@ pub(super) use self::events::{
     EventMore, EventRow, RecipientRow, decode_event, encode_event, encode_expunged, event_row,
 };
 use super::{
-    codec::{corrupt, decode_more, decode_with, encode_more, encode_with},
+    codec::{
+        corrupt, decode_later, decode_more, decode_with, decode_with_more, encode_more, encode_with, encode_with_more,
+    },
     keys::{SCHEDULED, Suffix},
 };
 use crate::StoreError;
@@ -27,16 +29,28 @@ struct ApplicationMore {
     schema_check: Option<SchemaCheck>,
 }
 
+/// What came later: behind [`ApplicationMore`], only if there is any of it, so that records without it stay as they are.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct ApplicationLater {
+    payload_kept: Option<Duration>,
+}
+
 /// Appends an application's record.
 pub(super) fn encode_application(application: &Application, out: &mut Vec<u8>) {
     let more = ApplicationMore { schema_check: application.spec.schema_check };
-    encode_more(application, &more, out);
+    let later = ApplicationLater { payload_kept: application.spec.payload_kept };
+    if later == ApplicationLater::default() {
+        encode_more(application, &more, out);
+    } else {
+        encode_with_more(application, &(more, later), &[], out);
+    }
 }
 
 /// An application's record.
 pub(super) fn application(value: &[u8]) -> Result<Application, StoreError> {
-    let (mut application, ApplicationMore { schema_check }) = decode_more::<Application, _>(value)?;
-    application.spec.schema_check = schema_check;
+    let (mut application, more, tail) = decode_with_more::<Application, ApplicationMore>(value)?;
+    let later: ApplicationLater = decode_later(tail)?;
+    (application.spec.schema_check, application.spec.payload_kept) = (more.schema_check, later.payload_kept);
     Ok(application)
 }
 
@@ -420,3 +434,6 @@ impl LifeRow {
         Self { endpoint, life, seq, generation, lane, begun_by, manuals: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,3 +57,23 @@ async fn a_payload_and_a_response_are_forgotten_when_somebody_asks() -> Result<(
     assert_eq!(world.delete("/app/acme/msg/none/content").await?, StatusCode::NOT_FOUND);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_application_says_how_long_payloads_are_kept() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let (name, hours) = (json!("Acme"), json!(48));
+    let app = json!({ "uid": "acme", "name": name, "payloadRetentionHours": hours });
+    let replaced = world.send("PUT", "/app/acme", app.to_string()).await?;
+    assert_eq!((replaced.0, &replaced.1["payloadRetentionHours"]), (StatusCode::OK, &hours), "{}", replaced.1);
+    let other = world.send("PATCH", "/app/acme", json!({ "name": "Acme Ltd" }).to_string()).await?;
+    assert_eq!(other.1["payloadRetentionHours"], hours, "what is not named stays");
+    let cleared = world.send("PATCH", "/app/acme", json!({ "payloadRetentionHours": null }).to_string()).await?;
+    assert_eq!((cleared.0, cleared.1.get("payloadRetentionHours")), (StatusCode::OK, None));
+    for wrong in [0, 2161] {
+        let app = json!({ "name": name, "payloadRetentionHours": wrong });
+        let refused = world.post("/app", app).await?;
+        assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.1);
+        assert!(refused.1.to_string().contains("1 to 2160"), "{}", refused.1);
+    }
+    Ok(())
+}
