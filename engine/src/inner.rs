@@ -26,6 +26,7 @@ use crate::{
     commit_queue::CommitQueue,
     committer::Committer,
     directory::Directory,
+    full_queues::{self, FullQueues},
     id_map::IdMap,
     lifecycle::{Lifecycle, RETRY_AFTER},
     payload_desk::PayloadDesk,
@@ -80,6 +81,8 @@ pub(crate) struct Inner {
     pub(crate) proof_failures: Mutex<IdMap<EndpointId, Box<str>>>,
     /// Who we say that we are, to receivers that grant origins.
     pub(crate) origin: HeaderValue,
+    /// Dead letters of full queues of which operators are to hear.
+    pub(crate) full_queues: FullQueues,
     /// When operators were last told of an old backlog.
     pub(crate) told_of_backlog: Mutex<IdMap<EndpointId, Timestamp>>,
     /// Rung when something was put off.
@@ -145,6 +148,7 @@ impl Engine {
             unproven,
             proof_failures: Mutex::default(),
             origin,
+            full_queues: FullQueues::default(),
             told_of_backlog: Mutex::default(),
             put_off: Notify::new(),
             cut_off: Notify::new(),
@@ -188,6 +192,7 @@ impl Inner {
             tokio::spawn(agenda::keep(Arc::clone(self))),
             tokio::spawn(answers::forget_old(Arc::clone(self))),
             tokio::spawn(pending::count(Arc::clone(self))),
+            tokio::spawn(full_queues::tell(Arc::clone(self))),
             tokio::spawn(task_runner::run(Arc::clone(self), tasks_to_run)),
         ];
         self.tasks().extend(tasks);

@@ -1,7 +1,7 @@
 //! Operational webhooks: operators hear what becomes of endpoints and deliveries, by the engine itself.
 //!
-//! What they hear is accepted in the same commit as what it is about, so that neither is stored without the other. It
-//! belongs to an application of the organisation of operators, [`OrganisationId::MANAGEMENT`], whose uid is the
+//! What they hear is accepted in the same commit as what it is about, so that neither is stored without the other; only of
+//! full queues they hear in the [next one](crate::full_queues). It belongs to an application of the organisation of operators, [`OrganisationId::MANAGEMENT`], whose uid is the
 //! organisation that it is about; who wants it is found when it is stored, by the agenda.
 
 use std::{
@@ -45,7 +45,7 @@ pub const OPERATIONAL_EVENT_TYPES: [&str; 14] = [
 ];
 
 /// Something to tell operators of one organisation.
-struct News {
+pub(crate) struct News {
     organisation: OrganisationId,
     event_type: &'static str,
     data: Value,
@@ -91,7 +91,8 @@ impl Inner {
         batch.writes.extend(told);
     }
 
-    fn told(&self, News { organisation, event_type, data, about }: News) -> Option<Write> {
+    /// The write that tells it, if anybody wants to hear it.
+    pub(crate) fn told(&self, News { organisation, event_type, data, about }: News) -> Option<Write> {
         let operators = self.operators(organisation)?;
         let mut event = Event::new(event_type, json!({ "type": event_type, "data": data }).to_string());
         if self.registry.routes_of(operators)?.recipients(&event).is_empty() {
@@ -217,7 +218,7 @@ impl Inner {
         is_news
     }
 
-    fn news_about(&self, endpoint: EndpointId, event_type: &'static str, data: Value) -> Option<News> {
+    pub(crate) fn news_about(&self, endpoint: EndpointId, event_type: &'static str, data: Value) -> Option<News> {
         let (endpoint, owner) = self.registry.endpoint_and_owner(endpoint)?;
         news_of(&endpoint, &owner, event_type, data)
     }

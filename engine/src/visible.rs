@@ -71,6 +71,7 @@ impl Inner {
             let delivery = acceptance.delivery(to, seq, id);
             if full.next_if(|full| **full == to.endpoint).is_some() {
                 self.gave_up(&delivery, GiveUpReason::QueueFull, None);
+                self.queue_was_full(to.endpoint, id);
                 continue;
             }
             self.pending.added(acceptance.application, to.endpoint);

@@ -1,16 +1,20 @@
 //! Operators hear what becomes of endpoints and deliveries, durably, and each thing once.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, AttemptRequest, AttemptResponse, BreakerPolicy, BreakerSetting, EndpointSpec, Engine,
-    OPERATIONAL_EVENT_TYPES, OrganisationId, RetryPolicy, Transport, TransportError, storage::MemoryStore,
+    OPERATIONAL_EVENT_TYPES, OrganisationId, RetryPolicy, Transport, TransportError,
+    storage::{MemoryStore, OpenStore},
     testing::ScriptedTransport,
 };
 use tokio::time::sleep;
 
-use crate::support::{Failed, always_ok, event, hook};
+use crate::support::{Failed, Knobbed, Knobs, always_ok, event, hook};
 
 const OPERATORS: &str = "https://operators.example/hook";
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,7 +58,7 @@ impl Receivers {
 }
 
 /// An engine whose operators listen to these, and an application `acme`.
-async fn start(medium: MemoryStore, receivers: &Receivers, only: &[&str]) -> Result<Engine, Failed> {
+async fn start(medium: impl OpenStore, receivers: &Receivers, only: &[&str]) -> Result<Engine, Failed> {
     let engine = Engine::builder(medium, receivers.clone()).seed(7).start().await?;
     let organisation = engine.organisation(OrganisationId::DEFAULT);
     organisation.prepare_operational().await?;
@@ -159,5 +163,105 @@ async fn what_is_told_is_stored_with_what_it_is_about() -> Result<(), Failed> {
     let told = receivers.told(2).await;
     assert_eq!(told[1].0, "background_task.ended");
     assert!(told[1].1.contains(&task.id.to_string()) && told[1].1.contains("\"status\":\"finished\""), "{told:?}");
+    Ok(())
+}
+
+/// What was told of dead letters, by the reason, and how many they were.
+async fn letters_told(receivers: &Receivers, count: usize) -> Vec<u64> {
+    let told = receivers.told(count).await;
+    let letters = |(_, body): &(String, String)| {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        assert_eq!(
+            (&body["data"]["reason"], &body["data"]["endpointUid"]),
+            (&"QueueFull".into(), &"hook".into()),
+            "{body}"
+        );
+        body["data"]["deadLetters"].as_u64().unwrap_or_default()
+    };
+    told.iter().map(letters).collect()
+}
+
+/// An engine whose queue at `hook` has room for one.
+async fn start_full(medium: impl OpenStore, receivers: &Receivers) -> Result<Engine, Failed> {
+    let engine = start(medium, receivers, &["message.dead_lettered"]).await?;
+    let mut spec = hook();
+    spec.delivery.max_queued = Some(1_u32.try_into()?);
+    engine.endpoints("acme").upsert("hook", spec).await?;
+    engine.endpoints("acme").pause("hook").await?;
+    engine.publish("acme", event("{}")).await?;
+    Ok(engine)
+}
+
+/// Only the store knows that a queue is full: nothing was told of such dead letters.
+#[tokio::test(start_paused = true)]
+async fn dead_letters_of_a_full_queue_are_told_together() -> Result<(), Failed> {
+    let receivers = Receivers::new(always_ok());
+    let engine = start_full(MemoryStore::new(), &receivers).await?;
+    assert_eq!(engine.publish("acme", event("{}")).await?.queues_full, 1);
+    assert_eq!(letters_told(&receivers, 1).await, [1], "at once");
+    for _ in 0..500 {
+        engine.publish("acme", event("{}")).await?;
+    }
+    sleep(SECOND * 50).await;
+    assert_eq!(receivers.operators.count(), 1, "no flood");
+    sleep(SECOND * 20).await;
+    assert_eq!(letters_told(&receivers, 2).await, [1, 500]);
+    sleep(SECOND * 600).await;
+    assert_eq!(receivers.operators.count(), 2, "each once");
+    engine.publish("acme", event("{}")).await?;
+    assert_eq!(letters_told(&receivers, 3).await, [1, 500, 1]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_of_a_full_queue_are_told_over_a_shutdown_and_a_failing_store() -> Result<(), Failed> {
+    let (medium, receivers) = (MemoryStore::new(), Receivers::new(always_ok()));
+    let engine = start_full(medium.clone(), &receivers).await?;
+    let (one, more) = (event("{}"), vec![event("{}"); 9]);
+    engine.publish("acme", one).await?;
+    letters_told(&receivers, 1).await;
+    engine.organisation(OrganisationId::DEFAULT).publish_all("acme", more).await;
+    engine.shutdown(SECOND).await;
+    let engine = Engine::builder(medium, receivers.clone()).start().await?;
+    assert_eq!(letters_told(&receivers, 2).await, [1, 9]);
+    engine.shutdown(SECOND).await;
+
+    let (store, receivers) = (Knobbed::new(MemoryStore::new()), Receivers::new(always_ok()));
+    let knobs = Arc::clone(&store.knobs);
+    let engine = start_full(store, &receivers).await?;
+    engine.publish("acme", event("{}")).await?;
+    letters_told(&receivers, 1).await;
+    engine.publish("acme", event("{}")).await?;
+    // While the store fails it is their turn.
+    sleep(SECOND * 59).await;
+    Knobs::set(&knobs.fails);
+    Knobs::set(&knobs.is_away);
+    sleep(SECOND * 10).await;
+    knobs.fails.store(false, Ordering::SeqCst);
+    knobs.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(letters_told(&receivers, 2).await, [1, 1]);
+    Ok(())
+}
+
+/// What is told of those who are told would never end.
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_of_operators_is_told_to_nobody() -> Result<(), Failed> {
+    let receivers = Receivers::new(always_ok());
+    let engine = start(MemoryStore::new(), &receivers, &[]).await?;
+    let endpoints = engine.organisation(OrganisationId::DEFAULT).operational_endpoints();
+    let mut spec = EndpointSpec::new(OPERATORS);
+    spec.delivery.max_queued = Some(1_u32.try_into()?);
+    endpoints.upsert("full", spec).await?;
+    endpoints.pause("full").await?;
+    let management = engine.organisation(OrganisationId::MANAGEMENT);
+    let uid = OrganisationId::DEFAULT.to_string();
+    let mut full = 0;
+    for _ in 0..10 {
+        full += management.publish(uid.as_str(), event("{}")).await?.queues_full;
+    }
+    assert_eq!(full, 9);
+    sleep(SECOND * 300).await;
+    let told = receivers.told(10).await;
+    assert!(told.iter().all(|(event_type, _)| event_type.is_empty()), "only what was published: {told:?}");
     Ok(())
 }
