@@ -9,7 +9,7 @@ use http::HeaderValue;
 use postrider_core::{
     Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, DocumentKind,
     EndpointId, EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent,
-    TargetRules, TaskId, Timestamp,
+    TargetRules, TaskId,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
@@ -22,6 +22,7 @@ use url::Url;
 use crate::{
     Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport, agenda,
     answers,
+    backlogs::{self, Backlogs},
     catalogue::Catalogue,
     commit_queue::CommitQueue,
     committer::Committer,
@@ -83,8 +84,8 @@ pub(crate) struct Inner {
     pub(crate) origin: HeaderValue,
     /// Dead letters of full queues of which operators are to hear.
     pub(crate) full_queues: FullQueues,
-    /// When operators were last told of an old backlog.
-    pub(crate) told_of_backlog: Mutex<IdMap<EndpointId, Timestamp>>,
+    /// Whose backlog may be old.
+    pub(crate) backlogs: Backlogs,
     /// Rung when something was put off.
     pub(crate) put_off: Notify,
     /// Rung when a queue was cut off.
@@ -149,7 +150,7 @@ impl Engine {
             proof_failures: Mutex::default(),
             origin,
             full_queues: FullQueues::default(),
-            told_of_backlog: Mutex::default(),
+            backlogs: Backlogs::default(),
             put_off: Notify::new(),
             cut_off: Notify::new(),
             failure: Mutex::new(None),
@@ -193,6 +194,7 @@ impl Inner {
             tokio::spawn(answers::forget_old(Arc::clone(self))),
             tokio::spawn(pending::count(Arc::clone(self))),
             tokio::spawn(full_queues::tell(Arc::clone(self))),
+            tokio::spawn(backlogs::watch(Arc::clone(self))),
             tokio::spawn(task_runner::run(Arc::clone(self), tasks_to_run)),
         ];
         self.tasks().extend(tasks);

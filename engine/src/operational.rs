@@ -1,13 +1,10 @@
 //! Operational webhooks: operators hear what becomes of endpoints and deliveries, by the engine itself.
 //!
 //! What they hear is accepted in the same commit as what it is about, so that neither is stored without the other; only of
-//! full queues they hear in the [next one](crate::full_queues). It belongs to an application of the organisation of operators, [`OrganisationId::MANAGEMENT`], whose uid is the
+//! full queues they hear in the [next one](crate::full_queues), and of old backlogs [by the clock](crate::backlogs). It belongs to an application of the organisation of operators, [`OrganisationId::MANAGEMENT`], whose uid is the
 //! organisation that it is about; who wants it is found when it is stored, by the agenda.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Attempt, Batch, BreakerState, DisableReason, DocumentKind,
@@ -20,11 +17,6 @@ use crate::{ApplicationError, Endpoints, Organisation, inner::Inner, times::writ
 
 /// An attempt that failed so often is worth a word, and so is a success after it.
 const FAILING_AFTER: u32 = 4;
-/// A first attempt that comes so late is worth a word.
-const BACKLOG_IS_OLD: Duration = Duration::from_secs(3600);
-
-/// Endpoints of which it is remembered that somebody was told.
-const REMEMBERED_MAX: usize = 10_000;
 
 /// What may be told of, in the names that operational endpoints filter by.
 pub const OPERATIONAL_EVENT_TYPES: [&str; 14] = [
@@ -166,13 +158,7 @@ impl Inner {
             Then::GivenUp(_) => message("message.attempt.exhausted", attempt),
             Then::Delivered | Then::RetryAt(_) | Then::Nothing => None,
         };
-        let waited = attempt.started.since(before.since);
-        let is_late = attempt.number.count() == 1 && waited >= BACKLOG_IS_OLD && self.is_news_of_backlog(endpoint);
-        let late = is_late.then(|| {
-            let data = json!({ "msgId": event(), "waitedSeconds": waited.as_secs() });
-            self.news_about(endpoint, "endpoint.backlog.old", data)
-        });
-        [news, died, late.flatten()]
+        [news, died, None]
     }
 
     fn of_endpoint(&self, endpoint: &Endpoint) -> [Option<News>; 3] {
@@ -201,21 +187,6 @@ impl Inner {
         let rotated = rotated.then(|| told("endpoint.secret.rotated", json!({}))).flatten();
         let changed = before.spec != endpoint.spec;
         [status, rotated, changed.then(|| told("endpoint.updated", json!({}))).flatten()]
-    }
-
-    /// Once a day is enough.
-    fn is_news_of_backlog(&self, endpoint: EndpointId) -> bool {
-        let now = self.clock.now();
-        let mut told = self.told_of_backlog.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= REMEMBERED_MAX {
-            told.clear();
-        }
-        let last = told.get(&endpoint).copied();
-        let is_news = last.is_none_or(|last| now.since(last) >= Duration::from_secs(24 * 3600));
-        if is_news {
-            told.insert(endpoint, now);
-        }
-        is_news
     }
 
     pub(crate) fn news_about(&self, endpoint: EndpointId, event_type: &'static str, data: Value) -> Option<News> {

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Acceptance, Batch, BreakerState, Delivery, DeliveryId, DisableReason, Document, DocumentKind, Effect, Endpoint,
-    EndpointId, EndpointStatus, EventId, GiveUpReason, Input, Moved, Seq, SoftState, Step, StoredEvent, Then,
-    Transition, Write,
+    Acceptance, Application, Batch, BreakerState, Delivery, DeliveryId, DisableReason, Document, DocumentKind, Effect,
+    Endpoint, EndpointId, EndpointStatus, EventId, GiveUpReason, Input, Moved, OrganisationId, Seq, SoftState, Step,
+    StoredEvent, Then, Transition, Write,
 };
 use postrider_storage::Verdict;
 
@@ -38,7 +38,7 @@ impl Inner {
                     }
                 }
                 Write::Soft(endpoint, soft) => self.softened(*endpoint, soft),
-                Write::Application(application) => self.registry.put_application((**application).clone()),
+                Write::Application(application) => self.put_application(application),
                 Write::DropApplication(application) => self.registry.remove_application(*application),
                 Write::Endpoint(endpoint) => self.configured(endpoint, effect),
                 Write::DropEndpoint(endpoint) => self.dropped(*endpoint, effect),
@@ -76,6 +76,14 @@ impl Inner {
             }
             self.pending.added(acceptance.application, to.endpoint);
             self.with_slot(to.endpoint, |slot| slot.nudge(delivery, event.clone()));
+        }
+    }
+
+    fn put_application(&self, application: &Application) {
+        let is_first = !self.registry.has_applications(application.organisation);
+        self.registry.put_application(application.clone());
+        if is_first && application.organisation == OrganisationId::MANAGEMENT {
+            self.backlogs.search();
         }
     }
 

@@ -7,14 +7,17 @@ use std::{
 
 use async_trait::async_trait;
 use postrider::{
-    ApplicationSpec, AttemptRequest, AttemptResponse, BreakerPolicy, BreakerSetting, EndpointSpec, Engine,
-    OPERATIONAL_EVENT_TYPES, OrganisationId, RetryPolicy, Transport, TransportError,
+    ApplicationSpec, AttemptRequest, AttemptResponse, BreakerPolicy, BreakerSetting, Clock as _, EndpointSpec, Engine,
+    OPERATIONAL_EVENT_TYPES, OrganisationId, RetryPolicy, SystemClock, Transport, TransportError,
     storage::{MemoryStore, OpenStore},
-    testing::ScriptedTransport,
+    testing::{ManualClock, ScriptedTransport},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::support::{Failed, Knobbed, Knobs, always_ok, event, hook};
+use crate::{
+    ending::AlsoTokio,
+    support::{Failed, Knobbed, Knobs, always_ok, event, hook},
+};
 
 const OPERATORS: &str = "https://operators.example/hook";
 const SECOND: Duration = Duration::from_secs(1);
@@ -150,6 +153,103 @@ async fn a_breaker_and_an_old_backlog_are_told() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What holds an endpoint until it is let go.
+async fn hold(engine: &Engine, by: &str) -> Result<(), Failed> {
+    match by {
+        "paused" => drop(engine.endpoints("acme").pause("hook").await?),
+        "disabled" => drop(engine.endpoints("acme").disable("hook").await?),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// An old backlog was told with the first attempt that was late; whoever was held for long made none.
+#[tokio::test(start_paused = true)]
+async fn an_old_backlog_is_told_by_the_clock_whatever_holds_it() -> Result<(), Failed> {
+    for held in ["paused", "disabled", "by its breaker"] {
+        let receivers = Receivers::new(ScriptedTransport::new([500_u16; 3]));
+        let engine = start(MemoryStore::new(), &receivers, &["endpoint.backlog.old"]).await?;
+        let policy = BreakerPolicy {
+            consecutive_failures: 3_u32.try_into()?,
+            cool_down: SECOND * 20_000,
+            cool_down_max: SECOND * 20_000,
+            ..BreakerPolicy::default()
+        };
+        let mut spec = hook().retry(RetryPolicy::delays([SECOND * 10; 60]));
+        spec.delivery.max_in_flight = Some(1_u32.try_into()?);
+        spec.delivery.breaker = BreakerSetting::On(policy);
+        engine.endpoints("acme").upsert("hook", spec).await?;
+        // Held only after that: whoever is disabled is sent nothing new.
+        engine.endpoints("acme").pause("hook").await?;
+        for _ in 0..5 {
+            engine.publish("acme", event("{}")).await?;
+        }
+        hold(&engine, held).await?;
+        if held == "by its breaker" {
+            engine.endpoints("acme").resume("hook").await?;
+        }
+        sleep(SECOND * 3590).await;
+        assert_eq!(receivers.operators.count(), 0, "{held}: it is young");
+        sleep(SECOND * 20).await;
+        assert_eq!(receivers.operators.count(), 1, "{held}");
+        assert!(receivers.told(1).await[0].1.contains("\"waitedSeconds\":3600"), "{:?}", receivers.told(1).await);
+        sleep(SECOND * 14_400).await;
+        assert_eq!(receivers.operators.count(), 1, "{held}: once");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_that_gets_old_again_is_told_again() -> Result<(), Failed> {
+    let receivers = Receivers::new(always_ok());
+    let engine = start(MemoryStore::new(), &receivers, &["endpoint.backlog.old"]).await?;
+    engine.endpoints("acme").upsert("hook", hook()).await?;
+    for round in 1..=3 {
+        engine.endpoints("acme").pause("hook").await?;
+        engine.publish("acme", event("{}")).await?;
+        sleep(SECOND * 3 * 3600).await;
+        assert_eq!(receivers.operators.count(), round);
+        engine.endpoints("acme").resume("hook").await?;
+        sleep(SECOND * 3600).await;
+        assert_eq!(receivers.hooks.count(), 21 * round - 20);
+        // It is not old after that, as long as something is sent now and then.
+        for _ in 0..20 {
+            engine.publish("acme", event("{}")).await?;
+            sleep(SECOND * 600).await;
+        }
+        assert_eq!(receivers.operators.count(), round);
+        receivers.hooks.wait_for(round * 21).await;
+    }
+    Ok(())
+}
+
+/// No actor of this engine knows of it: it is found by its wake row, at the start and when operators come.
+#[tokio::test(start_paused = true)]
+async fn a_backlog_from_before_is_told() -> Result<(), Failed> {
+    let (medium, receivers) = (MemoryStore::new(), Receivers::new(always_ok()));
+    let engine = Engine::builder(medium.clone(), receivers.clone()).seed(7).start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    engine.endpoints("acme").upsert("hook", hook()).await?;
+    engine.endpoints("acme").pause("hook").await?;
+    engine.publish("acme", event("{}")).await?;
+    sleep(SECOND * 7200).await;
+    let organisation = engine.organisation(OrganisationId::DEFAULT);
+    organisation.prepare_operational().await?;
+    let spec = EndpointSpec::new(OPERATORS).event_types(["endpoint.backlog.old"]);
+    organisation.operational_endpoints().upsert("all", spec).await?;
+    sleep(SECOND * 3700).await;
+    assert_eq!(receivers.operators.count(), 1, "within an hour of the first who listens");
+    engine.shutdown(SECOND).await;
+    let later = AlsoTokio(ManualClock::new(SystemClock::new().now() + SECOND * 14_400), Instant::now());
+    let engine = Engine::builder(medium, receivers.clone()).clock(later).start().await?;
+    sleep(SECOND * 10).await;
+    assert_eq!(receivers.operators.count(), 2, "and at once after a start");
+    engine.endpoints("acme").delete("hook").await?;
+    sleep(SECOND * 7200).await;
+    assert_eq!(receivers.operators.count(), 2);
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_told_is_stored_with_what_it_is_about() -> Result<(), Failed> {
     let (medium, receivers) = (MemoryStore::new(), Receivers::new(always_ok()));
@@ -253,7 +353,10 @@ async fn a_full_queue_of_operators_is_told_to_nobody() -> Result<(), Failed> {
     spec.delivery.max_queued = Some(1_u32.try_into()?);
     endpoints.upsert("full", spec).await?;
     endpoints.pause("full").await?;
+    // Even where somebody listens to what becomes of the endpoints of operators.
     let management = engine.organisation(OrganisationId::MANAGEMENT);
+    management.prepare_operational().await?;
+    management.operational_endpoints().upsert("all", EndpointSpec::new(OPERATORS)).await?;
     let uid = OrganisationId::DEFAULT.to_string();
     let mut full = 0;
     for _ in 0..10 {
