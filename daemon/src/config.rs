@@ -24,7 +24,7 @@ pub(crate) use self::{
     layers::{Flag, Layers, Settings},
     mistake::Mistakes,
     print::reference,
-    values::{HostName, LogFormat, LogLevel, SignatureStyle, Storage, TokenAlgorithm},
+    values::{HostName, LogFormat, LogLevel, PublicUrl, SignatureStyle, Storage, TokenAlgorithm},
 };
 use self::{
     key::{Key, Value},
@@ -95,6 +95,9 @@ settings! {
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8071));
         /// Folder of everything that is stored. It is made if it does not exist. Not used with storage = "memory".
         data: PathBuf = PathBuf::from("postrider-data");
+        /// Where the API is reached from outside, such as "https://hooks.example.com": receivers with proof =
+        /// "cloudEvents" are told of an address below it, at which they may grant later. Unless it is set, they are not.
+        public_url: Option<PublicUrl> = None;
         /// Where events are kept: "fjall" survives a power cut; "sled" survives a crash of the process, not a power cut;
         /// "memory" forgets everything when the daemon stops.
         storage: Storage = Storage::Fjall;

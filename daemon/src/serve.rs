@@ -84,6 +84,11 @@ async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
     let rules = target_rules(config);
     let builder = Engine::builder(opener(&config.general)?, transport(config, rules.clone())?);
     let builder = builder.targets(rules).origin(config.http.origin.header().clone());
+    let grant_at = config.general.public_url.as_ref().and_then(|url| url.join(api::GRANT_PATH));
+    let builder = match grant_at {
+        Some(address) => builder.grant_at(address),
+        None => builder,
+    };
     let builder = builder.defaults(delivery_defaults(config)).limits(|engine| {
         engine.payload_bytes = size(limits.payload_bytes).get();
         engine.in_flight_requests = size(limits.in_flight_requests);

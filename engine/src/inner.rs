@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use postrider_core::{
     Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, DocumentKind,
     EndpointId, EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent,
@@ -82,6 +82,8 @@ pub(crate) struct Inner {
     pub(crate) proof_failures: Mutex<IdMap<EndpointId, Box<str>>>,
     /// Who we say that we are, to receivers that grant origins.
     pub(crate) origin: HeaderValue,
+    /// Where they may grant it later, in front of a token.
+    pub(crate) grant_at: Option<Uri>,
     /// Dead letters of full queues of which operators are to hear.
     pub(crate) full_queues: FullQueues,
     /// Whose backlog may be old.
@@ -109,7 +111,8 @@ pub(crate) struct Owner {
 
 impl Engine {
     pub(crate) async fn start(builder: EngineBuilder, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let EngineBuilder { opener, transport, limits, defaults, targets, free_space, origin, seed, .. } = builder;
+        let EngineBuilder { opener, transport, limits, defaults, targets, free_space, origin, grant_at, seed, .. } =
+            builder;
         defaults.validate()?;
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
         let store = StoreCell::new(opener.open().await?);
@@ -149,6 +152,7 @@ impl Engine {
             unproven,
             proof_failures: Mutex::default(),
             origin,
+            grant_at,
             full_queues: FullQueues::default(),
             backlogs: Backlogs::default(),
             put_off: Notify::new(),

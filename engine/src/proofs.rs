@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -36,11 +37,12 @@ const WAITS: [Duration; 5] = [
 const PING: &str = "webhook.ping";
 const PING_PAYLOAD: &str = r#"{"type":"webhook.ping","data":{}}"#;
 pub(crate) const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
+const REQUEST_CALLBACK: HeaderName = HeaderName::from_static("webhook-request-callback");
 const REQUEST_RATE: HeaderName = HeaderName::from_static("webhook-request-rate");
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
 /// What is asked for where an endpoint has no rate of its own: CloudEvents wants a number.
-const RATE_ASKED: u32 = 6_000;
+const RATE_ASKED: NonZeroU32 = NonZeroU32::MIN.saturating_add(5_999);
 
 /// Asks whoever has something to prove, until the engine ends.
 pub(crate) async fn run(inner: Arc<Inner>, mut unproven: mpsc::UnboundedReceiver<EndpointId>) {
@@ -102,7 +104,7 @@ impl Inner {
             }
             sleep(waits.next().unwrap_or(WAITS[WAITS.len() - 1])).await;
         }
-        self.proof_failures().remove(&id);
+        self.forget_proof_failure(id);
     }
 
     /// Asks once; why not, if not.
@@ -124,8 +126,8 @@ impl Inner {
             Proof::CloudEvents => {
                 let mut headers = HeaderMap::new();
                 headers.insert(REQUEST_ORIGIN, self.origin.clone());
-                let asked = endpoint.spec.rate.map_or(RATE_ASKED, |rate| rate.attempts_per_second() * 60);
-                headers.insert(REQUEST_RATE, HeaderValue::from(asked));
+                headers.insert(REQUEST_RATE, HeaderValue::from(rate_asked(endpoint).get()));
+                headers.extend(self.grant_address(endpoint).await.map(|address| (REQUEST_CALLBACK, address)));
                 let request = AttemptRequest::new(endpoint.target.clone(), headers, Bytes::new());
                 let answer = self.answered(request.method(Method::OPTIONS)).await?;
                 let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
@@ -162,16 +164,7 @@ impl Inner {
 
     /// Stores that it has; says whether that is done, if nobody changed it meanwhile.
     async fn proved(&self, endpoint: &Endpoint, grant: Option<Grant>) -> bool {
-        let Some(owner) = self.registry.application(endpoint.application) else { return true };
-        let mut proved = Endpoint { status: EndpointStatus::Active, ..endpoint.clone() };
-        proved.granted = match grant {
-            Some(Grant::PerMinute(requests)) => Some(Rate::per_minute(requests)),
-            Some(Grant::Unlimited) | None => None,
-        };
-        proved.policy = self.policy(&owner, &proved.spec, proved.granted);
-        (proved.updated_at, proved.revision) = (self.clock.now(), endpoint.revision + 1);
-        let guard = Guard::Revision(RecordId::Endpoint(endpoint.id), endpoint.revision);
-        let batch = Batch::synced([Write::Endpoint(Box::new(proved))]).guarded(guard);
+        let Some(batch) = self.proof(endpoint, grant) else { return true };
         let stored = matches!(self.commit(endpoint.application, batch).await, Ok(Ok(_)));
         if stored {
             info!(endpoint = %endpoint.id, ?grant, "receiver has proved that it wants its messages");
@@ -179,6 +172,40 @@ impl Inner {
             self.reread_endpoint(endpoint.id).await;
         }
         stored
+    }
+
+    /// The write that it has, if nobody changes it meanwhile; none if it is gone. What holds it besides goes on to.
+    pub(crate) fn proof(&self, endpoint: &Endpoint, grant: Option<Grant>) -> Option<Batch> {
+        let owner = self.registry.application(endpoint.application)?;
+        let mut proved = endpoint.clone();
+        proved.status = match endpoint.status {
+            EndpointStatus::Unproven | EndpointStatus::Active => EndpointStatus::Active,
+            held @ (EndpointStatus::Paused | EndpointStatus::Disabled(_)) => held,
+        };
+        proved.granted = granted_rate(endpoint, grant);
+        proved.policy = self.policy(&owner, &proved.spec, proved.granted);
+        (proved.updated_at, proved.revision) = (self.clock.now(), endpoint.revision + 1);
+        let guard = Guard::Revision(RecordId::Endpoint(endpoint.id), endpoint.revision);
+        Some(Batch::synced([Write::Endpoint(Box::new(proved))]).guarded(guard))
+    }
+
+    pub(crate) fn forget_proof_failure(&self, endpoint: EndpointId) {
+        self.proof_failures().remove(&endpoint);
+    }
+}
+
+/// Requests a minute that its receiver is asked for.
+fn rate_asked(endpoint: &Endpoint) -> NonZeroU32 {
+    let own = endpoint.spec.rate.map(|rate| rate.attempts_per_second().saturating_mul(60));
+    own.and_then(NonZeroU32::new).unwrap_or(RATE_ASKED)
+}
+
+/// How fast it may be sent its messages; none is any rate.
+pub(crate) fn granted_rate(endpoint: &Endpoint, grant: Option<Grant>) -> Option<Rate> {
+    match grant {
+        Some(Grant::PerMinute(requests)) => Some(Rate::per_minute(requests)),
+        Some(Grant::AsAsked) => Some(Rate::per_minute(rate_asked(endpoint))),
+        Some(Grant::Unlimited) | None => None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use postrider_core::{Document, DocumentId, DocumentKind, ExpiredTokens};
 use postrider_storage::{Reads, StoreError};
+use serde::de::DeserializeOwned;
 use tracing::error;
 
 use crate::documents;
@@ -19,11 +20,11 @@ pub(crate) struct Settings(RwLock<All>);
 /// What a store holds of settings.
 pub(crate) type All = HashMap<DocumentId, Known>;
 
-/// A setting, and what it says once somebody asked.
+/// A setting, and what it says of tokens once somebody asked.
 #[derive(Debug)]
 pub(crate) struct Known {
     value: Bytes,
-    read: OnceLock<Option<Arc<ExpiredTokens>>>,
+    expired_tokens: OnceLock<Option<Arc<ExpiredTokens>>>,
 }
 
 impl Settings {
@@ -50,22 +51,25 @@ impl Settings {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// Which tokens it says are expired; none if there is no such setting, or it makes no sense.
+    /// The JSON that it holds; none if there is no such setting, or it makes no sense.
+    pub(crate) fn find<T: DeserializeOwned>(&self, id: &DocumentId) -> Option<T> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        parsed(id, &all.get(id)?.value)
+    }
+
+    /// As [`find`](Self::find), and read once: every request of a portal asks.
     pub(crate) fn expired_tokens(&self, id: &DocumentId) -> Option<Arc<ExpiredTokens>> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let Known { value, read } = all.get(id)?;
-        let reading = || match serde_json::from_slice(value) {
-            Ok(expired) => Some(Arc::new(expired)),
-            Err(error) => {
-                error!(organisation = %id.organisation, name = %id.name, %error, "setting is damaged");
-                None
-            }
-        };
-        // Once: every request of a portal asks.
-        read.get_or_init(reading).clone()
+        let Known { value, expired_tokens } = all.get(id)?;
+        expired_tokens.get_or_init(|| parsed(id, value).map(Arc::new)).clone()
     }
 }
 
+fn parsed<T: DeserializeOwned>(id: &DocumentId, value: &[u8]) -> Option<T> {
+    let read = serde_json::from_slice(value);
+    read.inspect_err(|error| error!(organisation = %id.organisation, name = %id.name, %error, "setting is damaged")).ok()
+}
+
 fn known(document: &Document) -> (DocumentId, Known) {
-    (document.id.clone(), Known { value: document.value.clone(), read: OnceLock::new() })
+    (document.id.clone(), Known { value: document.value.clone(), expired_tokens: OnceLock::new() })
 }

@@ -23,8 +23,9 @@ use crate::token::{Caller, Grant, Token};
 
 /// How long one waits for another with its key.
 const WAIT: Duration = Duration::from_secs(30);
-/// What has a durable key of its own.
-const WITH_KEYS_OF_THEIR_OWN: [&str; 3] = ["/api/v1/app/{app_id}/msg", "/api/v1/app/{app_id}/msg/batch", "/api/events"];
+/// What has a durable key of its own, and what may be done again and asks for no token.
+const WITH_KEYS_OF_THEIR_OWN: [&str; 4] =
+    ["/api/v1/app/{app_id}/msg", "/api/v1/app/{app_id}/msg/batch", "/api/events", "/api/v1/cloud-events/grant/{token}"];
 
 /// In front of every route.
 pub(super) async fn once(State(api): State<Api>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {

@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod event_type_import;
 mod event_types;
+mod grants;
 mod headers;
 mod health;
 mod idempotency;
@@ -50,11 +51,14 @@ use tower_http::{
     timeout::RequestBodyTimeoutLayer,
 };
 
-pub use self::serve::{Listener, Tls, TlsError, serve};
 use self::{
     error::ApiError,
     openapi::{Routes, routes},
     request_rate::RequestRate,
+};
+pub use self::{
+    grants::GRANT_PATH,
+    serve::{Listener, Tls, TlsError, serve},
 };
 use crate::token::TokenKey;
 
@@ -82,6 +86,7 @@ fn routes() -> Routes {
         secrets: read, rotate;
         states: pause, resume, state;
         stats: messages, attempts;
+        grants: by_link, by_post;
         headers: read, replace, change;
         messages: list, create, precheck, read, send_example, expunge, expunge_several, expunge_all;
         batch: create;

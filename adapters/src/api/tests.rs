@@ -164,6 +164,7 @@ impl World {
     async fn answering(answers: &[u16]) -> Result<Self, Failed> {
         let receiver = ScriptedTransport::new(answers.iter().copied());
         let builder = Engine::builder(MemoryStore::new(), receiver.clone()).targets(TargetRules::dev());
+        let builder = builder.grant_at(format!("https://hooks.example.com{GRANT_PATH}").parse()?);
         let key = TokenKey::for_development("a secret for tests, and for nothing else")?;
         let token = key.issue_organisation(OrganisationId::DEFAULT, now())?;
         let router = router(builder.start().await?, key.clone());

@@ -282,6 +282,23 @@ fn what_is_printed_can_be_read_again() -> Result<(), Failed> {
 }
 
 #[test]
+fn the_api_is_reached_at_a_url_without_a_query() -> Result<(), Failed> {
+    for good in ["https://hooks.example.com", "https://hooks.example.com/", "http://127.0.0.1:8071"] {
+        let settings = load(&format!("public_url = '{good}'"), &[], &[])?;
+        let address = settings.config.general.public_url.and_then(|url| url.join("/api"));
+        assert_eq!(address.map(|url| url.to_string()), Some(format!("{}/api", good.trim_end_matches('/'))));
+    }
+    let below = load("public_url = 'https://example.com/hooks/'", &[], &[])?.config.general.public_url;
+    let address = below.and_then(|url| url.join("/api")).map(|url| url.to_string());
+    assert_eq!(address.as_deref(), Some("https://example.com/hooks/api"));
+    for wrong in ["hooks.example.com", "ftp://a", "/path", "https://a?b", "https://a/#b", "https://me@a", ""] {
+        let refused = "a URL, such as https://hooks.example.com";
+        check(&format!("public_url = '{wrong}'"), &[], &[], refused);
+    }
+    Ok(())
+}
+
+#[test]
 fn every_key_has_a_doc_and_every_number_a_unit_and_a_range() {
     const UNITS: [&str; 6] = ["_bytes", "_requests", "_seconds", "_days", "_deliveries", "_requests_per_second"];
     let mut variables = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! The types of settings: how each is read from a file, a variable or a flag, and how it is shown.
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Uri};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -191,6 +191,42 @@ impl Value for HostName {
 
     fn show(&self) -> Shown {
         Shown::Toml(quoted(self.0.to_str().unwrap_or_default()))
+    }
+}
+
+/// Where something is reached from outside: no query, no fragment, and no slash at its end.
+#[derive(Clone, Debug)]
+pub(crate) struct PublicUrl(String);
+
+impl PublicUrl {
+    /// A path below it.
+    pub(crate) fn join(&self, path: &str) -> Option<Uri> {
+        format!("{}{path}", self.0).parse().ok()
+    }
+}
+
+impl Blank for PublicUrl {
+    fn blank() -> Self {
+        Self(String::new())
+    }
+}
+
+impl Value for PublicUrl {
+    fn set(&mut self, given: &Given, _key: &Key) -> Option<()> {
+        let text = given.text()?.trim_end_matches('/');
+        let url: Uri = text.parse().ok()?;
+        let is_public = matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some();
+        let is_bare = !text.contains(['?', '#']) && url.authority().is_some_and(|host| !host.as_str().contains('@'));
+        self.0 = Some(text).filter(|_| is_public && is_bare)?.to_owned();
+        Some(())
+    }
+
+    fn takes(&self, _key: &Key) -> String {
+        "a URL, such as https://hooks.example.com".to_owned()
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Toml(quoted(&self.0))
     }
 }
 

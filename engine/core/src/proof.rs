@@ -1,8 +1,12 @@
 //! Proof that a receiver wants what it is sent: asked once, before anything else is, and again when its address changes.
 
+mod token;
+
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::token::{GRANT_WITHIN, GrantKey, GrantToken};
 
 /// How a receiver proves that it wants to be sent anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +18,7 @@ pub enum Proof {
     /// It answers a GET with `?challenge=…` with that value.
     Challenge,
     /// It grants our origin in answer to an OPTIONS request, and says at which rate: CloudEvents HTTP 1.1 Web Hooks 1.0.2,
-    /// section 4. The status says nothing.
+    /// section 4. The status says nothing. Or later, at an address that it is told of, if there is one.
     CloudEvents,
     /// It answers a signed message of type `webhook.ping` with 2xx.
     Ping,
@@ -27,6 +31,8 @@ pub enum Grant {
     PerMinute(NonZeroU32),
     /// Any number.
     Unlimited,
+    /// As many as were asked for: a receiver that grants by callback need not say.
+    AsAsked,
 }
 
 /// Why a receiver has not proved it.
@@ -75,10 +81,21 @@ pub fn grant(origin: &str, allowed_origin: Option<&str>, allowed_rate: Option<&s
     if !allowed_origin.is_some_and(is_ours) {
         return Err(NotProved::Origin);
     }
-    match allowed_rate {
-        Some("*") => Ok(Grant::Unlimited),
-        Some(number) => number.parse().map(Grant::PerMinute).map_err(|_| NotProved::Rate),
-        None => Err(NotProved::Rate),
+    rate(allowed_rate.ok_or(NotProved::Rate)?)
+}
+
+/// What the headers of a callback allow: who knows its address may, and a rate is not demanded.
+///
+/// # Errors
+/// [`NotProved::Rate`].
+pub fn granted_by_callback(allowed_rate: Option<&str>) -> Result<Grant, NotProved> {
+    allowed_rate.map_or(Ok(Grant::AsAsked), rate)
+}
+
+fn rate(allowed: &str) -> Result<Grant, NotProved> {
+    match allowed {
+        "*" => Ok(Grant::Unlimited),
+        number => number.parse().map(Grant::PerMinute).map_err(|_| NotProved::Rate),
     }
 }
 
@@ -119,6 +136,14 @@ mod tests {
         for wrong in [None, Some("0"), Some("-1"), Some("many"), Some("1.5"), Some("")] {
             assert_eq!(grant(ORIGIN, Some("*"), wrong), Err(NotProved::Rate), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_callback_need_not_say_at_which_rate() {
+        assert_eq!(granted_by_callback(None), Ok(Grant::AsAsked));
+        assert_eq!(granted_by_callback(Some("*")), Ok(Grant::Unlimited));
+        assert!(matches!(granted_by_callback(Some("7")), Ok(Grant::PerMinute(seven)) if seven.get() == 7));
+        assert_eq!(granted_by_callback(Some("0")), Err(NotProved::Rate));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use postrider::{
-    ApplicationSpec, AttemptRequest, AttemptResponse, EndpointSpec, EndpointStatus, Engine, Proof, Transport,
-    TransportError, Waiting,
+    ApplicationSpec, AttemptRequest, AttemptResponse, EndpointSpec, EndpointStatus, Engine, Grant, GrantError, Proof,
+    Transport, TransportError, Waiting,
     http::{HeaderValue, Method, StatusCode},
     storage::MemoryStore,
 };
@@ -160,6 +160,116 @@ async fn a_grant_says_how_fast_and_our_origin_goes_along() -> Result<(), Failed>
     assert!(posted.iter().all(|sent| sent.headers["webhook-request-origin"] == "hooks.example.com"));
     engine.endpoints("acme").update("hook", |spec| spec.description = "changed".into()).await?;
     assert_eq!(engine.endpoints("acme").get("hook")?.policy.rate, Some(rate), "a change forgets no grant");
+    Ok(())
+}
+
+const GRANT_AT: &str = "https://hooks.example.com/grant/";
+
+/// The token at the end of the address that the receiver was told of last.
+fn token(receiver: &Asked) -> Result<String, Failed> {
+    let seen = receiver.seen.lock().expect("nobody panics with it");
+    let told = seen.iter().rev().find_map(|request| request.headers.get("webhook-request-callback"));
+    let token = told.ok_or("it was told of no address")?.to_str()?.strip_prefix(GRANT_AT);
+    Ok(token.ok_or("it is below ours")?.to_owned())
+}
+
+/// An engine that tells receivers where to grant later.
+async fn start_granting(medium: MemoryStore, receiver: &Asked) -> Result<Engine, Failed> {
+    let origin = HeaderValue::from_static("hooks.example.com");
+    let builder = Engine::builder(medium, receiver.clone()).seed(7).origin(origin);
+    Ok(builder.grant_at(GRANT_AT.parse()?).start().await?)
+}
+
+async fn with_hook(engine: &Engine, proof: Proof) -> Result<(), Failed> {
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    let mut spec: EndpointSpec = hook();
+    spec.proof = proof;
+    engine.endpoints("acme").upsert("hook", spec).await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_may_grant_later_at_an_address_that_it_was_told_of() -> Result<(), Failed> {
+    let (medium, receiver) = (MemoryStore::new(), Asked::new(ok));
+    let engine = start_granting(medium.clone(), &receiver).await?;
+    with_hook(&engine, Proof::CloudEvents).await?;
+    engine.publish("acme", event("{}")).await?;
+    sleep(MINUTE).await;
+    let first = token(&receiver)?;
+    sleep(MINUTE * 60).await;
+    assert_ne!(first, token(&receiver)?, "each time it is asked it is told another one");
+    assert_eq!((status(&engine).await?, receiver.posted().len()), (EndpointStatus::Unproven, 0));
+    // An address outlives a restart: somebody found it in a log.
+    engine.shutdown(MINUTE).await;
+    let engine = start_granting(medium, &receiver).await?;
+    let other = if first.ends_with('A') { 'B' } else { 'A' };
+    for none in ["", "token", &first[1..], &format!("{}{other}", &first[..first.len() - 1])] {
+        assert!(matches!(engine.grant(none, Grant::Unlimited).await, Err(GrantError::NoSuchToken)), "{none}");
+        assert!(!engine.awaits_grant(none));
+    }
+    assert!(engine.awaits_grant(&first));
+    assert_eq!(status(&engine).await?, EndpointStatus::Unproven, "asking grants nothing");
+    engine.grant(&first, Grant::PerMinute(60_u32.try_into()?)).await?;
+    sleep(MINUTE).await;
+    assert_eq!((status(&engine).await?, receiver.posted().len()), (EndpointStatus::Active, 1));
+    assert_eq!(receiver.posted()[0].headers["webhook-request-origin"], "hooks.example.com");
+    let endpoint = engine.endpoints("acme").get("hook")?;
+    let rate = endpoint.policy.rate.ok_or("the grant is a rate")?;
+    assert_eq!((rate.attempts_per_second(), rate.burst_attempts()), (1, 1), "60 a minute");
+    assert_eq!(engine.endpoints("acme").state("hook").await?.proof_failure, None);
+    // Again, and with another rate.
+    engine.grant(&first, Grant::PerMinute(60_u32.try_into()?)).await?;
+    assert_eq!(engine.endpoints("acme").get("hook")?.revision, endpoint.revision, "nothing has changed");
+    engine.grant(&first, Grant::AsAsked).await?;
+    let rate = engine.endpoints("acme").get("hook")?.policy.rate.ok_or("what was asked for is a rate")?;
+    assert_eq!(rate.attempts_per_second(), 100);
+    engine.endpoints("acme").pause("hook").await?;
+    engine.grant(&first, Grant::Unlimited).await?;
+    let endpoint = engine.endpoints("acme").get("hook")?;
+    assert_eq!((endpoint.status, endpoint.policy.rate), (EndpointStatus::Paused, None), "a pause is not lifted by it");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_to_grant_at_is_good_for_what_was_asked_alone() -> Result<(), Failed> {
+    let receiver = Asked::new(ok);
+    let engine = start_granting(MemoryStore::new(), &receiver).await?;
+    with_hook(&engine, Proof::CloudEvents).await?;
+    sleep(MINUTE).await;
+    let endpoints = engine.endpoints("acme");
+    let refused = async |token: &str, why: &str| {
+        let granted = engine.grant(token, Grant::Unlimited).await;
+        assert!(matches!(granted, Err(GrantError::NoSuchToken)), "{why}: {granted:?}");
+    };
+    let old = token(&receiver)?;
+    endpoints.update("hook", |spec| spec.url = "https://victim.example/hook".into()).await?;
+    refused(&old, "it posts elsewhere now").await;
+    sleep(MINUTE).await;
+    let disabled = token(&receiver)?;
+    endpoints.disable("hook").await?;
+    refused(&disabled, "it is disabled").await;
+    endpoints.enable("hook").await?;
+    assert!(engine.awaits_grant(&disabled), "the same receiver");
+    endpoints.update("hook", |spec| spec.proof = Proof::Ping).await?;
+    refused(&disabled, "something else is asked for").await;
+    endpoints.update("hook", |spec| spec.proof = Proof::CloudEvents).await?;
+    sleep(MINUTE).await;
+    let late = token(&receiver)?;
+    endpoints.pause("hook").await?;
+    sleep(MINUTE * 60 * 24 * 7).await;
+    refused(&late, "it is a week old").await;
+    let young = token(&receiver)?;
+    endpoints.delete("hook").await?;
+    refused(&young, "it is gone").await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_of_an_address_that_is_not_there() -> Result<(), Failed> {
+    let receiver = Asked::new(grants);
+    start(MemoryStore::new(), &receiver, Proof::CloudEvents).await?;
+    sleep(MINUTE).await;
+    assert!(token(&receiver).is_err());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 use postrider_core::{ApplicationSpec, OrganisationId};
 
 use super::*;
+use crate::kv::codec::encode;
 
 fn acme(schema_check: Option<SchemaCheck>, payload_kept: Option<Duration>) -> Application {
     let mut spec = ApplicationSpec::new("Acme");
