@@ -44,10 +44,11 @@ impl Inner {
     /// How long until there is more to do; none if there is now.
     async fn do_what_is_due(&self) -> Result<Option<Duration>, StoreError> {
         let now = self.clock.now();
-        let due = self.store.opened().await.reads().agenda(now, AT_ONCE).await?;
-        if due.is_empty() {
-            let next = self.store.opened().await.reads().agenda(Timestamp::MAX, NonZeroUsize::MIN).await?;
-            return Ok(Some(next.first().map_or(LOOK_EVERY, |next| next.at.since(now))));
+        let next = self.store.opened().await.reads().agenda(Timestamp::MAX, AT_ONCE).await?;
+        let wait = next.first().map_or(LOOK_EVERY, |first| first.at.since(now));
+        let mut due = next.into_iter().take_while(|item| item.at <= now).peekable();
+        if due.peek().is_none() {
+            return Ok(Some(wait));
         }
         let mut has_failed = false;
         for item in due {

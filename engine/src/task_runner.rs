@@ -18,7 +18,7 @@ use postrider_storage::{
 };
 use tokio::{
     sync::{Semaphore, mpsc},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::sleep,
 };
 use tracing::{info, warn};
@@ -27,6 +27,7 @@ use crate::{
     CommitError, DeadLetterError, Notice,
     catch::catch,
     dead_letters::{redrive, refused as letter_refused},
+    id_map::IdMap,
     inner::Inner,
     tasks::{document_of, progress, read},
 };
@@ -49,13 +50,12 @@ pub(crate) type NewTasks = mpsc::UnboundedReceiver<(OrganisationId, TaskId)>;
 
 /// Runs what was open, and what is begun, until the engine ends.
 pub(crate) async fn run(inner: Arc<Inner>, mut new: NewTasks) {
-    let (room, mut running) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+    let (room, mut workers) = (Arc::new(Semaphore::new(AT_ONCE)), Workers::default());
     let work = async {
         inner.find_open_tasks().await;
         while let Some((organisation, task)) = new.recv().await {
-            while running.try_join_next().is_some() {}
             let (inner, room) = (Arc::clone(&inner), Arc::clone(&room));
-            running.spawn(async move {
+            workers.begin(task, async move {
                 let _place = room.acquire().await;
                 if catch(inner.run_task(organisation, task)).await.is_err() {
                     // Its next start would meet the same; a person has to look.
@@ -69,7 +69,25 @@ pub(crate) async fn run(inner: Arc<Inner>, mut new: NewTasks) {
         () = work => {}
     }
     // What is done of a piece is done; the rest is done after the next start.
-    running.shutdown().await;
+    workers.running.shutdown().await;
+}
+
+/// Whoever does a task: one at a time.
+#[derive(Debug, Default)]
+struct Workers {
+    running: JoinSet<()>,
+    by_task: IdMap<TaskId, AbortHandle>,
+}
+
+impl Workers {
+    /// Unless it is being done: what is begun while that which was open is read, is found both ways.
+    fn begin(&mut self, task: TaskId, work: impl Future<Output = ()> + Send + 'static) {
+        while self.running.try_join_next().is_some() {}
+        self.by_task.retain(|_, worker| !worker.is_finished());
+        if !self.by_task.contains_key(&task) {
+            self.by_task.insert(task, self.running.spawn(work));
+        }
+    }
 }
 
 /// Why a piece did not come to its end.
@@ -388,4 +406,37 @@ fn stands(record: &DeliveryRecord, tried: &Tried) -> bool {
     let status = record.attempts.last().map_or(0, |last| last.outcome.status_code());
     let of_class = |class: u16| status / 100 * 100 == class;
     tried.end.is_none_or(|wanted| end == Some(wanted)) && tried.status_class.is_none_or(of_class)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// A task that was begun just when the engine started was found among those that were open as well, and done by two.
+    #[tokio::test]
+    async fn a_task_is_done_by_one_at_a_time() {
+        let (mut workers, begun, ends) = (Workers::default(), Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+        let [one, other] = [1, 2].map(|n| TaskId::from_bytes([n; 20]));
+        let work = || {
+            let (begun, ends) = (Arc::clone(&begun), Arc::clone(&ends));
+            async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                ends.notified().await;
+            }
+        };
+        for task in [one, one, other, one] {
+            workers.begin(task, work());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+        ends.notify_waiters();
+        tokio::task::yield_now().await;
+        workers.begin(one, work());
+        tokio::task::yield_now().await;
+        assert_eq!(begun.load(Ordering::SeqCst), 3, "again, once it is over");
+    }
 }

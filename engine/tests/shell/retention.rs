@@ -1,6 +1,6 @@
 //! What is put off, what is forgotten before its time, and what is forgotten by age.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use postrider::{
     ApplicationError, DeliveryState, EndpointSpec, Engine, EventFilter, GiveUpReason, InvalidApplication, InvalidEvent,
@@ -8,7 +8,7 @@ use postrider::{
 };
 use tokio::time::sleep;
 
-use crate::support::{Failed, always_ok, event, hook, start};
+use crate::support::{Failed, Knobbed, Knobs, always_ok, event, hook, start};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -57,6 +57,24 @@ async fn a_payload_is_forgotten_when_its_publisher_says_and_nothing_is_sent_in_i
     let record = engine.deliveries("acme").get(kept.event, "hook").await?;
     let DeliveryState::GivenUp(Some(letter)) = record.state else { return Err("it is given up".into()) };
     assert_eq!(letter.reason, GiveUpReason::Unreadable);
+    Ok(())
+}
+
+/// Nobody asks for anything: what was put off is looked for once a minute, by one read, and what is put off for later as well.
+#[tokio::test(start_paused = true)]
+async fn an_idle_engine_reads_once_a_minute() -> Result<(), Failed> {
+    let store = Knobbed::new(MemoryStore::new());
+    let knobs = Arc::clone(&store.knobs);
+    let engine = start(store, &always_ok(), hook()).await?;
+    let at = engine.publish("acme", event("{}")).await?.accepted_at + DAY / 2;
+    for round in ["nothing", "something"] {
+        sleep(Duration::from_secs(1000)).await;
+        let before = Knobs::count(&knobs.reads);
+        sleep(Duration::from_secs(600)).await;
+        let reads = Knobs::count(&knobs.reads) - before;
+        assert!((9..=11).contains(&reads), "{round} is put off: {reads} reads in ten minutes");
+        engine.publish("acme", event("{}").deliver_at(at)).await?;
+    }
     Ok(())
 }
 

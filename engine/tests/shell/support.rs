@@ -87,6 +87,8 @@ pub(crate) struct Knobs {
     pub(crate) synced: AtomicU64,
     /// Commits.
     pub(crate) commits: AtomicU64,
+    /// Reads, or several of one moment.
+    pub(crate) reads: AtomicU64,
     /// Wake rows that are stored, as far as this store saw them come and go.
     pub(crate) wakes: std::sync::Mutex<Vec<(Timestamp, EndpointId)>>,
 }
@@ -169,6 +171,7 @@ impl Store for KnobbedStore {
     }
 
     fn reads(&self) -> &dyn Reads {
+        self.knobs.reads.fetch_add(1, Ordering::SeqCst);
         assert!(!self.knobs.reads_panic.swap(false, Ordering::SeqCst), "a planned panic in a read");
         self.inner.reads()
     }
