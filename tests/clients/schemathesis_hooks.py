@@ -92,8 +92,11 @@ def before_call(context, case, **kwargs):
         if path.endswith(("/bulk-replay", "/dead-letter/redrive")):
             # Not of all that are there, again and again.
             body["eventTypes"] = ["invoice.paid"]
-        if path.endswith("/send-example") and next(turns):
-            body["eventType"] = "invoice.paid"
+        if path.endswith("/send-example"):
+            # There are not so many.
+            body.pop("exampleIndex", None)
+            if next(turns):
+                body["eventType"] = "invoice.paid"
     case.body = body
 
 
@@ -114,7 +117,8 @@ def message(body):
     if body["payload"]:
         body.pop("transformationsParams", None)
     # A time that lies ahead, but not too far; one of two ways to say how long it is kept.
-    for name in ["payloadText", "payloadBase64", "eventId", "deliverAt", "payloadRetentionHours"]:
+    # Its application would be one that nobody asked for.
+    for name in ["payloadText", "payloadBase64", "eventId", "deliverAt", "payloadRetentionHours", "application"]:
         body.pop(name, None)
     return body
 

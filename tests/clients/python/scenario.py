@@ -14,6 +14,7 @@ from svix.api import (
     ApplicationIn,
     ApplicationListOptions,
     ApplicationPatch,
+    ApplicationTokenExpireIn,
     BackgroundTaskListOptions,
     BulkReplayIn,
     EndpointGetAttemptStatsOptions,
@@ -190,6 +191,8 @@ def endpoints():
 
     example = api.send_example("one", "main", EventExampleIn(event_type="invoice.paid"))
     same("example", (example.event_type, type(example.payload["invoice"])), ("invoice.paid", int))
+    beyond = EventExampleIn(event_type="svix.ping", example_index=1)
+    invalid("no such example", lambda: api.send_example("one", "main", beyond), ["body", "exampleIndex"])
     ping = api.send_example("one", "main", EventExampleIn(event_type="svix.ping"))
     same("ping", ping.payload, {"success": True})
     came = receiver.wait_for("/main", 2)
@@ -214,6 +217,13 @@ def messages():
     same("sent, without its content", (bare.event_id, bare.payload), ("paid-2", {}))
     same("sent again with its key", api.create("one", again, MessageCreateOptions(idempotency_key="key-2")).id, bare.id)
     invalid("not as its schema", lambda: api.create("one", MessageIn(event_type="no blanks", payload={})), ["body", "eventType"])
+    new = MessageIn(event_type="invoice.paid", payload={}, application=ApplicationIn(name="New", uid="new"))
+    invalid("its application, by another name", lambda: api.create("newer", new), ["body", "application", "uid"])
+    api.create("new", new)
+    same("its application", client.application.get("new").name, "New")
+    own = EventExampleIn(event_type="invoice.paid", payload={"invoice": 70})
+    client.endpoint.create("new", EndpointIn(url=receiver.url("/new"), uid="new"))
+    same("a payload in place of an example", client.endpoint.send_example("new", "new", own).payload, {"invoice": 70})
     full = MessageGetOptions(with_content=True)
     same("read", api.get("one", sent.id, full), sent)
     same("read by eventId", api.get("one", "paid-2", full).payload, {"invoice": 2})
@@ -335,6 +345,17 @@ def authentication():
     fails("another application", lambda: portal.application.get("portal"), 404, "not_found")
     portal = Svix(made.token, SvixOptions(server_url=URL))
     same("one that was made", portal.application.get("portal").name, "Portal")
+    client.event_type.create(EventTypeIn(name="invoice.hidden", description="Soon", feature_flags=["beta"]))
+    same("seen with its flag", portal.event_type.get("invoice.hidden").name, "invoice.hidden")
+    given = client.authentication.app_portal_access("one", AppPortalAccessIn(session_id="laptop"))
+    portal = Svix(given.token, SvixOptions(server_url=URL))
+    fails("hidden without it", lambda: portal.event_type.get("invoice.hidden"), 404, "not_found")
+    hidden = EndpointIn(url="http://127.0.0.1:9/", event_types=["invoice.hidden"])
+    invalid("asked for what is hidden", lambda: portal.endpoint.create("one", hidden), ["body", "eventTypes"])
+    client.authentication.expire_all("one", ApplicationTokenExpireIn(session_ids=["phone"]))
+    same("another session", portal.application.get("one").uid, "one")
+    client.authentication.expire_all("one", ApplicationTokenExpireIn(session_ids=["laptop"]))
+    fails("a session that was expired", lambda: portal.application.get("one"), 401, "authentication_failed")
     nobody = Svix("nonsense", SvixOptions(server_url=URL))
     fails("no token", nobody.application.list, 401, "authentication_failed")
 

@@ -99,7 +99,10 @@ async fn many_messages_are_answered_in_their_order_each_on_its_own() -> Result<(
 #[tokio::test]
 async fn a_message_brings_its_application_which_is_made_once_whoever_comes_first() -> Result<(), Failed> {
     let world = World::new().await?;
-    let message = |event_id: &str, application: Value| json!({ "eventType": "t", "eventId": event_id, "payload": {}, "application": application });
+    let message = |event_id: &str, application: Value| {
+        let (event_type, payload) = ("t", json!({}));
+        json!({ "eventType": event_type, "eventId": event_id, "payload": payload, "application": application })
+    };
     let acme = json!({ "name": "Acme", "uid": "acme", "metadata": { "plan": "pro" } });
     for (wrong, kind, place) in [
         (json!({ "name": "Acme" }), "application_uid_missing", "uid"),
