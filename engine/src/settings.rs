@@ -67,7 +67,8 @@ impl Settings {
 
 fn parsed<T: DeserializeOwned>(id: &DocumentId, value: &[u8]) -> Option<T> {
     let read = serde_json::from_slice(value);
-    read.inspect_err(|error| error!(organisation = %id.organisation, name = %id.name, %error, "setting is damaged")).ok()
+    read.inspect_err(|error| error!(organisation = %id.organisation, name = %id.name, %error, "setting is damaged"))
+        .ok()
 }
 
 fn known(document: &Document) -> (DocumentId, Known) {

@@ -409,34 +409,4 @@ fn stands(record: &DeliveryRecord, tried: &Tried) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use tokio::sync::Notify;
-
-    use super::*;
-
-    /// A task that was begun just when the engine started was found among those that were open as well, and done by two.
-    #[tokio::test]
-    async fn a_task_is_done_by_one_at_a_time() {
-        let (mut workers, begun, ends) = (Workers::default(), Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
-        let [one, other] = [1, 2].map(|n| TaskId::from_bytes([n; 20]));
-        let work = || {
-            let (begun, ends) = (Arc::clone(&begun), Arc::clone(&ends));
-            async move {
-                begun.fetch_add(1, Ordering::SeqCst);
-                ends.notified().await;
-            }
-        };
-        for task in [one, one, other, one] {
-            workers.begin(task, work());
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(begun.load(Ordering::SeqCst), 2);
-        ends.notify_waiters();
-        tokio::task::yield_now().await;
-        workers.begin(one, work());
-        tokio::task::yield_now().await;
-        assert_eq!(begun.load(Ordering::SeqCst), 3, "again, once it is over");
-    }
-}
+mod tests;

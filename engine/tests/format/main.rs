@@ -15,7 +15,8 @@ use std::{
 use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, BreakerSetting, DeliveryState, EndpointSpec, EndpointStatus, Engine, Event, EventTypeSpec, IdOr,
-    OnExhausted, OrderingMode, PageRequest, Priority, Rate, RetryPolicy, SchemaCheck, SchemaVersion, Timestamp, Waiting,
+    OnExhausted, OrderingMode, PageRequest, Priority, Rate, RetryPolicy, SchemaCheck, SchemaVersion, Timestamp,
+    Waiting,
     storage::{
         KvStore, OpenStore, Store, StoreError,
         kv::{Direction, MemoryKv, OrderedKv, Partition, Row},
