@@ -1,7 +1,9 @@
 //! Answers to requests that may be sent again: the first good one is kept for a day, and repeated.
 //!
 //! A request is claimed before it is carried out. Only one of those with one name is carried out at a time; the others
-//! wait for it, and find its answer. What is kept is durable and outlives a restart.
+//! wait for it, and find its answer. What is kept is durable and outlives a restart. Beside each answer lies a mark of when it
+//! was kept, in the order of time, so that what is old is found without reading what is not; answers without one, of an
+//! earlier release, are looked for once after each start.
 //!
 //! The limit of it: the effect of a request and its answer are two commits. After a crash between them, or if the store
 //! does not take the answer, the request is carried out again when it is sent again. An event with an idempotency key of
@@ -29,6 +31,10 @@ use crate::{AnswerError, CommitError, Organisation, inner::Inner};
 
 /// Longer answers are not kept.
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Marks read at once.
+const MARKS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// Behind all marks of an organisation.
+const LAST_MARK: &str = "~";
 /// Answers read at once; each may be as long as any.
 const PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 /// After the start, when others have more to do.
@@ -132,8 +138,9 @@ impl Unanswered {
         let Self { turn, content, revision } = self;
         let KeptAnswer { status, content_type, body } = answer.clone();
         let kept = Kept { content, status, content_type, at: turn.engine.clock.now() };
+        let mark = Document { id: mark(&turn.id, kept.at), revision: 1, value: Bytes::new() };
         let document = Document { id: turn.id.clone(), revision: revision + 1, value: kept.written(&body) };
-        let batch = Batch::synced([Write::Document(Box::new(document))]);
+        let batch = Batch::synced([document, mark].map(|document| Write::Document(Box::new(document))));
         // Nothing guards it: one at a time of a name gets here, and what takes old ones away looks at their revision.
         turn.engine.commit_for(turn.id.organisation, batch).await?.map_err(|_| CommitError::unavailable())?;
         Ok(())
@@ -169,6 +176,19 @@ impl Kept {
         let kept = serde_json::from_slice(value.get(..end)?).ok()?;
         Some((kept, value.slice(end + 1..)))
     }
+}
+
+/// Lies beside an answer that is kept at this time.
+fn mark(answer: &DocumentId, at: Timestamp) -> DocumentId {
+    let name = format!("{:016x}/{}", at.as_nanos(), answer.name);
+    DocumentId::new(DocumentKind::AnswerAge, answer.organisation, name)
+}
+
+/// When the answer was kept beside which a mark lies, and its name. None if it makes no sense.
+fn marked(mark: &DocumentId) -> Option<(Timestamp, DocumentId)> {
+    let (at, name) = mark.name.split_once('/')?;
+    let at = u64::from_str_radix(at, 16).ok()?;
+    Some((Timestamp::from_nanos(at), DocumentId::new(DocumentKind::Answer, mark.organisation, name)))
 }
 
 /// Which requests are carried out at the moment, and who waits for them.
@@ -214,6 +234,9 @@ impl Drop for Turn {
 pub(crate) async fn forget_old(inner: Arc<Inner>) {
     let work = async {
         sleep(FIRST_LOOK).await;
+        while inner.forget_unmarked_answers().await.is_none() {
+            sleep(AFTER_FAILURE).await;
+        }
         loop {
             let forgot = inner.forget_old_answers().await;
             sleep(if forgot.is_some() { LOOK_EVERY } else { AFTER_FAILURE }).await;
@@ -226,22 +249,64 @@ pub(crate) async fn forget_old(inner: Arc<Inner>) {
 }
 
 impl Inner {
-    /// A page after the other. None if it could not be done now; what is left is found the next time.
+    /// What is old, in each organisation from its front. None if it could not be done now; what is left is found the next
+    /// time.
     async fn forget_old_answers(&self) -> Option<()> {
+        let mut query = DocumentQuery::all(DocumentKind::AnswerAge);
+        loop {
+            let found = self.store.opened().await.reads().documents(&query, MARKS).await.ok()?;
+            let Some(last) = found.last() else { return Some(()) };
+            let kept_since = self.clock.now().earlier_by(KEY_REMEMBERED);
+            let is_old = |mark: &DocumentId| marked(mark).is_none_or(|(at, _)| at <= kept_since);
+            query.after = Some(match is_old(&last.id) {
+                true => last.id.clone(),
+                false => DocumentId::new(DocumentKind::AnswerAge, last.id.organisation, LAST_MARK),
+            });
+            for mark in found.into_iter().filter(|mark| is_old(&mark.id)) {
+                self.forget_marked(mark.id).await?;
+            }
+        }
+    }
+
+    /// The mark, and its answer, unless another one has taken its place.
+    async fn forget_marked(&self, mark: DocumentId) -> Option<()> {
+        let answer = match marked(&mark) {
+            Some((_, id)) => self.store.opened().await.reads().document(&id).await.ok()?,
+            None => None,
+        };
+        let answer = answer.filter(|found| self.is_old_answer(found));
+        let drops = [Some(mark), answer.as_ref().map(|found| found.id.clone())].into_iter().flatten();
+        let batch = Batch::synced(drops.map(Write::DropDocument));
+        let batch = match answer {
+            Some(found) => batch.guarded(Guard::Document(found.id, found.revision)),
+            None => batch,
+        };
+        let verdict =
+            self.commits.submit_own(Batch { durability: Durability::Relaxed, ..batch }).answer().await.ok()?;
+        if let Err(refused) = verdict {
+            warn!(?refused, "old answer is not taken away");
+        }
+        Some(())
+    }
+
+    fn is_old_answer(&self, found: &Document) -> bool {
+        Kept::read(&found.value).is_none_or(|(kept, _)| !kept.is_good(self.clock.now()))
+    }
+
+    /// A page of all answers after the other. None if it could not be done now.
+    async fn forget_unmarked_answers(&self) -> Option<()> {
         let mut query = DocumentQuery::all(DocumentKind::Answer);
         loop {
             let found = self.store.opened().await.reads().documents(&query, PAGE).await.ok()?;
             let Some(last) = found.last() else { return Some(()) };
             query.after = Some(last.id.clone());
-            let now = self.clock.now();
-            let is_old = |found: &&Document| Kept::read(&found.value).is_none_or(|(kept, _)| !kept.is_good(now));
             let drop_it = |found: &Document| {
                 // Unless a new one has taken its place meanwhile.
                 let guard = Guard::Document(found.id.clone(), found.revision);
                 let batch = Batch::synced([Write::DropDocument(found.id.clone())]).guarded(guard);
                 self.commits.submit_own(Batch { durability: Durability::Relaxed, ..batch })
             };
-            let dropped: Vec<_> = found.iter().filter(is_old).map(drop_it).collect();
+            let dropped: Vec<_> = found.iter().filter(|found| self.is_old_answer(found)).map(drop_it).collect();
             for dropped in dropped {
                 let verdict = dropped.answer().await.ok()?;
                 if let Err(refused) = verdict {
@@ -275,6 +340,17 @@ mod tests {
         let kept = Kept { content: [0; 32], status: 200, content_type: None, at };
         assert!(kept.is_good(at) && kept.is_good(at + (KEY_REMEMBERED - Duration::from_nanos(1))));
         assert!(!kept.is_good(at + KEY_REMEMBERED));
+    }
+
+    #[test]
+    fn marks_are_in_the_order_of_time_and_lead_to_their_answer() {
+        let answer = DocumentId::new(DocumentKind::Answer, postrider_core::OrganisationId::DEFAULT, "ff/x");
+        let times = [0, 1, 255, 256, u64::MAX].map(Timestamp::from_nanos);
+        let marks = times.map(|at| mark(&answer, at));
+        assert!(marks.is_sorted() && marks.iter().all(|mark| &*mark.name < LAST_MARK));
+        for (mark, at) in marks.iter().zip(times) {
+            assert_eq!(marked(mark), Some((at, answer.clone())));
+        }
     }
 
     #[test]

@@ -301,7 +301,8 @@ impl Inner {
             match found.id.kind {
                 DocumentKind::EventType => self.catalogue.put(&found),
                 DocumentKind::Setting => self.settings.put(&found),
-                DocumentKind::Task | DocumentKind::OpenTask | DocumentKind::Answer => {}
+                DocumentKind::Task | DocumentKind::OpenTask => {}
+                DocumentKind::Answer | DocumentKind::AnswerAge => {}
             }
         }
     }

@@ -48,7 +48,8 @@ impl Inner {
                 Write::DropDocument(document) => match document.kind {
                     DocumentKind::EventType => self.catalogue.remove(document),
                     DocumentKind::Setting => self.settings.remove(document),
-                    DocumentKind::Task | DocumentKind::OpenTask | DocumentKind::Answer => {}
+                    DocumentKind::Task | DocumentKind::OpenTask => {}
+                    DocumentKind::Answer | DocumentKind::AnswerAge => {}
                 },
             }
         }
@@ -157,7 +158,7 @@ impl Inner {
             DocumentKind::EventType => self.catalogue.put(document),
             DocumentKind::OpenTask => self.task_opened(&document.id),
             DocumentKind::Setting => self.settings.put(document),
-            DocumentKind::Task | DocumentKind::Answer => {}
+            DocumentKind::Task | DocumentKind::Answer | DocumentKind::AnswerAge => {}
         }
     }
 

@@ -22,6 +22,8 @@ pub enum DocumentKind {
     Answer = 4,
     /// What holds for all of an organisation, by a name.
     Setting = 5,
+    /// That an answer was kept, by the time of that and its hash: what is old is found in front.
+    AnswerAge = 6,
 }
 
 /// Names one document.

@@ -1,15 +1,19 @@
 //! Answers to requests that may be sent again.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use postrider::{
-    AnswerError, Claim, Engine, IdempotentRequest, KeptAnswer, OrganisationId, Unanswered,
-    core::DocumentKind,
+    AnswerError, Claim, Clock as _, Engine, IdempotentRequest, KeptAnswer, OrganisationId, SystemClock, Unanswered,
+    core::{Batch, DocumentKind, Durability, Write},
     storage::{DocumentQuery, MemoryStore, OpenStore},
+    testing::ManualClock,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{Failed, always_ok};
+use crate::{
+    ending::AlsoTokio,
+    support::{Failed, Knobbed, Knobs, always_ok},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -111,5 +115,68 @@ async fn old_answers_are_taken_away_and_only_they() -> Result<(), Failed> {
     let store = medium.open().await?;
     let all = NonZeroUsize::MIN.saturating_add(999);
     assert_eq!(store.reads().documents(&DocumentQuery::all(DocumentKind::Answer), all).await?.len(), 3);
+    Ok(())
+}
+
+async fn count(medium: &MemoryStore, kind: DocumentKind) -> Result<usize, Failed> {
+    let all = NonZeroUsize::MIN.saturating_add(9_999);
+    Ok(medium.open().await?.reads().documents(&DocumentQuery::all(kind), all).await?.len())
+}
+
+/// A thousand answers that were good for hours yet were read every hour.
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_good_are_not_read_to_find_old_ones() -> Result<(), Failed> {
+    let medium = MemoryStore::new();
+    let store = Knobbed::new(medium.clone());
+    let knobs = Arc::clone(&store.knobs);
+    let engine = Engine::builder(store, always_ok()).start().await?;
+    let keep = async |organisation: u8, n: u32| {
+        let organisation = OrganisationId::from_bytes([organisation; 20]);
+        let asked = IdempotentRequest::new(&[&n.to_be_bytes()], &[]);
+        match engine.organisation(organisation).answers().claim(&asked).await? {
+            Claim::First(turn) => Ok::<_, Failed>(turn.keep(&said("x")).await?),
+            Claim::Answered(_) => Err("there is one".into()),
+        }
+    };
+    for n in 0..5 {
+        keep(1, n).await?;
+    }
+    sleep(HOUR * 12).await;
+    for n in 5..1_000 {
+        keep(1, n).await?;
+    }
+    keep(2, 0).await?;
+    let before = Knobs::count(&knobs.reads);
+    sleep(HOUR).await;
+    let reads = Knobs::count(&knobs.reads) - before;
+    assert!(reads < 75, "{reads}, most of them for other things, once a minute");
+    sleep(HOUR * 13).await;
+    // One of them is there again meanwhile.
+    keep(1, 0).await?;
+    engine.shutdown(HOUR).await;
+    assert_eq!(count(&medium, DocumentKind::Answer).await?, 997);
+    assert_eq!(count(&medium, DocumentKind::AnswerAge).await?, 997);
+    Ok(())
+}
+
+/// They were kept before there were marks.
+#[tokio::test(start_paused = true)]
+async fn old_answers_without_a_mark_are_taken_away_after_a_start() -> Result<(), Failed> {
+    let medium = MemoryStore::new();
+    let engine = start(&medium).await?;
+    first(&engine, "x").await?.keep(&said("one")).await?;
+    engine.shutdown(HOUR).await;
+    let store = medium.open().await?;
+    let marks = store.reads().documents(&DocumentQuery::all(DocumentKind::AnswerAge), NonZeroUsize::MIN).await?;
+    let drops = marks.into_iter().map(|mark| Write::DropDocument(mark.id));
+    store.commit([Batch::synced(drops)].into(), Durability::Synced).await?;
+    drop(store);
+    for (later, left) in [(HOUR * 20, 1), (HOUR * 26, 0)] {
+        let clock = AlsoTokio(ManualClock::new(SystemClock::new().now() + later), Instant::now());
+        let engine = Engine::builder(medium.clone(), always_ok()).clock(clock).start().await?;
+        sleep(Duration::from_secs(120)).await;
+        engine.shutdown(HOUR).await;
+        assert_eq!(count(&medium, DocumentKind::Answer).await?, left, "{later:?}");
+    }
     Ok(())
 }
