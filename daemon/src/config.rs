@@ -143,6 +143,17 @@ settings! {
     limits: Limits = "limits" {
         /// Largest payload of an event. Larger ones are refused.
         payload_bytes: u64 = 2 * MIB, in 1..=64 * MIB;
+        /// Largest body of a request to the API, unpacked. Larger ones are refused. A payload takes more of it than it has
+        /// bytes: what is around it, and escapes or base64.
+        body_bytes: u64 = 4 * MIB, in 1024..=256 * MIB;
+        /// The same of one with many messages.
+        batch_bytes: u64 = 32 * MIB, in 1024..=1024 * MIB;
+        /// Endpoints of one application: to so many one event may go. More are refused.
+        application_endpoints: u64 = 10_000, in 1..=100_000;
+        /// Applications of one organisation. More are refused. 0 is any number.
+        organisation_applications: u64 = 0, in 0..=1_000_000_000;
+        /// Event types of one organisation, archived ones with them. More are refused.
+        organisation_event_types: u64 = 10_000, in 1..=1_000_000;
         /// Requests to endpoints in flight at once, to all endpoints together.
         in_flight_requests: u64 = 4096, in 1..=100_000;
         /// Requests of one application that may wait to be stored. More are refused, to be sent again.

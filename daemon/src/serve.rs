@@ -91,6 +91,9 @@ async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
     };
     let builder = builder.defaults(delivery_defaults(config)).limits(|engine| {
         engine.payload_bytes = size(limits.payload_bytes).get();
+        engine.endpoints_per_application = size(limits.application_endpoints);
+        engine.applications_per_organisation = count(limits.organisation_applications);
+        engine.event_types_per_organisation = size(limits.organisation_event_types);
         engine.in_flight_requests = size(limits.in_flight_requests);
         engine.waiting_requests = size(limits.waiting_requests);
         engine.pending_deliveries_per_application = count(limits.application_pending_deliveries);
@@ -172,8 +175,13 @@ fn delivery_defaults(config: &Config) -> DeliverySettings {
 }
 
 fn request_limits(config: &Config) -> RequestLimits {
-    let per_second = config.limits.application_requests_per_second;
-    RequestLimits { application_requests_per_second: u32::try_from(per_second).ok().and_then(NonZeroU32::new) }
+    let limits = &config.limits;
+    let per_second = limits.application_requests_per_second;
+    RequestLimits {
+        body_bytes: size(limits.body_bytes).get(),
+        batch_bytes: size(limits.batch_bytes).get(),
+        application_requests_per_second: u32::try_from(per_second).ok().and_then(NonZeroU32::new),
+    }
 }
 
 /// None for 0, which is any number.

@@ -1,6 +1,6 @@
 //! Tenants' applications: made, changed, found and deleted.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use postrider_core::{
     Application, ApplicationId, ApplicationSpec, Batch, Guard, IdOr, RecordId, Refused, SplitMix, Uid, Write,
@@ -21,9 +21,14 @@ impl Applications<'_> {
     /// [`ApplicationError::UidTaken`] if another one has its uid; else each says what to do.
     pub async fn create(self, spec: ApplicationSpec) -> Result<Arc<Application>, ApplicationError> {
         spec.validate()?;
-        let now = self.scope.engine.clock.now();
+        let engine = self.scope.engine;
+        let applications_max = engine.limits.applications_per_organisation.map_or(usize::MAX, NonZeroUsize::get);
+        if engine.registry.application_count(self.scope.id) >= applications_max {
+            return Err(ApplicationError::TooManyApplications { applications_max });
+        }
+        let now = engine.clock.now();
         let application = Application {
-            id: ApplicationId::new(now, &mut SplitMix::new(self.scope.engine.roll())),
+            id: ApplicationId::new(now, &mut SplitMix::new(engine.roll())),
             organisation: self.scope.id,
             spec,
             created_at: now,

@@ -93,6 +93,10 @@ impl Catalogue {
         Listing { items, is_last: listing.is_last }
     }
 
+    pub(crate) fn count(&self, organisation: OrganisationId) -> usize {
+        self.read_types().0.get(&organisation).map_or(0, BTreeMap::len)
+    }
+
     /// Of these names, the first that an endpoint may not begin to ask for. An organisation that describes no event types
     /// may ask for any.
     pub(crate) fn unknown<'n>(&self, organisation: OrganisationId, names: &'n [Box<str>]) -> Option<&'n str> {

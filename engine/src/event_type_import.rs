@@ -118,6 +118,7 @@ impl EventTypes<'_> {
             };
             planned.push((Arc::new(event_type), seen));
         }
+        self.have_room(planned.iter().filter(|(_, seen)| *seen == 0).count())?;
         Ok(planned)
     }
 }

@@ -171,7 +171,16 @@ impl EventTypes<'_> {
         DocumentId::new(DocumentKind::EventType, self.scope.id, name)
     }
 
+    /// Whether there may be so many more.
+    pub(crate) fn have_room(self, more: usize) -> Result<(), EventTypeError> {
+        let (engine, event_types_max) =
+            (self.scope.engine, self.scope.engine.limits.event_types_per_organisation.get());
+        let has_room = more == 0 || engine.catalogue.count(self.scope.id) + more <= event_types_max;
+        has_room.then_some(()).ok_or(EventTypeError::TooManyEventTypes { event_types_max })
+    }
+
     async fn put_new(self, name: Box<str>, spec: EventTypeSpec) -> Result<Arc<EventType>, EventTypeError> {
+        self.have_room(1)?;
         let now = self.scope.engine.clock.now();
         self.put(EventType { name, spec, created_at: now, updated_at: now, revision: 1 }, 0).await
     }

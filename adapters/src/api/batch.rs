@@ -26,8 +26,6 @@ use super::{
 
 /// Messages in one request.
 const MESSAGES_MAX: usize = 1_000;
-/// Bytes of a body with many messages.
-const BYTES_MAX: usize = 32 << 20;
 
 /// What became of one of them.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,17 +39,17 @@ pub(super) enum BatchedOut {
 /// A body of lines, or one that is a list: where each message stands in it.
 pub(super) struct Many(Vec<Bytes>);
 
-impl<S: Send + Sync> FromRequest<S> for Many {
+impl FromRequest<Api> for Many {
     type Rejection = ApiError;
 
     /// `application/x-ndjson`: a message a line; else a JSON array.
-    async fn from_request(mut request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(mut request: Request, state: &Api) -> Result<Self, ApiError> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let is_lines = kind.to_ascii_lowercase().starts_with("application/x-ndjson");
         if is_lines {
             request.headers_mut().remove(header::CONTENT_TYPE);
         }
-        DefaultBodyLimit::max(BYTES_MAX).apply(&mut request);
+        DefaultBodyLimit::max(state.batch_bytes).apply(&mut request);
         let Body(bytes) = Body::from_request(request, state).await?;
         let parts: Vec<Bytes> = if is_lines {
             let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);

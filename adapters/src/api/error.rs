@@ -225,7 +225,7 @@ impl From<ApplicationError> for ApiError {
             }
             ApplicationError::NoSuchApplication => Self::not_found(),
             ApplicationError::UidTaken => Self::conflict("An application with that id or uid already exists"),
-            error @ ApplicationError::TooManySessions(_) => {
+            error @ (ApplicationError::TooManySessions(_) | ApplicationError::TooManyApplications { .. }) => {
                 Self::new(StatusCode::BAD_REQUEST, "limit_reached", error.to_string())
             }
             ApplicationError::Contended => Self::contended(),

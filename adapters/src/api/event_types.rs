@@ -384,6 +384,9 @@ impl From<EventTypeError> for ApiError {
             EventTypeError::NameTaken => {
                 Self::new(StatusCode::CONFLICT, "event_type_exists", "An event type with that name already exists")
             }
+            error @ EventTypeError::TooManyEventTypes { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "limit_reached", error.to_string())
+            }
             EventTypeError::Commit(error) => error.into(),
             _ => Self::contended(),
         }

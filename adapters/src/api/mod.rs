@@ -62,8 +62,6 @@ pub use self::{
 };
 use crate::token::TokenKey;
 
-/// Bytes of a request's body: a payload of 2 MiB, written with escapes, and what is around it.
-const BODY_BYTES_MAX: usize = 4 << 20;
 /// A body that stands still for so long is not waited for.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// How long a browser may remember that it may call: tokens, not origins, say who may.
@@ -75,6 +73,7 @@ struct Api {
     engine: Engine,
     key: Arc<TokenKey>,
     rate: Arc<RequestRate>,
+    batch_bytes: usize,
 }
 
 /// Every route there is, by its handler: method, path and what is written of it stand there, in `#[utoipa::path]`.
@@ -116,23 +115,35 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
 }
 
 /// How much may be asked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
+    /// Bytes of a body, unpacked; larger ones are refused without being read to their end. A payload takes more of them than
+    /// it has: what is around it, and escapes or base64.
+    pub body_bytes: usize,
+    /// Bytes of a body with many messages.
+    pub batch_bytes: usize,
     /// About one application, by its organisation and by its own people together; more are refused, to be sent again. None
     /// is any number.
     pub application_requests_per_second: Option<NonZeroU32>,
 }
 
+impl Default for RequestLimits {
+    /// 4 MiB, 32 MiB, any number.
+    fn default() -> Self {
+        Self { body_bytes: 4 << 20, batch_bytes: 32 << 20, application_requests_per_second: None }
+    }
+}
+
 /// As [`router`], and answers no more than this.
 pub fn limited_router(engine: Engine, key: TokenKey, limits: RequestLimits) -> Router {
     let rate = RequestRate::new(limits.application_requests_per_second);
-    let api = Api { engine, key: Arc::new(key), rate: Arc::new(rate) };
+    let api = Api { engine, key: Arc::new(key), rate: Arc::new(rate), batch_bytes: limits.batch_bytes };
     let bounded = |routes: Routes| {
         routes
             .into_router()
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
             .layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
-            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(DefaultBodyLimit::max(limits.body_bytes))
             .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
             .with_state(api.clone())
     };

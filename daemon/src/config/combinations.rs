@@ -19,8 +19,22 @@ pub(super) fn mistakes(config: &Config, place: &dyn Fn(&str) -> Origin) -> Vec<M
         (None, Some(_)) => found.push(Mistake::Needs { first: key, first_place: place(key), second: cert }),
         (Some(_), Some(_)) | (None, None) => {}
     }
+    sizes(config, place, &mut found);
     tokens(config, place, &mut found);
     found
+}
+
+/// What may come must fit into what it comes in.
+fn sizes(config: &Config, place: &dyn Fn(&str) -> Origin, found: &mut Vec<Mistake>) {
+    let limits = &config.limits;
+    let (payload, body, batch) = ("limits.payload_bytes", "limits.body_bytes", "limits.batch_bytes");
+    let pairs = [
+        (body, limits.body_bytes, payload, limits.payload_bytes),
+        (batch, limits.batch_bytes, body, limits.body_bytes),
+    ];
+    for (lower, _, than, _) in pairs.into_iter().filter(|(_, one, _, other)| one < other) {
+        found.push(Mistake::TooLow { lower, lower_place: place(lower), than, than_place: place(than) });
+    }
 }
 
 fn tokens(config: &Config, place: &dyn Fn(&str) -> Origin, found: &mut Vec<Mistake>) {

@@ -58,6 +58,9 @@ pub(crate) enum Mistake {
     /// Set the other one, too.
     #[error("`{first}` ({first_place}) needs `{second}`; set it, too")]
     Needs { first: &'static str, first_place: Origin, second: &'static str },
+    /// Raise the one, or lower the other.
+    #[error("`{lower}` ({lower_place}) must be at least `{than}` ({than_place})")]
+    TooLow { lower: &'static str, lower_place: Origin, than: &'static str, than_place: Origin },
     /// Remove it, or choose what it is for.
     #[error("`{key}` ({place}) is of no use with {with}; remove it, or choose another algorithm")]
     OfNoUse { key: &'static str, place: Origin, with: String },

@@ -202,6 +202,14 @@ fn keys_of_tokens_are_those_of_their_algorithm() -> Result<(), Failed> {
 }
 
 #[test]
+fn what_may_come_must_fit_into_what_it_comes_in() {
+    let low = "`limits.body_bytes` (default) must be at least `limits.payload_bytes` (postrider.toml:2)";
+    check("[limits]\npayload_bytes = 8_000_000", &[], &[], low);
+    let low = "`limits.batch_bytes` (POSTRIDER_LIMITS_BATCH_BYTES) must be at least `limits.body_bytes` (default)";
+    check("", &[("POSTRIDER_LIMITS_BATCH_BYTES", "2000")], &[], low);
+}
+
+#[test]
 fn a_certificate_needs_its_key() -> Result<(), Failed> {
     let needs = "`tls.cert_file` (postrider.toml:1) needs `tls.key_file`; set it, too";
     check("tls.cert_file = 'x'", &[], &[], needs);
@@ -300,7 +308,17 @@ fn the_api_is_reached_at_a_url_without_a_query() -> Result<(), Failed> {
 
 #[test]
 fn every_key_has_a_doc_and_every_number_a_unit_and_a_range() {
-    const UNITS: [&str; 6] = ["_bytes", "_requests", "_seconds", "_days", "_deliveries", "_requests_per_second"];
+    const UNITS: [&str; 9] = [
+        "_bytes",
+        "_requests",
+        "_seconds",
+        "_days",
+        "_deliveries",
+        "_endpoints",
+        "_applications",
+        "_event_types",
+        "_requests_per_second",
+    ];
     let mut variables = BTreeSet::new();
     Config::default().visit(&mut |key, value: &mut dyn Value| {
         let name = key.name();

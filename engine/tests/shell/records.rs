@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use postrider::{
     ApplicationError, ApplicationSpec, BreakerSetting, DeliverySettings, EndpointDraft, EndpointError, EndpointStatus,
-    Engine, ListRequest, OnExhausted, Order, OrderingMode, OrganisationId, RetryPolicy, TargetRules,
+    Engine, EventTypeError, EventTypeSpec, ListRequest, OnExhausted, Order, OrderingMode, OrganisationId, RetryPolicy,
+    TargetRules,
     storage::MemoryStore,
     testing::{Reply, ScriptedTransport},
 };
@@ -196,6 +197,34 @@ async fn an_application_has_at_most_so_many_endpoints() -> Result<(), Failed> {
     engine.endpoints("acme").create(hook()).await?;
     let refused = engine.endpoints("acme").create(hook()).await;
     assert!(matches!(refused, Err(EndpointError::TooManyEndpoints { endpoints_max: 1 })), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_organisation_has_at_most_so_many_applications_and_event_types() -> Result<(), Failed> {
+    let two = std::num::NonZeroUsize::MIN.saturating_add(1);
+    let builder = Engine::builder(MemoryStore::new(), always_ok()).limits(|limits| {
+        (limits.applications_per_organisation, limits.event_types_per_organisation) = (Some(two), two);
+    });
+    let engine = builder.start().await?;
+    for uid in ["a", "b", "b"] {
+        engine.applications().upsert(uid, ApplicationSpec::new(uid)).await?;
+        engine.event_types().upsert(uid, EventTypeSpec::new(uid)).await?;
+    }
+    let refused = engine.applications().create(ApplicationSpec::new("c")).await;
+    assert!(matches!(refused, Err(ApplicationError::TooManyApplications { applications_max: 2 })), "{refused:?}");
+    let refused = engine.event_types().create("c", EventTypeSpec::new("c")).await;
+    assert!(matches!(refused, Err(EventTypeError::TooManyEventTypes { event_types_max: 2 })), "{refused:?}");
+    let more = [("a".into(), EventTypeSpec::new("anew")), ("c".into(), EventTypeSpec::new("c"))].into();
+    let refused = engine.event_types().upsert_all(&more).await;
+    assert!(matches!(refused, Err(EventTypeError::TooManyEventTypes { .. })), "{refused:?}");
+    assert_eq!(&*engine.event_types().get("a")?.spec.description, "a", "none of them was changed");
+    engine.applications().delete("a").await?;
+    engine.event_types().delete("a").await?;
+    engine.applications().create(ApplicationSpec::new("c")).await?;
+    engine.event_types().create("c", EventTypeSpec::new("c")).await?;
+    let other = engine.organisation("org_23rb8YdGqMT0qIzpgGwdXfHirMv".parse()?);
+    other.applications().create(ApplicationSpec::new("theirs")).await?;
     Ok(())
 }
 

@@ -27,8 +27,25 @@ impl World {
 }
 
 #[tokio::test]
+async fn a_body_has_the_size_that_the_limits_say() -> Result<(), Failed> {
+    let limits = RequestLimits { body_bytes: 1_000, batch_bytes: 3_000, ..RequestLimits::default() };
+    let world = World::limited(limits, None).await?;
+    world.post("/app", json!({ "name": "Acme", "uid": "acme" })).await?;
+    let message = |bytes: usize| json!({ "eventType": "t", "payload": { "x": "x".repeat(bytes) } });
+    for (path, body, status) in [
+        ("/app/acme/msg", message(900), 202),
+        ("/app/acme/msg", message(1_000), 413),
+        ("/app/acme/msg/batch", json!([message(1_000), message(1_000)]), 202),
+        ("/app/acme/msg/batch", json!([message(1_000), message(2_000)]), 413),
+    ] {
+        assert_eq!(world.post(path, body).await?.0.as_u16(), status, "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_application_that_is_asked_about_too_often_is_refused_alone() -> Result<(), Failed> {
-    let limits = RequestLimits { application_requests_per_second: NonZeroU32::new(2) };
+    let limits = RequestLimits { application_requests_per_second: NonZeroU32::new(2), ..RequestLimits::default() };
     let world = World::limited(limits, None).await?;
     for uid in ["acme", "other"] {
         world.post("/app", json!({ "name": uid, "uid": uid })).await?;

@@ -3,7 +3,8 @@
 //!
 //! A new route is covered by being written about. If a name in its path is not known here, or a field that it requires,
 //! `the_owner_reaches_all_of_it` says so. Run one seed again with
-//! `TENANT_SEED=<seed> cargo test -p postrider-adapters --all-features tenants`.
+//! `TENANT_SEED=<seed> cargo test -p postrider-adapters --all-features tenants`; go on with more of them for a while with
+//! `TENANT_SECONDS=60`.
 
 mod owned;
 mod requests;
@@ -35,7 +36,12 @@ struct Stranger {
 #[tokio::test]
 async fn nothing_of_a_tenant_is_shown_to_others_or_changed_by_them() -> Result<(), Failed> {
     let one = std::env::var("TENANT_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in one.map_or(0..SEEDS, |seed: u64| seed..seed + 1) {
+    let lasts = std::env::var("TENANT_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let began = std::time::Instant::now();
+    for seed in one.map_or(0..u64::MAX, |seed: u64| seed..seed + 1) {
+        if seed >= SEEDS && one.is_none() && began.elapsed().as_secs() >= lasts {
+            break;
+        }
         println!("run again with TENANT_SEED={seed} cargo test -p postrider-adapters --all-features tenants");
         apart(seed).await?;
     }
