@@ -92,7 +92,9 @@ impl Inner {
         let at = self.clock.now();
         let begins = |to: Recipient| {
             let (endpoint, generation, whom) = (to.endpoint, to.generation, ReplayTo::Missing);
-            Write::Replay(Replay { application, event: id, endpoint, generation, at, whom })
+            // Its publisher has gone: there is nobody to refuse it to.
+            let limit = Some(to.queue.deliveries);
+            Write::Replay(Replay { application, event: id, endpoint, generation, at, whom, limit })
         };
         let routes = self.registry.routes_of(application);
         routes.map(|routes| routes.recipients(event).into_iter().map(begins).collect()).unwrap_or_default()

@@ -181,7 +181,12 @@ fn cancellable(record: DeliveryRecord) -> Option<Delivery> {
 pub(crate) fn queued(effects: Vec<Effect>) -> Option<Delivery> {
     effects.into_iter().find_map(|effect| match effect {
         Effect::Queued(delivery) => Some(delivery),
-        Effect::Accepted(..) | Effect::Ended(_) | Effect::Routed(_) | Effect::Purged(_) | Effect::Done => None,
+        Effect::Accepted(..)
+        | Effect::Dead(_)
+        | Effect::Ended(_)
+        | Effect::Routed(_)
+        | Effect::Purged(_)
+        | Effect::Done => None,
     })
 }
 

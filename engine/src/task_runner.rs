@@ -288,8 +288,9 @@ impl Inner {
         }
         drop(store);
         let (application, generation, at) = (events.application, endpoint.generation, self.clock.now());
-        let replay =
-            |event: EventId| Write::Replay(Replay { application, event, endpoint: endpoint.id, generation, at, whom });
+        let replay = |event: EventId| {
+            Write::Replay(Replay { application, event, endpoint: endpoint.id, generation, at, whom, limit: None })
+        };
         let writes: Vec<_> = wanted.into_iter().map(replay).collect();
         let space = Space { added: u32::try_from(writes.len()).unwrap_or(u32::MAX), limit };
         next.progress.done += writes.len() as u64;

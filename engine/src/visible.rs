@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use postrider_core::{
     Acceptance, Application, Batch, BreakerState, Delivery, DeliveryId, DisableReason, Document, DocumentKind, Effect,
-    Endpoint, EndpointId, EndpointStatus, EventId, GiveUpReason, Input, Moved, OrganisationId, Seq, SoftState, Step,
-    StoredEvent, Then, Transition, Write,
+    Endpoint, EndpointId, EndpointStatus, EventId, GiveUpReason, Input, Moved, OrganisationId, Replay, Seq, SoftState,
+    Step, StoredEvent, Then, Transition, Write,
 };
 use postrider_storage::Verdict;
 
@@ -30,13 +30,7 @@ impl Inner {
                         self.with_slot(resend.endpoint, |slot| slot.post(moved));
                     }
                 }
-                Write::Replay(replay) => {
-                    if let Effect::Queued(delivery) = effect {
-                        self.with_slot(replay.endpoint, |slot| slot.nudge(delivery.clone(), None));
-                        self.pending.added(replay.application, replay.endpoint);
-                        self.metrics.queue_changed(1);
-                    }
-                }
+                Write::Replay(replay) => self.replayed(replay, effect),
                 Write::Soft(endpoint, soft) => self.softened(*endpoint, soft),
                 Write::Application(application) => self.put_application(application),
                 Write::DropApplication(application) => self.registry.remove_application(*application),
@@ -77,6 +71,21 @@ impl Inner {
             }
             self.pending.added(acceptance.application, to.endpoint);
             self.with_slot(to.endpoint, |slot| slot.nudge(delivery, event.clone()));
+        }
+    }
+
+    fn replayed(self: &Arc<Self>, replay: &Replay, effect: &Effect) {
+        match effect {
+            Effect::Queued(delivery) => {
+                self.with_slot(replay.endpoint, |slot| slot.nudge(delivery.clone(), None));
+                self.pending.added(replay.application, replay.endpoint);
+                self.metrics.queue_changed(1);
+            }
+            Effect::Dead(delivery) => {
+                self.gave_up(delivery, GiveUpReason::QueueFull, None);
+                self.queue_was_full(replay.endpoint, replay.event);
+            }
+            Effect::Accepted(..) | Effect::Ended(_) | Effect::Routed(_) | Effect::Purged(_) | Effect::Done => {}
         }
     }
 

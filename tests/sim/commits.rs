@@ -284,6 +284,7 @@ impl World {
                         Effect::Accepted(..)
                         | Effect::Queued(_)
                         | Effect::Routed(_)
+                        | Effect::Dead(_)
                         | Effect::Purged(_)
                         | Effect::Done => None,
                     }))

@@ -292,7 +292,8 @@ impl World {
         let Some(endpoint) = self.process.registry.endpoint(id.endpoint).cloned() else { return };
         self.note(format_args!("somebody replays {event} to {}", endpoint.id));
         let (application, generation, at) = (endpoint.application, endpoint.generation, self.process_now());
-        let replay = Replay { application, event, endpoint: endpoint.id, generation, at, whom: ReplayTo::All };
+        let replay =
+            Replay { application, event, endpoint: endpoint.id, generation, at, whom: ReplayTo::All, limit: None };
         self.push(application, Batch::synced([Write::Replay(replay)]));
     }
 

@@ -13,6 +13,29 @@ use crate::support::{Failed, PATIENCE, always_ok, event, hook, notice, start};
 const HOUR: Duration = Duration::from_secs(3600);
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
+/// Events that were published for later came into queues without end.
+#[tokio::test(start_paused = true)]
+async fn what_was_put_off_comes_into_no_full_queue() -> Result<(), Failed> {
+    let engine = start(MemoryStore::new(), &always_ok(), hook().max_queued(TWO, WhenFull::Refuse)).await?;
+    engine.endpoints("acme").pause("hook").await?;
+    let mut notices = engine.notices();
+    let first = engine.publish("acme", event("{}")).await?;
+    let at = first.accepted_at + HOUR;
+    for _ in 0..2 {
+        engine.publish("acme", event("{}").deliver_at(at)).await?;
+    }
+    tokio::time::sleep(HOUR).await;
+    let reason = notice(&mut notices, |notice| match notice {
+        Notice::DeadLettered { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(reason.await?, GiveUpReason::QueueFull);
+    assert_eq!(engine.endpoints("acme").state("hook").await?.backlog.queued, 2);
+    let letters = engine.dead_letters("acme").list(&Default::default(), &PageRequest::default()).await?.items;
+    assert_eq!(letters.len(), 1);
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_endpoint_gets_a_dead_letter_and_its_neighbour_the_event() -> Result<(), Failed> {
     let receiver = always_ok();

@@ -12,7 +12,9 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
 };
 
-use postrider_core::{Batch, Delivery, EndpointId, Generation, Guard, LaneId, Place, Priority, Seq, Space, Write};
+use postrider_core::{
+    Batch, Delivery, EndpointId, Generation, Guard, LaneId, Place, Priority, Recipient, Seq, Space, Write,
+};
 
 use super::{
     Partition, Snapshot,
@@ -190,28 +192,31 @@ impl Count {
 
 /// Endpoints to whose queue a batch adds.
 fn grows(batch: &Batch) -> impl Iterator<Item = (EndpointId, Generation)> + '_ {
-    let accepted = batch.writes.iter().flat_map(|write| match write {
-        Write::Accept(acceptance) => acceptance.recipients.as_slice(),
-        // A guard asks for their space.
-        Write::Replay(_)
-        | Write::Outcome(_)
-        | Write::Redrive(..)
-        | Write::Resend(_)
-        | Write::Forget(_)
-        | Write::Soft(..)
-        | Write::Wake(..)
-        | Write::Application(_)
-        | Write::DropApplication(_)
-        | Write::Endpoint(_)
-        | Write::DropEndpoint(_)
-        | Write::Purge(..)
-        | Write::Clock(..)
-        | Write::Document(_)
-        | Write::DropDocument(_)
-        | Write::Expunge(..)
-        | Write::ExpungeResponse(_)
-        | Write::Agenda(_)
-        | Write::Rescue(..) => &[],
+    let written = batch.writes.iter().flat_map(|write| {
+        let (recipients, replayed): (&[Recipient], _) = match write {
+            Write::Accept(acceptance) => (&acceptance.recipients, None),
+            // Without a limit a guard asks for its space.
+            Write::Replay(replay) => (&[], replay.limit.map(|_| (replay.endpoint, replay.generation))),
+            Write::Outcome(_)
+            | Write::Redrive(..)
+            | Write::Resend(_)
+            | Write::Forget(_)
+            | Write::Soft(..)
+            | Write::Wake(..)
+            | Write::Application(_)
+            | Write::DropApplication(_)
+            | Write::Endpoint(_)
+            | Write::DropEndpoint(_)
+            | Write::Purge(..)
+            | Write::Clock(..)
+            | Write::Document(_)
+            | Write::DropDocument(_)
+            | Write::Expunge(..)
+            | Write::ExpungeResponse(_)
+            | Write::Agenda(_)
+            | Write::Rescue(..) => (&[], None),
+        };
+        recipients.iter().map(|to| (to.endpoint, to.generation)).chain(replayed)
     });
     let guarded = batch.guards.iter().filter_map(|guard| match guard {
         Guard::Room(letter, generation, _) => Some((letter.endpoint, *generation)),
@@ -219,7 +224,7 @@ fn grows(batch: &Batch) -> impl Iterator<Item = (EndpointId, Generation)> + '_ {
         Guard::Routing(..) | Guard::Generation(..) | Guard::Stands(_) => None,
         Guard::Revision(..) | Guard::Document(..) => None,
     });
-    accepted.map(|to| (to.endpoint, to.generation)).chain(guarded)
+    written.chain(guarded)
 }
 
 /// Whether a row among those that wait for a time is a delivery of its own, and not what finds one, or a manual try. One

@@ -2,77 +2,25 @@
 //! repeated, but for ids that a list must show.
 
 mod events;
+mod records;
 
 use std::time::Duration;
 
 use postrider_core::{
-    Application, ApplicationId, Attempt, AttemptId, AttemptNumber, BreakerState, DeadLetter, Delivery, DeliveryId,
-    Endpoint, EndpointId, EventId, Generation, GiveUpReason, LaneId, Life, OrderingMode, Outcome, PerPriority, Place,
-    Priority, Proof, Rate, SchemaCheck, Seq, SoftState, Then, Timestamp,
+    ApplicationId, Attempt, AttemptId, AttemptNumber, DeadLetter, Delivery, DeliveryId, EndpointId, EventId,
+    Generation, GiveUpReason, LaneId, Life, OrderingMode, Outcome, Place, Priority, Seq, Then, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::events::{
     EventMore, EventRow, RecipientRow, decode_event, encode_event, encode_expunged, event_row,
 };
+pub(super) use self::records::{application, encode_application, encode_endpoint, encode_soft, endpoint, soft};
 use super::{
-    codec::{
-        corrupt, decode_later, decode_more, decode_with, decode_with_more, encode_more, encode_with, encode_with_more,
-    },
+    codec::{corrupt, decode_more, decode_with, encode_more, encode_with},
     keys::{SCHEDULED, Suffix},
 };
 use crate::StoreError;
-
-/// What not every application has: behind its record, only if there is any of it.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct ApplicationMore {
-    schema_check: Option<SchemaCheck>,
-}
-
-/// What came later: behind [`ApplicationMore`], only if there is any of it, so that records without it stay as they are.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct ApplicationLater {
-    payload_kept: Option<Duration>,
-}
-
-/// Appends an application's record.
-pub(super) fn encode_application(application: &Application, out: &mut Vec<u8>) {
-    let more = ApplicationMore { schema_check: application.spec.schema_check };
-    let later = ApplicationLater { payload_kept: application.spec.payload_kept };
-    if later == ApplicationLater::default() {
-        encode_more(application, &more, out);
-    } else {
-        encode_with_more(application, &(more, later), &[], out);
-    }
-}
-
-/// An application's record.
-pub(super) fn application(value: &[u8]) -> Result<Application, StoreError> {
-    let (mut application, more, tail) = decode_with_more::<Application, ApplicationMore>(value)?;
-    let later: ApplicationLater = decode_later(tail)?;
-    (application.spec.schema_check, application.spec.payload_kept) = (more.schema_check, later.payload_kept);
-    Ok(application)
-}
-
-/// What not every endpoint has: behind its record, only if there is any of it.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct EndpointMore {
-    proof: Proof,
-    granted: Option<Rate>,
-}
-
-/// Appends an endpoint's record.
-pub(super) fn encode_endpoint(endpoint: &Endpoint, out: &mut Vec<u8>) {
-    let more = EndpointMore { proof: endpoint.spec.proof, granted: endpoint.granted };
-    encode_more(endpoint, &more, out);
-}
-
-/// An endpoint's record.
-pub(super) fn endpoint(value: &[u8]) -> Result<Endpoint, StoreError> {
-    let (mut endpoint, more) = decode_more::<Endpoint, EndpointMore>(value)?;
-    (endpoint.spec.proof, endpoint.granted) = (more.proof, more.granted);
-    Ok(endpoint)
-}
 
 /// What guards ask of an endpoint, so that they need not read all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -252,44 +200,6 @@ pub(super) fn letter(value: &[u8]) -> Result<DeadLetter, StoreError> {
     Ok(letter)
 }
 
-/// What a restart must not forgive of an endpoint.
-#[derive(Serialize, Deserialize)]
-struct SoftRow {
-    breaker: BreakerState,
-    throttled_until: Option<Timestamp>,
-    failing_since: Option<Timestamp>,
-    /// Of the normal class.
-    head: Seq,
-    oldest: Option<Timestamp>,
-}
-
-/// The heads of the other classes: behind the row, once there was something of them.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct OtherHeads {
-    high: Seq,
-    low: Seq,
-}
-
-/// Appends what a restart must not forgive.
-pub(super) fn encode_soft(soft: &SoftState, out: &mut Vec<u8>) {
-    let SoftState { breaker, throttled_until, failing_since, heads, oldest } = *soft;
-    let head = heads[Priority::Normal];
-    let others = OtherHeads { high: heads[Priority::High], low: heads[Priority::Low] };
-    encode_more(&SoftRow { breaker, throttled_until, failing_since, head, oldest }, &others, out);
-}
-
-/// What a restart must not forgive.
-pub(super) fn soft(value: &[u8]) -> Result<SoftState, StoreError> {
-    let (SoftRow { breaker, throttled_until, failing_since, head, oldest }, others) = decode_more(value)?;
-    let OtherHeads { high, low } = others;
-    let heads = PerPriority::from_fn(|priority| match priority {
-        Priority::High => high,
-        Priority::Normal => head,
-        Priority::Low => low,
-    });
-    Ok(SoftState { breaker, throttled_until, failing_since, heads, oldest })
-}
-
 /// Why an event is needed when its week is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NeededRow {
@@ -434,6 +344,3 @@ impl LifeRow {
         Self { endpoint, life, seq, generation, lane, begun_by, manuals: 0 }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -82,6 +82,8 @@ pub struct Replay {
     pub at: Timestamp,
     /// To whom.
     pub whom: ReplayTo,
+    /// Where so many wait already, it is a dead letter from the beginning; none if a guard asks for space.
+    pub limit: Option<NonZeroU32>,
 }
 
 /// Which events are put into a queue once more.

@@ -125,7 +125,7 @@ fn rows_of_an_unknown_format_are_refused_with_words() -> Result<(), Failed> {
     };
     check_opening(format(1, 1), None)?;
     check_opening(format(9, 1), None)?;
-    check_opening(format(9, 3), Some("its rows have format 9, which needs a program that knows format 3"))?;
+    check_opening(format(9, 8), Some("its rows have format 9, which needs a program that knows format 8"))?;
     check_opening((b"E-something".to_vec(), b"?".to_vec()), Some("it holds rows, but does not say of which format"))
 }
 

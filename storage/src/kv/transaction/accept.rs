@@ -62,7 +62,7 @@ impl Transaction<'_> {
     }
 
     /// A delivery that never waits. It holds no lane: a queue that is full would grow by it.
-    fn put_dead(&mut self, owner: ApplicationId, last: Delivery, at: Timestamp) -> Result<(), StoreError> {
+    pub(super) fn put_dead(&mut self, owner: ApplicationId, last: Delivery, at: Timestamp) -> Result<(), StoreError> {
         let reason = GiveUpReason::QueueFull;
         self.rows.put(&Key::End(last.id, last.life, last.event), &EndRow::GaveUp { reason, at });
         let key = Key::DeadLetter(last.id);

@@ -13,7 +13,7 @@ use crate::{
 
 impl Transaction<'_> {
     pub(super) fn replay(&mut self, replay: &Replay) -> Result<Effect, Stop> {
-        let Replay { application, event, endpoint, generation, at, whom } = *replay;
+        let Replay { application, event, endpoint, generation, at, whom, limit } = *replay;
         let queue = self.queue(endpoint)?.filter(|queue| queue.generation == generation).ok_or(Refused::Generation)?;
         let Some(stored) = self.event(application, event)? else { return Ok(Effect::Done) };
         let (row, more, payload) = rows::event_row(&stored)?;
@@ -46,6 +46,11 @@ impl Transaction<'_> {
         if before.is_some() && self.rows.value(&Key::DeadLetter(last.id))?.is_some() {
             self.rows.delete(&Key::DeadLetter(last.id));
             self.is_needed_no_more(event, last.id)?;
+        }
+        if limit.is_some_and(|limit| self.counts.is_full(endpoint, generation, limit)) {
+            self.put_life(&next, BegunBy::Schedule, 0);
+            self.put_dead(application, next.clone(), at)?;
+            return Ok(Effect::Dead(next));
         }
         if next.life > Life::FIRST || row.accepted_at < at {
             // A first life that begins late is as old as its event to whoever forgets that by its week.

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use postrider_core::{
-    Acceptance, Batch, Delivery, DeliveryId, Effect, Event, GiveUpReason, Guard, OnExhausted, OrderingMode, QueueLimit,
-    Refused, Seq, WhenFull, Write,
+    Acceptance, Batch, Delivery, DeliveryId, Effect, Endpoint, Event, GiveUpReason, Guard, OnExhausted, OrderingMode,
+    Priority, QueueLimit, Refused, Replay, ReplayTo, Seq, WhenFull, Write,
 };
 
 use crate::{
@@ -29,6 +29,34 @@ pub async fn over_its_limit_a_delivery_is_a_dead_letter(medium: &dyn OpenStore) 
     world.step(succeeded(&first.0)).await;
     assert!(!publish(&world, 2, WhenFull::DeadLetter).await.1, "there is room again");
     assert!(publish(&world, 2, WhenFull::DeadLetter).await.1);
+}
+
+/// What was published for later comes to a queue that is full meanwhile.
+pub async fn what_was_put_off_is_a_dead_letter_where_its_queue_is_full(medium: &dyn OpenStore) {
+    for ordering in [CONCURRENT, HOLD] {
+        let world = World::open(medium, ordering).await;
+        let event = Event::new("case.published", "{}").ordering_key("a").priority(Priority::High);
+        let later =
+            world.write([Write::Accept(crate::testing::world::acceptance(&world.application, event, vec![]))]).await;
+        let Effect::Accepted(_, event, _) = later[0] else { panic!("an acceptance is accepted: {later:?}") };
+        let first = publish(&world, 2, WhenFull::DeadLetter).await.0;
+        let begin = |limit| {
+            let Endpoint { id: endpoint, generation, application, .. } = world.endpoint;
+            let (at, whom, limit) = (NOW + HOUR, ReplayTo::Missing, NonZeroU32::new(limit));
+            Write::Replay(Replay { application, event, endpoint, generation, at, whom, limit })
+        };
+        let effects = world.write([begin(1)]).await;
+        let Effect::Dead(dead) = &effects[0] else { panic!("the queue is full: {effects:?}") };
+        assert_eq!((dead.event, dead.priority, world.waiting().await), (event, Priority::High, vec![first]));
+        let letter = world.letter(dead.id).await.expect("it is a dead letter");
+        assert_eq!((letter.reason, letter.dead_at, &letter.last), (GiveUpReason::QueueFull, NOW + HOUR, dead));
+        assert_eq!(world.state(event).await, DeliveryState::GivenUp(Some(letter)));
+        assert_eq!(world.write([begin(9)]).await, [Effect::Done], "it was a recipient");
+        world.redrive(dead.id).await;
+        assert_eq!(world.waiting().await.len(), 2);
+        world.write([Write::DropEndpoint(world.endpoint.id)]).await;
+        world.write([Write::Purge(world.endpoint.id, std::num::NonZeroUsize::MAX)]).await;
+    }
 }
 
 /// Two publishers in one group: the second one sees what the first one took.

@@ -61,6 +61,7 @@ pub async fn a_delivery_stays_as_urgent_as_its_event(medium: &dyn OpenStore) {
             generation: world.endpoint.generation,
             at: NOW + DAY,
             whom: ReplayTo::All,
+            limit: None,
         };
         let replayed = queued(&world.write([Write::Replay(replay)]).await);
         assert!(is_it(&replayed) && replayed.lane == LaneId::unordered(priority), "{replayed:?}");

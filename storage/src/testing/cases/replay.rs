@@ -15,7 +15,7 @@ const HOLD: OrderingMode = OrderingMode::PerKey(OnExhausted::Hold);
 
 fn replay(world: &World, event: EventId, whom: ReplayTo) -> Write {
     let (application, endpoint, generation) = (world.application.id, world.endpoint.id, world.endpoint.generation);
-    Write::Replay(Replay { application, event, endpoint, generation, at: NOW + DAY, whom })
+    Write::Replay(Replay { application, event, endpoint, generation, at: NOW + DAY, whom, limit: None })
 }
 
 /// However it ended, its next life begins at the end of its lane, and its dead letter is gone.

@@ -98,7 +98,17 @@ pub async fn what_is_needed_late_is_kept(medium: &dyn OpenStore) {
     world.step(succeeded(&alive)).await;
     let (application, event, endpoint) = (world.application.id, alive.event, world.endpoint.id);
     let (generation, at) = (world.endpoint.generation, NOW + WEEK * 3);
-    world.write([Write::Replay(Replay { application, event, endpoint, generation, at, whom: ReplayTo::All })]).await;
+    world
+        .write([Write::Replay(Replay {
+            application,
+            event,
+            endpoint,
+            generation,
+            at,
+            whom: ReplayTo::All,
+            limit: None,
+        })])
+        .await;
     assert_eq!(world.write([Write::Rescue(Week::of(NOW), many(10))]).await, [Effect::Purged(More::No)]);
     world.give_up(&late).await;
     world.store.forget(Week::of(NOW)).await.expect("it is forgotten");

@@ -223,7 +223,7 @@ impl Random {
                     }
                 }
                 Effect::Queued(delivery) => self.deliveries.push(delivery.clone()),
-                Effect::Ended(_) | Effect::Routed(_) | Effect::Purged(_) | Effect::Done => {}
+                Effect::Dead(_) | Effect::Ended(_) | Effect::Routed(_) | Effect::Purged(_) | Effect::Done => {}
             }
         }
     }

@@ -1,4 +1,4 @@
-use postrider_core::{ApplicationSpec, OrganisationId};
+use postrider_core::{ApplicationId, ApplicationSpec, OrganisationId};
 
 use super::*;
 use crate::kv::codec::encode;
