@@ -5,6 +5,7 @@ be refused stay wrong. Needs SERVER_URL and SERVER_TOKEN: an organisation with n
 """
 
 import itertools
+import json
 import os
 import time
 from datetime import datetime, timedelta, timezone
@@ -52,6 +53,11 @@ KEPT = ["/app/{app_id}", "/api/webhooks/{webhook_id}", "/app/{app_id}/endpoint/{
 turns = itertools.cycle([True, False])
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    return "\n".join(json.dumps(line) for line in (value if isinstance(value, list) else [value])).encode()
+
+
 @schemathesis.hook
 def before_call(context, case, **kwargs):
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
@@ -61,7 +67,7 @@ def before_call(context, case, **kwargs):
     # Steps that follow each other are about what the first of them made.
     is_alone = case.meta.phase.name != "stateful"
     if case.path_parameters and is_alone and not is_kept and next(turns):
-        case.path_parameters.update({name: THINGS[name] for name in case.path_parameters})
+        case.path_parameters.update({name: THINGS[name] for name in case.path_parameters if name in THINGS})
     if case.query:
         # Of another page of the same list: nobody can guess one.
         case.query.pop("iterator", None)

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     auth::{InApplication, InOrganisation},
-    body::{Body, given},
+    body::{Body, given, object},
     error::ApiError,
     message_in::kept,
     openapi::{GetIfExists, Paging, Sorting},
@@ -47,6 +47,7 @@ pub(super) struct ApplicationIn {
     /// all others are, if that is sooner. Holds for what is published from now on.
     #[schema(minimum = 1, maximum = 2160)]
     payload_retention_hours: Option<u64>,
+    #[serde(default, deserialize_with = "object")]
     delivery: Option<Delivery>,
 }
 

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     auth::InApplication,
-    body::{Body, given},
+    body::{Body, given, object},
     error::ApiError,
     openapi::{Headers, Name, Paging, SigningSecret, Sorting},
     page::List,
@@ -59,6 +59,7 @@ pub(super) struct EndpointIn {
     /// Sent with every request, beside those of the signature.
     #[schema(value_type = Option<Headers>)]
     headers: Option<BTreeMap<Box<str>, Box<str>>>,
+    #[serde(default, deserialize_with = "object")]
     delivery: Option<Delivery>,
     /// What the receiver must prove before anything is sent to it.
     proof: Option<ProofKind>,

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     applications::ApplicationIn,
-    body::{Wrong, parse},
+    body::{Wrong, object, parse},
     error::ApiError,
     openapi::Name,
     priority::PriorityKind,
@@ -66,8 +66,10 @@ pub(super) struct MessageIn<'b> {
     #[schema(minimum = 1, maximum = 2160)]
     payload_retention_hours: Option<u64>,
     /// Where the SDKs of Svix put a payload that is to keep its bytes, beside an empty one.
+    #[serde(default, deserialize_with = "object")]
     transformations_params: Option<Raw>,
     /// Made if there is none with the uid of the path, which must be its own; not in a batch.
+    #[serde(default, deserialize_with = "object")]
     pub(super) application: Option<ApplicationIn>,
 }
 
@@ -77,6 +79,7 @@ pub(super) struct MessageIn<'b> {
 #[schema(as = TransformationsParams)]
 struct Raw {
     raw_payload: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     headers: Option<RawHeaders>,
 }
 

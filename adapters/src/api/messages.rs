@@ -120,7 +120,7 @@ pub(super) struct ExampleIn<'b> {
     event_type: String,
     /// Which of the `examples` in the latest schema of the type, counted from 0. A schema without a list has one example.
     #[serde(default)]
-    #[schema(minimum = 0, default = 0)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64, default = 0)]
     example_index: Option<u32>,
     /// Sent in place of an example, as it comes.
     #[serde(borrow)]

@@ -15,7 +15,7 @@ use super::{
     Api,
     applications::{self, ApplicationIn},
     auth::{self, InOrganisation},
-    body::Body,
+    body::{Body, object},
     error::ApiError,
     openapi::{Name, SessionName},
 };
@@ -31,6 +31,7 @@ const FLAGS_MAX: usize = 50;
 #[schema(as = AppPortalAccessIn)]
 pub(super) struct AccessIn {
     /// Made if there is none with the uid of the path, which must be its own.
+    #[serde(default, deserialize_with = "object")]
     application: Option<ApplicationIn>,
     /// Seconds, from an hour to 28 days.
     #[schema(minimum = 3600, maximum = 2419200)]

@@ -158,12 +158,14 @@ fn refer(components: &mut Components) {
     }
 }
 
-/// Adds the refusals that can come. What needs no token is not refused.
+/// Adds the refusals that can come. What needs no token and takes nothing is not refused.
 fn refuse(operation: &mut Operation, comes: impl Fn(Kind) -> bool) {
-    if operation.security.is_some() {
+    let is_open = operation.security.is_some();
+    if is_open && operation.parameters.is_none() {
         return;
     }
-    for (status, _, _) in REFUSALS.into_iter().filter(|(_, kind, _)| comes(*kind)) {
+    let of_token = |status| is_open && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    for (status, _, _) in REFUSALS.into_iter().filter(|(status, kind, _)| comes(*kind) && !of_token(*status)) {
         let answer = Ref::from_response_name(name_of(status));
         operation.responses.responses.entry(status.as_str().to_owned()).or_insert(RefOr::Ref(answer));
     }

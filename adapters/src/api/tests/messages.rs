@@ -28,6 +28,7 @@ async fn text_and_bytes_arrive_to_the_last_one_and_are_shown_as_they_were_given(
         json!({ "eventType": "t" }),
         json!({ "eventType": "t", "payload": {}, "payloadText": "x" }),
         json!({ "eventType": "t", "payloadBase64": "%" }),
+        json!({ "eventType": "t", "payload": {}, "transformationsParams": [null, null] }),
         json!({ "eventType": "t", "payloadText": "x", "contentType": "no type\n" }),
     ] {
         assert_eq!(world.post("/app/acme/msg", wrong.clone()).await?.0, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
