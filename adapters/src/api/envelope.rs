@@ -22,6 +22,8 @@ use tower_http::{
 };
 use tracing::{Instrument, debug, info_span};
 
+use super::GRANT_PATH;
+
 /// The id of a request, in the request and in its answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// As the SDKs of this protocol send it.
@@ -44,8 +46,7 @@ pub(super) fn around(routes: Router) -> Router {
 /// Answers with the id that the caller chose, or with a fresh one, and logs under it.
 async fn identify(request: Request, next: Next) -> Response {
     let id = chosen(request.headers()).unwrap_or_else(fresh);
-    // The path without its query, which may hold anything.
-    let (method, path) = (request.method(), request.uri().path());
+    let (method, path) = (request.method(), shown(request.uri().path()));
     let span = info_span!("request", id = id.to_str().unwrap_or_default(), %method, path);
     let answer = async {
         let mut answer = next.run(request).await;
@@ -54,6 +55,11 @@ async fn identify(request: Request, next: Next) -> Response {
         answer
     };
     answer.instrument(span).await
+}
+
+/// What a log may hold of a path, which comes without its query: not what opens something.
+fn shown(path: &str) -> &str {
+    if path.starts_with(GRANT_PATH) { GRANT_PATH } else { path }
 }
 
 fn chosen(headers: &HeaderMap) -> Option<HeaderValue> {
