@@ -33,8 +33,8 @@ impl View<'_> {
             Ask::Soft => return Ok(Found::Soft(self.soft(of)?)),
             Ask::Ready(after) => self.classes(of, generation, &after, share.rows)?,
             Ask::Lane(lane, after) => self.lane(of, generation, lane, after, share.rows)?,
-            Ask::Lanes(after) => self.lanes(of, generation, after, share.rows)?,
-            Ask::Urgent(after) => self.urgent(of, generation, after, share.rows)?,
+            Ask::Lanes(after) => self.heads(of, generation, table::READY, after, share.rows)?,
+            Ask::Urgent(after) => self.heads(of, generation, table::URGENT, after, share.rows)?,
             Ask::Due(after) => self.due(of, generation, after, share.rows)?,
             Ask::Aged(before, after) => return Ok(Found::Aged(self.aged(of, generation, before, after, share.rows)?)),
         };
@@ -69,33 +69,6 @@ impl View<'_> {
         Ok((found, true))
     }
 
-    /// The heads of the lanes that have something urgent in them.
-    fn urgent(
-        self,
-        of: EndpointId,
-        generation: Generation,
-        after: Option<LaneId>,
-        rows: NonZeroUsize,
-    ) -> Result<(Vec<Delivery>, bool), StoreError> {
-        let prefix = keys::queue(table::URGENT, of, generation);
-        let end = keys::end_of(&prefix);
-        let mut heads = Vec::new();
-        let mut next = after.map_or(Some(0), |LaneId(lane)| lane.checked_add(1));
-        while let Some(lane) = next {
-            let from = [&prefix[..], &lane.to_be_bytes()].concat();
-            let found = self.scan(Partition::LASTING, &from, &end, NonZeroUsize::MIN)?;
-            let Some((key, _)) = found.first() else { break };
-            if heads.len() == rows.get() {
-                return Ok((heads, false));
-            }
-            let lane = keys::Suffix(&key[prefix.len()..]).u64().ok_or_else(|| corrupt("its key is cut short"))?;
-            let (head, _) = self.lane(of, generation, LaneId(lane), Seq(0), NonZeroUsize::MIN)?;
-            heads.extend(head);
-            next = lane.checked_add(1);
-        }
-        Ok((heads, true))
-    }
-
     /// The deliveries of a lane behind a position.
     fn lane(
         self,
@@ -114,27 +87,33 @@ impl View<'_> {
         Ok((ready(of, generation, found)?, is_last))
     }
 
-    /// The heads of lanes: one seek each, however many rows wait behind it.
-    fn lanes(
+    /// The heads of the lanes that have a row in this table: a seek for each, and one more where the row is not the head,
+    /// however many rows wait behind it.
+    fn heads(
         self,
         of: EndpointId,
         generation: Generation,
+        table: u8,
         after: Option<LaneId>,
         rows: NonZeroUsize,
     ) -> Result<(Vec<Delivery>, bool), StoreError> {
-        let prefix = keys::queue(table::READY, of, generation);
+        let prefix = keys::queue(table, of, generation);
         let end = keys::end_of(&prefix);
         let mut heads = Vec::new();
         let mut next = after.map_or(Some(0), |LaneId(lane)| lane.checked_add(1));
         while let Some(lane) = next {
             let from = [&prefix[..], &lane.to_be_bytes()].concat();
             let found = self.scan(Partition::LASTING, &from, &end, NonZeroUsize::MIN)?;
-            let Some(head) = ready(of, generation, &found)?.pop() else { return Ok((heads, true)) };
+            let Some((key, _)) = found.first() else { break };
             if heads.len() == rows.get() {
                 return Ok((heads, false));
             }
-            next = head.lane.0.checked_add(1);
-            heads.push(head);
+            let lane = keys::Suffix(&key[prefix.len()..]).u64().ok_or_else(|| corrupt("its key is cut short"))?;
+            heads.extend(match table {
+                table::READY => ready(of, generation, &found)?,
+                _ => self.lane(of, generation, LaneId(lane), Seq(0), NonZeroUsize::MIN)?.0,
+            });
+            next = lane.checked_add(1);
         }
         Ok((heads, true))
     }

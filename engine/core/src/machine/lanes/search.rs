@@ -71,7 +71,7 @@ impl Lanes {
         self.search.urgent_left_out = true;
     }
 
-    /// There was no room for the lane of a delivery that was added.
+    /// There is no room for a lane, whose head, or what was added to it, is of this class; none if that is not known.
     pub(super) fn leave_out(&mut self, of: Option<Priority>) {
         self.search.left_out = true;
         self.search.urgent_left_out |= of.is_none_or(|of| of == Priority::High);
@@ -87,12 +87,14 @@ impl Lanes {
 
     /// Has the last of the heads that could start leave memory, its lane with it, for one of a higher class.
     pub(super) fn make_room(&mut self, of: Priority) -> bool {
-        let Some((_, _, lane)) = self.startable.last().copied().filter(|(last, ..)| of < *last) else { return false };
+        let Some((last, _, lane)) = self.startable.last().copied().filter(|(last, ..)| of < *last) else {
+            return false;
+        };
         self.startable.pop_last();
         if let Some(known) = self.lanes.remove(&lane) {
             self.deliveries -= 1 + known.behind.len();
         }
-        self.look_again();
+        self.leave_out(Some(last));
         true
     }
 
