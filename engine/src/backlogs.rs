@@ -23,8 +23,7 @@ use std::{
 };
 
 use postrider_core::{
-    AgedKey, Ask, Batch, Delivery, Endpoint, EndpointId, EventId, Found, LaneId, OrganisationId, Seq, Timestamp,
-    Trigger, WindowShare,
+    AgedKey, Ask, Batch, Delivery, Endpoint, EndpointId, EventId, Found, LaneId, Seq, Timestamp, Trigger, WindowShare,
 };
 use postrider_storage::StoreError;
 use serde_json::json;
@@ -215,10 +214,6 @@ async fn watch_on(inner: &Inner) {
 }
 
 impl Inner {
-    fn has_operators(&self) -> bool {
-        self.registry.has_applications(OrganisationId::MANAGEMENT)
-    }
-
     /// Its actor starts: there is something to do, or was.
     pub(crate) fn may_have_backlog(&self, endpoint: EndpointId) {
         if self.has_operators() && self.backlogs.watch().may_wait(endpoint, self.clock.now() + IS_OLD) {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use postrider_core::{Batch, EndpointId, EventId, GiveUpReason, OrganisationId, Timestamp, Write};
+use postrider_core::{Batch, EndpointId, EventId, GiveUpReason, Timestamp, Write};
 use serde_json::json;
 use tokio::{sync::Notify, time::sleep};
 
@@ -109,8 +109,7 @@ async fn tell_on(inner: &Inner) {
 impl Inner {
     /// An event was accepted to which this endpoint's queue was full.
     pub(crate) fn queue_was_full(&self, endpoint: EndpointId, event: EventId) {
-        let is_heard = self.registry.has_applications(OrganisationId::MANAGEMENT);
-        if is_heard && self.full_queues.letters().died(endpoint, event, self.clock.now()) {
+        if self.has_operators() && self.full_queues.letters().died(endpoint, event, self.clock.now()) {
             self.full_queues.bell.notify_one();
         }
     }

@@ -71,10 +71,15 @@ impl<'e> Organisation<'e> {
 }
 
 impl Inner {
+    /// Whether anybody could want to hear something.
+    pub(crate) fn has_operators(&self) -> bool {
+        self.registry.has_applications(OrganisationId::MANAGEMENT)
+    }
+
     /// Adds to a batch what operators are to hear of it, if anybody wants to. Whether the breaker was open is asked only
     /// where the batch says how it is now.
     pub(crate) fn tell_operators(&self, batch: &mut Batch, breaker_was_open: impl Fn() -> bool) {
-        if !self.registry.has_applications(OrganisationId::MANAGEMENT) {
+        if !self.has_operators() {
             return;
         }
         let news: Vec<News> =
