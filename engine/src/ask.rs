@@ -28,13 +28,23 @@ impl Inner {
             let (in_flight, next_attempt) = (report.in_flight, report.next_due);
             let waiting = report.held.or_else(|| held(status));
             let breaker = report.breaker;
-            return Ok(EndpointState { status, breaker, backlog, in_flight, next_attempt, waiting, proof_failure });
+            let could_not_send = report.could_not_send;
+            return Ok(EndpointState {
+                status,
+                breaker,
+                backlog,
+                in_flight,
+                next_attempt,
+                waiting,
+                proof_failure,
+                could_not_send,
+            });
         }
         let soft = self.soft(endpoint).await?;
         let next_attempt = self.next_due(endpoint).await?;
         let waiting = held(status).or_else(|| self.held_softly(&soft));
-        let (breaker, in_flight) = (soft.breaker, 0);
-        Ok(EndpointState { status, breaker, backlog, in_flight, next_attempt, waiting, proof_failure })
+        let (breaker, in_flight, could_not_send) = (soft.breaker, 0, None);
+        Ok(EndpointState { status, breaker, backlog, in_flight, next_attempt, waiting, proof_failure, could_not_send })
     }
 
     pub(crate) async fn why_waiting(&self, endpoint: &Endpoint, delivery: &Delivery) -> Result<Waiting, ReadError> {

@@ -55,6 +55,8 @@ pub struct EndpointState {
     pub waiting: Option<Waiting>,
     /// Why its receiver has not proved that it wants anything, as of the last time that it was asked.
     pub proof_failure: Option<Box<str>>,
+    /// Why this machine could not send to it the last time that it tried; none once something was sent.
+    pub could_not_send: Option<Box<str>>,
 }
 
 impl Endpoints<'_> {

@@ -43,11 +43,14 @@ struct BreakerOut {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WaitingOut {
-    /// `inFlight`, `paused`, `disabled`, `receiverAskedToWait`, `breakerOpen`, `inFlightLimit`, `rateLimited`, `behind`,
+    /// `inFlight`, `paused`, `disabled`, `receiverAskedToWait`, `couldNotSend`, `breakerOpen`, `inFlightLimit`, `rateLimited`, `behind`,
     /// `retryAt`, `unverified` or `queued`.
     reason: &'static str,
     #[schema(format = DateTime)]
     until: Option<String>,
+    /// Why this server could not send, in words: it is its own trouble, and no attempt is used up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Box<str>>,
     /// The message that goes first, if it waits behind one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) behind_msg_id: Option<String>,
@@ -119,7 +122,10 @@ fn state_shown(state: &EndpointState) -> StateOut {
         oldest_queued_at: state.backlog.oldest.map(written),
         in_flight: state.in_flight,
         next_attempt: state.next_attempt.map(written),
-        waiting: state.waiting.as_ref().map(waiting_shown),
+        waiting: state.waiting.as_ref().map(|waiting| WaitingOut {
+            detail: state.could_not_send.clone().filter(|_| matches!(waiting, Waiting::CouldNotSend(_))),
+            ..waiting_shown(waiting)
+        }),
     }
 }
 
@@ -131,6 +137,7 @@ pub(super) fn waiting_shown(waiting: &Waiting) -> WaitingOut {
         Waiting::Unproven => "unverified",
         Waiting::Disabled(_) => "disabled",
         Waiting::ReceiverAskedToWait(_) => "receiverAskedToWait",
+        Waiting::CouldNotSend(_) => "couldNotSend",
         Waiting::BreakerOpen(_) => "breakerOpen",
         Waiting::InFlightLimit => "inFlightLimit",
         Waiting::RateLimited(_) => "rateLimited",
@@ -138,5 +145,5 @@ pub(super) fn waiting_shown(waiting: &Waiting) -> WaitingOut {
         Waiting::RetryAt(_) => "retryAt",
         _ => "queued",
     };
-    WaitingOut { reason, until: waiting.until().map(written), behind_msg_id: None }
+    WaitingOut { reason, until: waiting.until().map(written), detail: None, behind_msg_id: None }
 }

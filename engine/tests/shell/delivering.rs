@@ -221,6 +221,24 @@ async fn a_receiver_that_asks_to_be_left_alone_is_left_alone() -> Result<(), Fai
     Ok(())
 }
 
+// A machine without a network was shown as a receiver that had asked to be left alone.
+#[tokio::test(start_paused = true)]
+async fn what_this_machine_cannot_send_waits_for_this_machine_and_says_why() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([Reply::NotSent("no name server answered")]);
+    let engine = start(MemoryStore::new(), &receiver, hook()).await?;
+    engine.publish("acme", event("1")).await?;
+    receiver.wait_for(1).await;
+    sleep(Duration::from_millis(500)).await;
+    let state = engine.endpoints("acme").state("hook").await?;
+    assert!(matches!(state.waiting, Some(Waiting::CouldNotSend(_))), "{state:?}");
+    assert_eq!(state.could_not_send.as_deref(), Some("no name server answered"));
+    receiver.wait_for(2).await;
+    sleep(Duration::from_millis(500)).await;
+    let state = engine.endpoints("acme").state("hook").await?;
+    assert_eq!((state.waiting, state.could_not_send), (None, None), "what was sent since then says otherwise");
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_applications_rate_limits_endpoints_that_set_none() -> Result<(), Failed> {
     let receiver = always_ok();

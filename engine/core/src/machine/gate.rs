@@ -13,6 +13,13 @@ const NOT_SENT_WAIT: Duration = Duration::from_secs(1);
 /// A stored wish to wait is believed only so far ahead: a clock may have been wrong.
 const THROTTLE_MAX: Duration = crate::RETRY_AFTER_MAX;
 
+/// Our own machine could not send: until when it is not tried again, and why.
+#[derive(Debug)]
+struct NotSent {
+    until: Timestamp,
+    why: Box<str>,
+}
+
 /// What holds the whole endpoint.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -21,7 +28,7 @@ pub(super) struct Gate {
     rate: Option<RateLimit>,
     rate_refused_until: Option<Timestamp>,
     throttled_until: Option<Timestamp>,
-    not_sent_until: Option<Timestamp>,
+    not_sent: Option<NotSent>,
     failing_since: Option<Timestamp>,
     /// A disabling is on its way to the store.
     disabling: bool,
@@ -37,7 +44,7 @@ impl Gate {
             endpoint,
             rate_refused_until: None,
             throttled_until: None,
-            not_sent_until: None,
+            not_sent: None,
             failing_since: None,
             disabling: false,
             stored: None,
@@ -99,9 +106,12 @@ impl Gate {
         if self.disabling {
             return Some(Waiting::Queued);
         }
-        let waits = self.throttled_until.max(self.not_sent_until);
-        if let Some(until) = waits.filter(|until| now < *until) {
+        // What the receiver asked for first: it is the longer wait, and the owner can do something about it.
+        if let Some(until) = self.throttled_until.filter(|until| now < *until) {
             return Some(Waiting::ReceiverAskedToWait(until));
+        }
+        if let Some(not_sent) = self.not_sent.as_ref().filter(|not_sent| now < not_sent.until) {
+            return Some(Waiting::CouldNotSend(not_sent.until));
         }
         match (self.breaker.gate(now), trigger) {
             (BreakerGate::Pass, _) | (BreakerGate::Wait(_), Trigger::Manual) => None,
@@ -158,13 +168,19 @@ impl Gate {
     }
 
     /// Our own machine could not send: nothing is held against the endpoint, and all of it waits a little.
-    pub(super) fn was_not_sent(&mut self, seq: Seq, now: Timestamp) {
+    pub(super) fn was_not_sent(&mut self, seq: Seq, why: &str, now: Timestamp) {
         self.breaker.forget(seq, now);
-        self.not_sent_until = Some(now + NOT_SENT_WAIT);
+        self.not_sent = Some(NotSent { until: now + NOT_SENT_WAIT, why: why.into() });
+    }
+
+    /// Why our own machine could not send the last time; none once something was sent.
+    pub(super) fn could_not_send(&self) -> Option<&str> {
+        self.not_sent.as_ref().map(|not_sent| &*not_sent.why)
     }
 
     /// What an outcome says of the endpoint. Answers whether it is to be disabled.
     pub(super) fn learn(&mut self, seq: Seq, outcome: &Outcome, now: Timestamp) -> Option<DisableReason> {
+        self.not_sent = None;
         let failure = match outcome {
             Outcome::Success { .. } => {
                 self.breaker.succeed(seq, now);

@@ -189,6 +189,7 @@ impl EndpointMachine {
             loads: self.queue.loads(),
             breaker: self.gate.breaker_state(),
             held: self.held,
+            could_not_send: self.gate.could_not_send().map(Into::into),
             next_due: self.queue.first_due(),
         }
     }
@@ -347,13 +348,13 @@ impl EndpointMachine {
         let running = self.flights.get(id).filter(|flight| flight.end.is_none());
         let Some(before) = running.map(|flight| flight.delivery.clone()) else { return };
         if finished.unreadable == Unreadable::Yes {
-            self.gate.was_not_sent(before.id.seq, now);
+            self.gate.was_not_sent(before.id.seq, "event cannot be read", now);
             return self.give_up(&before, GiveUpReason::Unreadable, now);
         }
-        if let Outcome::Failure(Failure::NotSent(_)) = finished.outcome {
+        if let Outcome::Failure(Failure::NotSent(why)) = &finished.outcome {
             // Our own fault: nothing is written, counted or held against the endpoint.
             self.flights.remove(id);
-            self.gate.was_not_sent(before.id.seq, now);
+            self.gate.was_not_sent(before.id.seq, why, now);
             return self.queue.put_back(Item { delivery: before, event: None });
         }
         let disable = self.gate.learn(before.id.seq, &finished.outcome, now);

@@ -16,6 +16,8 @@ pub enum Waiting {
     Disabled(DisableReason),
     /// The receiver asked to be left alone until then.
     ReceiverAskedToWait(Timestamp),
+    /// Our own machine could not send (no network, no name server, no descriptor), and tries again then.
+    CouldNotSend(Timestamp),
     /// Until then; without a time, until another delivery's probe is back.
     BreakerOpen(Option<Timestamp>),
     /// As many attempts are in flight as the endpoint allows.
@@ -38,7 +40,7 @@ impl Waiting {
         match self {
             Self::InFlight(_) | Self::InFlightLimit | Self::RateLimited(_) | Self::Behind(_) | Self::Queued => true,
             Self::Paused | Self::Disabled(_) | Self::ReceiverAskedToWait(_) | Self::BreakerOpen(_) => false,
-            Self::Held | Self::RetryAt(_) | Self::Unproven => false,
+            Self::Held | Self::RetryAt(_) | Self::Unproven | Self::CouldNotSend(_) => false,
         }
     }
 
@@ -46,6 +48,7 @@ impl Waiting {
     pub const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::ReceiverAskedToWait(at) | Self::RateLimited(at) | Self::RetryAt(at) => Some(*at),
+            Self::CouldNotSend(at) => Some(*at),
             Self::BreakerOpen(at) => *at,
             Self::InFlight(_) | Self::Paused | Self::Disabled(_) | Self::InFlightLimit => None,
             Self::Behind(_) | Self::Held | Self::Queued | Self::Unproven => None,
@@ -74,6 +77,8 @@ pub struct EndpointReport {
     pub breaker: BreakerState,
     /// What holds the whole endpoint.
     pub held: Option<Waiting>,
+    /// Why our own machine could not send the last time, in words; none once something was sent.
+    pub could_not_send: Option<Box<str>>,
     /// When the earliest delivery in memory is due.
     pub next_due: Option<Timestamp>,
 }
