@@ -96,7 +96,7 @@ impl Applications<'_> {
             application.updated_at = self.scope.engine.clock.now();
             application.revision += 1;
             match self.put(application, found.revision).await {
-                Err(ApplicationError::Contended) => self.scope.engine.reread_application(found.id).await,
+                Err(ApplicationError::Contended) => {}
                 known => return known,
             }
         }
@@ -122,10 +122,7 @@ impl Applications<'_> {
                 .guarded(Guard::Revision(RecordId::Application(found.id), found.revision));
             match engine.commit(found.id, batch).await?.map_err(refused) {
                 Ok(_) => return Ok(()),
-                Err(ApplicationError::Contended) => {
-                    engine.reread_application(found.id).await;
-                    engine.reread_routing(found.id).await;
-                }
+                Err(ApplicationError::Contended) => {}
                 Err(other) => return Err(other),
             }
         }

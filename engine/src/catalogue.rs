@@ -58,7 +58,7 @@ impl Catalogue {
         Ok(types)
     }
 
-    /// What was read takes the place of what was known.
+    /// What was read takes the place of what was known. Only while nothing is committed.
     pub(crate) fn replace(&self, types: Types) {
         *self.write() = types;
     }

@@ -135,7 +135,7 @@ impl Deliveries<'_> {
             let batch = Batch::synced([Write::Resend(resend)]).guarded(Guard::Generation(endpoint.id, generation));
             match engine.commit(application, batch).await?.map_err(refused) {
                 Ok(committed) => return queued(committed.effects).ok_or(DeliveryError::Corrupt),
-                Err(DeliveryError::Contended) => engine.reread_endpoint(endpoint.id).await,
+                Err(DeliveryError::Contended) => {}
                 Err(other) => return Err(other),
             }
         }

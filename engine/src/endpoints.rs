@@ -197,7 +197,7 @@ impl Endpoints<'_> {
                 .guarded(Guard::Revision(RecordId::Endpoint(found.id), found.revision));
             match engine.commit(owner.id, batch).await?.map_err(refused) {
                 Ok(_) => return Ok(()),
-                Err(EndpointError::Contended) => engine.reread_endpoint(found.id).await,
+                Err(EndpointError::Contended) => {}
                 Err(other) => return Err(other),
             }
         }
@@ -332,7 +332,7 @@ impl Endpoints<'_> {
             endpoint.revision += 1;
             let forgiven = forgiven(&found, &endpoint);
             match self.put(&owner, endpoint, found.revision, forgiven).await {
-                Err(EndpointError::Contended) => engine.reread_endpoint(found.id).await,
+                Err(EndpointError::Contended) => {}
                 known => return known,
             }
         }

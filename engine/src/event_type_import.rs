@@ -87,11 +87,7 @@ impl EventTypes<'_> {
             }
             match self.scope.engine.commit_for(self.scope.id, batch).await?.map_err(refused) {
                 Ok(_) => return Ok(planned.into_iter().map(|(event_type, _)| event_type).collect()),
-                Err(EventTypeError::Contended) => {
-                    for (event_type, _) in &planned {
-                        self.scope.engine.reread_document(&self.document(&event_type.name)).await;
-                    }
-                }
+                Err(EventTypeError::Contended) => {}
                 Err(other) => return Err(other),
             }
         }

@@ -123,9 +123,7 @@ impl EventTypes<'_> {
             event_type.updated_at = engine.clock.now();
             event_type.revision += 1;
             match self.put(event_type, found.revision).await {
-                Err(EventTypeError::Contended) => {
-                    engine.reread_document(&self.document(name)).await;
-                }
+                Err(EventTypeError::Contended) => {}
                 known => return known,
             }
         }

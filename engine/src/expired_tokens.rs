@@ -68,7 +68,7 @@ impl Applications<'_> {
             match engine.commit_for(self.scope.id, batch).await? {
                 Ok(_) => return Ok(()),
                 Err(Refused::Corrupt) => return Err(ApplicationError::Corrupt),
-                Err(_) => engine.reread_document(&id).await,
+                Err(_) => {}
             }
         }
         Err(ApplicationError::Contended)

@@ -59,7 +59,6 @@ impl Inner {
                 self.forget_proof_failure(endpoint.id);
                 return Ok(());
             }
-            self.reread_endpoint(endpoint.id).await;
         }
         Err(GrantError::Contended)
     }
@@ -92,10 +91,8 @@ impl Inner {
             let (id, revision) = (document(), 1);
             let made = Write::Document(Box::new(Document { id: id.clone(), revision, value }));
             let batch = Batch::synced([made]).guarded(Guard::Document(id.clone(), 0));
-            if self.commit_for(OrganisationId::MANAGEMENT, batch).await?.is_err() {
-                // Another one was faster.
-                self.reread_document(&id).await;
-            }
+            // Refused if another one was faster: then that one is known by now.
+            let _made = self.commit_for(OrganisationId::MANAGEMENT, batch).await?;
         }
         Err(CommitError::unavailable())
     }

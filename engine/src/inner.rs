@@ -7,9 +7,8 @@ use std::{
 
 use http::{HeaderValue, Uri};
 use postrider_core::{
-    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, DocumentId, DocumentKind,
-    EndpointId, EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent,
-    TargetRules, TaskId,
+    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, EndpointId, EndpointSpec,
+    Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent, TargetRules, TaskId,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
@@ -274,48 +273,6 @@ impl Inner {
             has_space: self.has_space().is_ok(),
             active_endpoints: self.metrics.active_endpoints(),
             in_flight_requests: self.metrics.in_flight_requests(),
-        }
-    }
-
-    /// A change was refused because what is known is not what is stored: what is stored is read. Nothing to do if what
-    /// is known has caught up meanwhile, or the store cannot be read now.
-    pub(crate) async fn reread_application(&self, id: ApplicationId) {
-        let Ok(store) = self.store.get() else { return };
-        if let Ok(Some(found)) = store.reads().application(id).await {
-            self.registry.refresh_application(found.application);
-        }
-    }
-
-    /// As [`reread_application`](Self::reread_application).
-    pub(crate) async fn reread_endpoint(&self, id: EndpointId) {
-        let Ok(store) = self.store.get() else { return };
-        if let Ok(Some(found)) = store.reads().endpoint(id).await {
-            self.registry.refresh_endpoint(found);
-        }
-    }
-
-    /// As [`reread_application`](Self::reread_application).
-    pub(crate) async fn reread_document(&self, id: &DocumentId) {
-        let Ok(store) = self.store.get() else { return };
-        if let Ok(Some(found)) = store.reads().document(id).await {
-            match found.id.kind {
-                DocumentKind::EventType => self.catalogue.put(&found),
-                DocumentKind::Setting => self.settings.put(&found),
-                DocumentKind::Task | DocumentKind::OpenTask => {}
-                DocumentKind::Answer | DocumentKind::AnswerAge => {}
-            }
-        }
-    }
-
-    /// As [`reread_application`](Self::reread_application). A routing version that is ahead means that endpoints are not
-    /// known as they are stored, and all are read.
-    pub(crate) async fn reread_routing(&self, id: ApplicationId) {
-        let Ok(store) = self.store.get() else { return };
-        let Ok(Some(found)) = store.reads().application(id).await else { return };
-        if self.registry.routing(id).is_some_and(|known| known < found.routing)
-            && let Ok(tables) = Registry::read(store.reads()).await
-        {
-            self.registry.replace(tables);
         }
     }
 }

@@ -48,7 +48,7 @@ const RATE_ASKED: NonZeroU32 = NonZeroU32::MIN.saturating_add(5_999);
 pub(crate) async fn run(inner: Arc<Inner>, mut unproven: mpsc::UnboundedReceiver<EndpointId>) {
     let (room, mut asking, mut running) =
         (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new(), HashMap::<EndpointId, AbortHandle>::new());
-    inner.registry.unproven().into_iter().for_each(|endpoint| inner.is_unproven(endpoint));
+    inner.registry.unproven().into_keys().for_each(|endpoint| inner.is_unproven(endpoint));
     let work = async {
         while let Some(endpoint) = unproven.recv().await {
             while asking.try_join_next().is_some() {}
@@ -168,8 +168,6 @@ impl Inner {
         let stored = matches!(self.commit(endpoint.application, batch).await, Ok(Ok(_)));
         if stored {
             info!(endpoint = %endpoint.id, ?grant, "receiver has proved that it wants its messages");
-        } else {
-            self.reread_endpoint(endpoint.id).await;
         }
         stored
     }

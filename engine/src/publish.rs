@@ -104,9 +104,9 @@ impl Organisation<'_> {
         mut submitted: Result<Submitted, PublishError>,
     ) -> Result<Receipt, PublishError> {
         for _ in 0..TRIES {
-            let Submitted { owner, pending, accepted_at, deliveries, met } = submitted?;
+            let Submitted { pending, accepted_at, deliveries, met } = submitted?;
             match pending.answer().await? {
-                Err(Refused::Routing) => self.engine.reread_routing(owner).await,
+                Err(Refused::Routing) => {}
                 verdict => {
                     self.engine.metrics.accept_seconds(self.engine.clock.now().since(accepted_at));
                     return receipt(verdict, accepted_at, deliveries, met);
@@ -159,7 +159,7 @@ impl Organisation<'_> {
         let acceptance = Acceptance { application: owner, accepted_at, entropy, event, key, recipients };
         let batch = Batch::synced([Write::Accept(acceptance)]).guarded(Guard::Routing(owner, routes.version));
         let pending = engine.commits.submit(owner, batch)?;
-        Ok(Submitted { owner, pending, accepted_at, deliveries, met })
+        Ok(Submitted { pending, accepted_at, deliveries, met })
     }
 
     /// Holds the payload against the schema of its type, if that is asked for.
@@ -187,7 +187,6 @@ struct Wanted<'w> {
 }
 
 struct Submitted {
-    owner: ApplicationId,
     pending: Pending,
     accepted_at: Timestamp,
     deliveries: usize,

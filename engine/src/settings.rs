@@ -35,7 +35,7 @@ impl Settings {
         Ok(all)
     }
 
-    /// What was read takes the place of what was known.
+    /// What was read takes the place of what was known. Only while nothing is committed.
     pub(crate) fn replace(&self, all: All) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = all;
     }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use postrider_core::{DocumentId, DocumentKind, EndpointId};
 use postrider_storage::{Store, StoreError, StoreErrorKind};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
@@ -16,7 +17,9 @@ use crate::{
     catch::{Panicked, catch},
     commit_queue::Answer,
     committer::{Committer, InHand},
+    documents,
     endpoint_actor::EndpointMsg,
+    id_map::IdMap,
     inner::Inner,
     lifecycle::RETRY_AFTER,
     registry::Registry,
@@ -95,6 +98,10 @@ impl Committer {
         let tables = catch(Registry::read(store.reads())).await.map_err(panicked)??;
         let types = catch(Catalogue::read(store.reads())).await.map_err(panicked)??;
         let settings = catch(Settings::read(store.reads())).await.map_err(panicked)??;
+        let mut open_tasks = Vec::new();
+        let tasks = documents::every(store.reads(), DocumentKind::OpenTask, |task| open_tasks.push(task.id));
+        catch(tasks).await.map_err(panicked)??;
+        let asked = inner.registry.unproven();
         inner.registry.replace(tables);
         inner.catalogue.replace(types);
         inner.settings.replace(settings);
@@ -105,6 +112,7 @@ impl Committer {
         inner.metrics.resumed();
         inner.notify(Notice::Resumed);
         inner.tell_what_changed();
+        inner.look_for_what_was_not_seen(&asked, &open_tasks);
         inner.pending.is_stale.notify_one();
         inner.commits.ring();
         Ok(())
@@ -178,6 +186,20 @@ impl Inner {
             table.places().for_each(|place| place.slot.store_reopened());
         }
         self.wakes.store_reopened();
+    }
+
+    /// What failed may be stored all the same, and was never made visible: all that begins to be done when it is, is looked
+    /// for. `asked` are the receivers that are asked for a proof already.
+    fn look_for_what_was_not_seen(&self, asked: &IdMap<EndpointId, u64>, open_tasks: &[DocumentId]) {
+        for (endpoint, revision) in self.registry.unproven() {
+            if asked.get(&endpoint) != Some(&revision) {
+                self.is_unproven(endpoint);
+            }
+        }
+        open_tasks.iter().for_each(|task| self.task_opened(task));
+        self.put_off.notify_one();
+        self.cut_off.notify_one();
+        self.backlogs.search();
     }
 
     /// Actors that began while the store was away did so with records as they were before.

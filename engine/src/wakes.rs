@@ -10,8 +10,8 @@ use std::{
 };
 
 use postrider_core::{
-    Batch, Durability, Endpoint, EndpointId, EndpointStatus, Input, Step, Timestamp, WakeChange, WakeCommand, WakeKey,
-    WakeScanner, Write,
+    Batch, Durability, Endpoint, EndpointId, EndpointStatus, Guard, Input, RecordId, Step, Timestamp, WakeChange,
+    WakeCommand, WakeKey, WakeScanner, Write,
 };
 use postrider_storage::StoreError;
 use tokio::{sync::Notify, time::sleep};
@@ -191,9 +191,10 @@ impl Inner {
     fn found_wake(self: &Arc<Self>, row: WakeKey) {
         let (at, endpoint) = row;
         if self.registry.endpoint(endpoint).is_none() {
-            // Its endpoint was deleted.
-            let delete = [Write::Wake(endpoint, Some(at), None)];
-            drop(self.commits.submit_own(Batch { durability: Durability::Relaxed, ..Batch::synced(delete) }));
+            // Its endpoint was deleted, if the store says so, too.
+            let is_gone = Guard::Revision(RecordId::Endpoint(endpoint), 0);
+            let delete = Batch::synced([Write::Wake(endpoint, Some(at), None)]).guarded(is_gone);
+            drop(self.commits.submit_own(Batch { durability: Durability::Relaxed, ..delete }));
             return;
         }
         self.with_slot(endpoint, |slot| {

@@ -125,10 +125,8 @@ impl World {
                     self.violated("D4", &format!("a repeat was told {first}, the key has {known:?}"));
                 }
             }
-            Err(Refused::Routing) => {
-                self.reread_routing(owner);
-                self.publish(owner, event);
-            }
+            // What refused it is visible by now.
+            Err(Refused::Routing) => self.publish(owner, event),
             Err(other) => self.violated("D4", &format!("a publish was refused: {other:?}")),
         }
     }
@@ -151,21 +149,6 @@ impl World {
     pub(crate) fn publishers_lose_their_connection(&mut self) {
         let pending: Vec<_> = self.people.pending.keys().copied().collect();
         pending.into_iter().for_each(|number| self.publisher_is_turned_away(number));
-    }
-
-    fn reread_routing(&mut self, owner: ApplicationId) {
-        let routed = self.read(|reads| async move { reads.application(owner).await });
-        if let (Some(routed), Some((_, known))) = (routed, self.process.registry.applications.get_mut(&owner)) {
-            *known = routed.routing;
-        }
-        let of: Vec<_> = self.process.registry.of(owner).map(|endpoint| endpoint.id).collect();
-        for endpoint in of {
-            let stored = self.read(|reads| async move { reads.endpoint(endpoint).await });
-            match stored {
-                Some(stored) => drop(self.process.registry.endpoints.insert(endpoint, Arc::new(stored))),
-                None => drop(self.process.registry.endpoints.remove(&endpoint)),
-            }
-        }
     }
 
     pub(crate) fn make_application(&mut self) {

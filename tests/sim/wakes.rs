@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
 
 use postrider_core::{
-    Batch, Durability, EndpointId, EndpointStatus, Input, Step, Timestamp, WakeChange, WakeCommand, WakeKey, Write,
+    Batch, Durability, EndpointId, EndpointStatus, Guard, Input, RecordId, Step, Timestamp, WakeChange, WakeCommand,
+    WakeKey, Write,
 };
 
 use crate::{
@@ -163,8 +164,9 @@ impl World {
     fn found_wake(&mut self, row: WakeKey, fence: &BTreeSet<WakeKey>) {
         let (at, endpoint) = row;
         if self.process.registry.endpoint(endpoint).is_none() {
-            let delete =
-                Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Wake(endpoint, Some(at), None)]) };
+            let is_gone = Guard::Revision(RecordId::Endpoint(endpoint), 0);
+            let delete = Batch::synced([Write::Wake(endpoint, Some(at), None)]).guarded(is_gone);
+            let delete = Batch { durability: Durability::Relaxed, ..delete };
             self.process.grouping.push_own(delete, Who::Nobody);
             return self.ring();
         }

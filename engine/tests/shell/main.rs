@@ -14,6 +14,7 @@ mod expiring;
 mod load;
 mod many;
 mod operational;
+mod order;
 mod proofs;
 mod publishing;
 mod reading;

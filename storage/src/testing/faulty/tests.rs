@@ -60,6 +60,21 @@ fn reads_fail_at_planned_numbers() {
     });
 }
 
+#[test]
+fn a_late_read_shows_what_was_there_halfway() {
+    let faulty = Faulty::new(MemoryStore::new(), []).reads([(1, ReadFault::Late(3))]);
+    run(faulty, async |faulty: &dyn OpenStore| {
+        let store = faulty.open().await.expect("it opens");
+        let mut late = store.reads().wakes(None, Timestamp::MAX, NonZeroUsize::MAX);
+        for n in 1..=3 {
+            let polled = std::future::poll_fn(|context| Poll::Ready(late.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+            assert!(store.commit(wake(n), Durability::Synced).await.is_ok());
+        }
+        assert_eq!(late.await.expect("it is late, and no more"), [(NOW, endpoint(1))]);
+    });
+}
+
 fn endpoint(n: u64) -> EndpointId {
     EndpointId::new(NOW, &mut SplitMix::new(n))
 }
