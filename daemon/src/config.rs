@@ -24,7 +24,10 @@ pub(crate) use self::{
     layers::{Flag, Layers, Settings},
     mistake::Mistakes,
     print::reference,
-    values::{HostName, LogFormat, LogLevel, PublicUrl, SignatureStyle, Storage, TokenAlgorithm},
+    values::{
+        HeaderPrefix, HostName, LogFormat, LogLevel, OnExhausted, Ordering, PublicUrl, RetryOn, Schedule, SecretType,
+        SignatureStyle, Storage, TokenAlgorithm, WhenFull,
+    },
 };
 use self::{
     key::{Key, Value},
@@ -95,9 +98,13 @@ settings! {
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8071));
         /// Folder of everything that is stored. It is made if it does not exist. Not used with storage = "memory".
         data: PathBuf = PathBuf::from("postrider-data");
-        /// Where the API is reached from outside, such as "https://hooks.example.com": receivers with proof =
-        /// "cloudEvents" are told of an address below it, at which they may grant later. Unless it is set, they are not.
+        /// Where the API is reached from outside, such as "https://hooks.example.com". The url of portal access begins so;
+        /// unless it is set, with the address that the client called. Receivers with proof = "cloudEvents" are told of an
+        /// address below it, at which they may grant later. Unless it is set, they are not.
         public_url: Option<PublicUrl> = None;
+        /// Refuse requests whose body has a field that is not known, with status 422. Unless it is set, the field is
+        /// ignored, and the answer carries a warning that names it.
+        refuse_unknown_fields: bool = false;
         /// Where events are kept: "fjall" survives a power cut; "sled" survives a crash of the process, not a power cut;
         /// "memory" forgets everything when the daemon stops.
         storage: Storage = Storage::Fjall;
@@ -188,6 +195,47 @@ settings! {
         /// Headers of the signature: "standard" (webhook-id, webhook-timestamp, webhook-signature), "svix" (the same
         /// as svix-…), "stripe" or "github".
         signature_style: SignatureStyle = SignatureStyle::Standard;
+        /// Secrets that are made for new endpoints: "hmac" (shared with the receiver) or "ed25519" (the receiver gets a
+        /// public key).
+        secret_type: SecretType = SecretType::Hmac;
+        /// Which deliveries to an endpoint wait for which: "concurrent" (none), "perKey" (those with one ordering key go
+        /// one after another) or "fifo" (all do).
+        ordering: Ordering = Ordering::Concurrent;
+        /// With "perKey" and "fifo": whether what is behind a delivery that is given up goes on ("continue") or waits for
+        /// a person ("hold").
+        on_exhausted: OnExhausted = OnExhausted::Continue;
+        /// Seconds before each attempt after the first. None is one attempt.
+        retry_schedule_seconds: Schedule = Schedule::default();
+        /// Failures that use the whole schedule: "default" (what may pass), "anyFailure" or "serverErrors".
+        retry_on: RetryOn = RetryOn::Default;
+        /// Attempts to one endpoint at once.
+        max_in_flight: u64 = 16, in 1..=1_000;
+        /// How long an endpoint may take to answer.
+        timeout_seconds: u64 = 30, in 1..=300;
+        /// Deliveries that may wait for one endpoint.
+        max_queued: u64 = 1_000_000, in 1..=2_147_483_647;
+        /// What becomes of an event for an endpoint for which so many wait: "deadLetter" (it is accepted, and given up there)
+        /// or "refuse" (it is refused for all endpoints, to be sent again).
+        when_full: WhenFull = WhenFull::DeadLetter;
+        /// Stop attempts to an endpoint that keeps failing, and try it now and then until it answers.
+        breaker: bool = true;
+        /// Failures in a row after which attempts stop.
+        breaker_consecutive_failures: u64 = 5, in 1..=2_147_483_647;
+        /// Percent of failed attempts at which attempts stop.
+        breaker_failure_percent: u64 = 50, in 1..=100;
+        /// Fewer attempts in breaker_window_seconds have no percentage.
+        breaker_min_attempts: u64 = 20, in 1..=2_147_483_647;
+        /// What the percentage is taken over.
+        breaker_window_seconds: u64 = 60, in 1..=3_600;
+        /// How long attempts stop at first. It doubles each time that the endpoint fails again.
+        breaker_cooldown_seconds: u64 = 10, in 1..=86_400;
+        /// How long attempts stop at most.
+        breaker_max_cooldown_seconds: u64 = 600, in 1..=86_400;
+        /// An endpoint that only fails for so many hours is disabled. 0 never disables.
+        disable_after_hours: u64 = 120, in 0..=87_600;
+        /// Beginnings of header names that endpoints may not set, beside those that are always reserved: "x-acme-", in
+        /// whatever case.
+        reserved_header_prefixes: Vec<HeaderPrefix> = Vec::new();
     }
     /// How webhooks are sent.
     http: Http = "http" {

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{Router, http::header, routing::get};
 use postrider::{
-    AddressRange, DeliverySettings, Engine, OrganisationId, SignatureStyle, StartError, TargetRules,
+    AddressRange, Engine, OrganisationId, StartError, TargetRules,
     storage::{Fjall, MemoryStore, OpenStore, Sled},
 };
 use postrider_adapters::{
@@ -22,8 +22,8 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, General, SignatureStyle as Style, Storage},
-    now,
+    config::{Config, General, HeaderPrefix, Storage},
+    delivery, now,
     signals::Signals,
     signing_secret::{KeyError, make_folder, token_key},
 };
@@ -89,7 +89,9 @@ async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
         Some(address) => builder.grant_at(address),
         None => builder,
     };
-    let builder = builder.defaults(delivery_defaults(config)).limits(|engine| {
+    let reserved = config.delivery.reserved_header_prefixes.iter().map(HeaderPrefix::as_str);
+    let builder = builder.reserved_headers(reserved);
+    let builder = builder.defaults(delivery::defaults(config)).secrets(delivery::secrets(config)).limits(|engine| {
         engine.payload_bytes = size(limits.payload_bytes).get();
         engine.endpoints_per_application = size(limits.application_endpoints);
         engine.applications_per_organisation = count(limits.organisation_applications);
@@ -162,18 +164,6 @@ fn target_rules(config: &Config) -> TargetRules {
     rules
 }
 
-/// What holds for endpoints that do not say otherwise.
-fn delivery_defaults(config: &Config) -> DeliverySettings {
-    let mut defaults = DeliverySettings::default();
-    defaults.signature = Some(match config.delivery.signature_style {
-        Style::Standard => SignatureStyle::Standard,
-        Style::Svix => SignatureStyle::Svix,
-        Style::Stripe => SignatureStyle::Stripe,
-        Style::Github => SignatureStyle::GitHub,
-    });
-    defaults
-}
-
 fn request_limits(config: &Config) -> RequestLimits {
     let limits = &config.limits;
     let per_second = limits.application_requests_per_second;
@@ -181,6 +171,8 @@ fn request_limits(config: &Config) -> RequestLimits {
         body_bytes: size(limits.body_bytes).get(),
         batch_bytes: size(limits.batch_bytes).get(),
         application_requests_per_second: u32::try_from(per_second).ok().and_then(NonZeroU32::new),
+        refuse_unknown_fields: config.general.refuse_unknown_fields,
+        public_url: config.general.public_url.as_ref().map(|url| url.as_str().into()),
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use postrider_core::{
-    Application, ApplicationId, ApplicationSpec, Batch, Guard, IdOr, RecordId, Refused, SplitMix, Uid, Write,
-};
+use postrider_core::{Application, ApplicationId, ApplicationSpec, Batch, Guard, IdOr, RecordId, Refused, Uid, Write};
 
 use crate::{ApplicationError, ListRequest, Listing, Organisation, ReadError, expired_tokens, inner::TRIES};
 
@@ -28,7 +26,7 @@ impl Applications<'_> {
         }
         let now = engine.clock.now();
         let application = Application {
-            id: ApplicationId::new(now, &mut SplitMix::new(engine.roll())),
+            id: ApplicationId::from_bytes(engine.fresh_id(now)),
             organisation: self.scope.id,
             spec,
             created_at: now,

@@ -14,7 +14,7 @@ use crate::{
     documents,
     id_map::IdMap,
     list::{ListRequest, Listing, part_where},
-    schemas,
+    operational_types, schemas,
 };
 
 /// Every event type, as last committed.
@@ -54,6 +54,7 @@ impl Catalogue {
     /// Reads all of it, a page at a time.
     pub(crate) async fn read(reads: &dyn Reads) -> Result<Types, StoreError> {
         let mut types = Types::default();
+        operational_types::described().for_each(|event_type| types.set(OrganisationId::MANAGEMENT, event_type));
         documents::every(reads, DocumentKind::EventType, |document| types.put(&document)).await?;
         Ok(types)
     }
@@ -70,8 +71,15 @@ impl Catalogue {
 
     /// As committed.
     pub(crate) fn remove(&self, id: &DocumentId) {
-        if let Some(types) = self.write().0.get_mut(&id.organisation) {
+        let mut types = self.write();
+        if let Some(types) = types.0.get_mut(&id.organisation) {
             types.remove(&id.name);
+        }
+        // What describes itself is back as it was.
+        if id.organisation == OrganisationId::MANAGEMENT
+            && let Some(event_type) = operational_types::described().find(|described| described.name == id.name)
+        {
+            types.set(id.organisation, event_type);
         }
     }
 
@@ -116,13 +124,16 @@ impl Catalogue {
 }
 
 impl Types {
+    fn set(&mut self, organisation: OrganisationId, event_type: EventType) {
+        let name = event_type.name.clone();
+        let known = Known { event_type: Arc::new(event_type), latest: OnceLock::new() };
+        self.0.entry(organisation).or_default().insert(name, Arc::new(known));
+    }
+
     fn put(&mut self, document: &Document) {
         let DocumentId { organisation, name, .. } = &document.id;
         match serde_json::from_slice::<EventType>(&document.value) {
-            Ok(event_type) => {
-                let known = Known { event_type: Arc::new(event_type), latest: OnceLock::new() };
-                self.0.entry(*organisation).or_default().insert(name.clone(), Arc::new(known));
-            }
+            Ok(event_type) => self.set(*organisation, event_type),
             Err(error) => error!(%organisation, %name, %error, "event type is damaged and passed over"),
         }
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postrider_core::{
     Application, Batch, BreakerState, DisableReason, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Generation,
-    Guard, IdOr, Proof, RecordId, Refused, Secret, SigningSecret, SoftState, SplitMix, Timestamp, Uid, Waiting, Write,
+    Guard, IdOr, Proof, RecordId, Refused, Secret, SigningSecret, SoftState, Timestamp, Uid, Waiting, Write,
 };
 use postrider_storage::Backlog;
 
@@ -65,7 +65,7 @@ impl Endpoints<'_> {
     /// # Errors
     /// Each says what to do.
     pub async fn create(&self, draft: impl Into<EndpointDraft>) -> Result<Arc<Endpoint>, EndpointError> {
-        self.create_with_secret(draft, new_secret()?).await
+        self.create_with_secret(draft, new_secret(self.scope.engine().secrets)?).await
     }
 
     /// A new one that signs with this secret.
@@ -88,7 +88,7 @@ impl Endpoints<'_> {
         self.are_known(&draft.spec.event_types)?;
         let now = engine.clock.now();
         let endpoint = Endpoint {
-            id: EndpointId::new(now, &mut SplitMix::new(engine.roll())),
+            id: EndpointId::from_bytes(engine.fresh_id(now)),
             application: owner.id,
             policy: engine.policy(&owner, &draft.spec, None),
             spec: draft.spec,
@@ -277,7 +277,7 @@ impl Endpoints<'_> {
         new: Option<Secret>,
         grace: Duration,
     ) -> Result<Arc<Endpoint>, EndpointError> {
-        let new = new.map_or_else(new_secret, Ok)?;
+        let new = new.map_or_else(|| new_secret(self.scope.engine().secrets), Ok)?;
         let change = |endpoint: &mut Endpoint, _: &Application| {
             endpoint.secrets = rotated(&endpoint.secrets, new.clone(), grace, self.scope.engine().clock.now())?;
             Ok(())

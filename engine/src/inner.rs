@@ -8,7 +8,8 @@ use std::{
 use http::{HeaderValue, Uri};
 use postrider_core::{
     Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, EndpointId, EndpointSpec,
-    Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SplitMix, StoredEvent, TargetRules, TaskId,
+    Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SecretKind, SplitMix, StoredEvent, TargetRules,
+    TaskId, Timestamp,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
@@ -95,10 +96,14 @@ pub(crate) struct Inner {
     pub(crate) failure: Mutex<Option<StoreError>>,
     pub(crate) seed: u64,
     defaults: DeliverySettings,
+    pub(crate) secrets: SecretKind,
+    reserved_headers: Vec<Box<str>>,
     targets: TargetRules,
     free_space: FreeSpace,
     notices: broadcast::Sender<Notice>,
     dice: Mutex<SplitMix>,
+    /// Of whatever was made last, as an endpoint's.
+    last_id: Mutex<Option<EndpointId>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -110,8 +115,20 @@ pub(crate) struct Owner {
 
 impl Engine {
     pub(crate) async fn start(builder: EngineBuilder, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let EngineBuilder { opener, transport, limits, defaults, targets, free_space, origin, grant_at, seed, .. } =
-            builder;
+        let EngineBuilder {
+            opener,
+            transport,
+            limits,
+            defaults,
+            secrets,
+            reserved_headers,
+            targets,
+            free_space,
+            origin,
+            grant_at,
+            seed,
+            ..
+        } = builder;
         defaults.validate()?;
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
         let store = StoreCell::new(opener.open().await?);
@@ -161,10 +178,13 @@ impl Engine {
             limits,
             seed,
             defaults,
+            secrets,
+            reserved_headers,
             targets,
             free_space,
             notices: broadcast::Sender::new(NOTICES),
             dice: Mutex::new(SplitMix::new(seed)),
+            last_id: Mutex::new(None),
         };
         let owner = Arc::new(Owner { inner: Arc::new(inner) });
         owner.inner.begin(opener, tasks_to_run, to_prove).await?;
@@ -220,6 +240,14 @@ impl Inner {
         self.commit(ApplicationId::from_bytes(organisation.to_bytes()), batch).await
     }
 
+    /// An id of any kind, greater than every one before it: lists by id are in the order in which things were made.
+    pub(crate) fn fresh_id(&self, now: Timestamp) -> [u8; 20] {
+        let mut last = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = EndpointId::after(*last, now, self.roll());
+        *last = Some(fresh);
+        fresh.to_bytes()
+    }
+
     pub(crate) fn roll(&self) -> u64 {
         self.dice.lock().unwrap_or_else(PoisonError::into_inner).roll()
     }
@@ -235,6 +263,14 @@ impl Inner {
     /// Where an endpoint posts, if all that is asked of it can be done.
     pub(crate) fn check(&self, spec: &EndpointSpec) -> Result<Url, InvalidEndpoint> {
         let target = spec.validate()?;
+        let is_reserved = |name: &str| {
+            let starts =
+                |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+            self.reserved_headers.iter().any(|prefix| starts(prefix))
+        };
+        if let Some(header) = spec.headers.iter().find(|header| is_reserved(&header.name)) {
+            return Err(InvalidEndpoint::HeaderReserved(header.name.clone()));
+        }
         self.targets.check_url(&target).map_err(|refused| InvalidEndpoint::Forbidden(refused.to_string().into()))?;
         Ok(target)
     }

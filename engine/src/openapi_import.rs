@@ -31,6 +31,10 @@ pub struct ImportedEventType {
     pub deprecated: bool,
     /// What the payload must be, on its own; none if the document does not say.
     pub schema: Option<Value>,
+    /// Portals see it only with this flag: `x-svix-feature-flags`, or `x-svix-feature-flag`.
+    pub feature_flag: Option<Box<str>>,
+    /// Under what it is listed: `x-svix-group-name`.
+    pub group: Option<Box<str>>,
 }
 
 /// Why a document is not read.
@@ -70,6 +74,9 @@ pub enum ImportFault {
     /// Give an object.
     #[error("its schema is none")]
     NoSchema,
+    /// Give one flag, as text, or a list of one: an event type that loses a flag is seen by those who should not see it.
+    #[error("`{0}` must be one name, or a list of one")]
+    NotOneName(&'static str),
     /// Say less, or say it flatter.
     #[error("its schema is too large or too deep")]
     TooLarge,
@@ -101,6 +108,12 @@ impl ImportedEventType {
         let mut spec = known.cloned().unwrap_or_default();
         spec.description.clone_from(&self.description);
         (spec.deprecated, spec.archived) = (self.deprecated, false);
+        if self.feature_flag.is_some() {
+            spec.feature_flag.clone_from(&self.feature_flag);
+        }
+        if self.group.is_some() {
+            spec.group.clone_from(&self.group);
+        }
         let Some(schema) = &self.schema else { return spec };
         let latest = spec.latest().map(|(version, text)| (version, serde_json::from_str::<Value>(text).ok()));
         let (version, is_same) = match &latest {
@@ -124,12 +137,31 @@ fn event_type(document: &Value, name: &str, item: &Value) -> Result<ImportedEven
         Some(body) => schema_of(document, followed(document, body)?)?,
         None => None,
     };
+    let flags = ["x-svix-feature-flags", "x-svix-feature-flag"].into_iter();
+    let flags = flags.map(|field| one_name(&[operation, item], field)).collect::<Result<Vec<_>, _>>()?;
     Ok(ImportedEventType {
+        feature_flag: flags.into_iter().flatten().next(),
+        group: one_name(&[operation, item], "x-svix-group-name")?,
         name: name.into(),
         description: said.unwrap_or(name).to_owned(),
         deprecated: operation.get("deprecated").and_then(Value::as_bool).unwrap_or(false),
         schema,
     })
+}
+
+/// What the first of these says in a field that holds one name.
+fn one_name(places: &[&Value], field: &'static str) -> Result<Option<Box<str>>, ImportFault> {
+    let Some(said) = places.iter().find_map(|place| place.get(field)) else { return Ok(None) };
+    match said {
+        Value::String(name) => Ok(Some(name.as_str().into())),
+        Value::Array(names) => match &**names {
+            [] => Ok(None),
+            [Value::String(name)] => Ok(Some(name.as_str().into())),
+            _ => Err(ImportFault::NotOneName(field)),
+        },
+        Value::Null => Ok(None),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => Err(ImportFault::NotOneName(field)),
+    }
 }
 
 fn schema_of(document: &Value, body: &Value) -> Result<Option<Value>, ImportFault> {
@@ -244,8 +276,11 @@ impl<'d> Inliner<'d> {
         for (name, value) in fields {
             written.insert(name.clone(), self.field(name, value, depth)?);
         }
-        if self.is_3_0 && written.remove("nullable") == Some(Value::Bool(true)) {
-            allow_null(&mut written);
+        if self.is_3_0 {
+            exclude_limits(&mut written);
+            if written.remove("nullable") == Some(Value::Bool(true)) {
+                allow_null(&mut written);
+            }
         }
         Ok(Value::Object(written))
     }
@@ -299,6 +334,18 @@ impl<'d> Inliner<'d> {
             self.left.push(reference);
         }
         &self.defs[reference]
+    }
+}
+
+/// Whether a limit itself is excluded was a flag beside it; now it is a limit of another name.
+fn exclude_limits(schema: &mut Map<String, Value>) {
+    for (flag, limit) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
+        let Some(Value::Bool(is_excluded)) = schema.get(flag) else { continue };
+        let excluded = if *is_excluded { schema.remove(limit) } else { None };
+        match excluded {
+            Some(excluded) => schema.insert(flag.to_owned(), excluded),
+            None => schema.remove(flag),
+        };
     }
 }
 

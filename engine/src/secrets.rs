@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use postrider_core::{SECRETS_MAX, Secret, SigningSecret, Timestamp};
+use postrider_core::{SECRETS_MAX, Secret, SecretKind, SigningSecret, Timestamp};
 
 use crate::EndpointError;
 
 const GRACE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A secret out of the operating system's randomness: the engine's own dice repeat, and are never asked for this.
-pub(crate) fn new_secret() -> Result<Secret, EndpointError> {
+pub(crate) fn new_secret(kind: SecretKind) -> Result<Secret, EndpointError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|_| EndpointError::NoRandomness)?;
-    Ok(Secret::from_random(bytes))
+    Ok(match kind {
+        SecretKind::Symmetric => Secret::from_random(bytes),
+        SecretKind::Ed25519 => Secret::private_from_random(bytes),
+    })
 }
 
 /// `new` in front; the one before it signs until `grace` is over, and those whose grace is over are dropped.

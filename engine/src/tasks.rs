@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
 use postrider_core::{
     ApplicationId, Batch, Document, DocumentId, DocumentKind, EndpointId, Guard, IdOr, OrganisationId, Progress,
-    Refused, SplitMix, Task, TaskId, TaskStatus, Timestamp, Work, Write,
+    Refused, Task, TaskId, TaskStatus, Timestamp, Work, Write,
     task::{Counted, CountedBy, Events, Tried},
 };
 use postrider_storage::{DocumentQuery, Reads, StoreError};
@@ -47,7 +47,7 @@ impl Tasks<'_> {
         }
         let now = engine.clock.now();
         let task = Task {
-            id: TaskId::new(now, &mut SplitMix::new(engine.roll())),
+            id: TaskId::from_bytes(engine.fresh_id(now)),
             organisation: self.scope.id,
             work,
             status: TaskStatus::Running,

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     auth::{InApplication, InOrganisation},
-    body::{Body, given, object},
+    body::{Body, given},
     error::ApiError,
     message_in::kept,
     openapi::{GetIfExists, Paging, Sorting},
@@ -47,7 +47,6 @@ pub(super) struct ApplicationIn {
     /// all others are, if that is sooner. Holds for what is published from now on.
     #[schema(minimum = 1, maximum = 2160)]
     payload_retention_hours: Option<u64>,
-    #[serde(default, deserialize_with = "object")]
     delivery: Option<Delivery>,
 }
 
@@ -68,6 +67,9 @@ pub(super) struct ApplicationOut {
     schema_check: Option<SchemaCheck>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_retention_hours: Option<u64>,
+    /// What its endpoints inherit, as far as it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<Delivery>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -282,6 +284,7 @@ fn shown(application: &Application) -> ApplicationOut {
         metadata: application.spec.metadata.clone(),
         schema_check: application.spec.schema_check.map(Into::into),
         payload_retention_hours: application.spec.payload_kept.map(|kept| kept.as_secs() / 3600),
+        delivery: Delivery::asked(&application.spec.delivery),
         created_at: written(application.created_at),
         updated_at: written(application.updated_at),
     }

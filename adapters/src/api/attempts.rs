@@ -1,9 +1,6 @@
 //! Attempts: what was sent, what came back, and sending once more by hand.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    num::NonZeroUsize,
-};
+use std::collections::{HashMap, hash_map::Entry};
 
 use axum::{
     Json,
@@ -11,8 +8,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    AttemptFilter, AttemptId, AttemptRecord, EndpointId, Event, EventId, IdOr, Organisation, Outcome, Page, Then,
-    Timestamp,
+    AttemptFilter, AttemptId, AttemptRecord, EndpointId, Event, EventId, IdOr, Organisation, Outcome, Then, Timestamp,
+    core::as_called,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,13 +19,10 @@ use super::{
     auth::InApplication,
     error::ApiError,
     openapi::{ByChannel, ByClass, ByEndpoint, ByStatus, ByType, Contents, Paging, Period},
-    page::{List, cursor, cursor_shown},
+    page::{Filling, List, cursor, cursor_shown},
     query::Params,
     times::written,
 };
-
-/// Pages of a list that a filter may empty before an answer is given, with an iterator to go on.
-const PAGES_PASSED_OVER_MAX: usize = 20;
 
 /// An attempt as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
@@ -136,35 +130,19 @@ pub(super) async fn of_endpoint(
 ) -> Result<Json<List<AttemptOut>>, ApiError> {
     let (view, mut filter) = (caller.view(&api), Filter::read(&params)?);
     let deliveries = view.deliveries(caller.application.id);
-    let mut request = params.newest_first(cursor)?;
-    let (limit, is_back) = (request.limit.get(), request.part.is_back());
     let tried = AttemptFilter { before: filter.before, after: filter.after };
-    let mut whole = Page::default();
-    for _ in 0..PAGES_PASSED_OVER_MAX {
-        let page = deliveries.attempts(ep.as_str(), tried, &request).await?;
-        let (goes_on, found_none) = (request.turn(&page), page.items.is_empty());
+    let mut filling = Filling::new(params.newest_first(cursor)?);
+    while let Some(request) = filling.next() {
+        let page = deliveries.attempts(ep.as_str(), tried, request).await?;
         let mut kept = Vec::new();
         for record in &page.items {
             if filter.keeps(view, &caller, record).await? {
                 kept.push(record.clone());
             }
         }
-        let page = page.with(kept);
-        let is_last = page.is_last;
-        whole = if is_back { joined(page, whole) } else { joined(whole, page) };
-        whole.is_last = is_last;
-        let left = NonZeroUsize::new(limit - whole.items.len());
-        let Some(left) = left.filter(|_| goes_on && !found_none) else { break };
-        request.limit = left;
+        filling.take(page.with(kept));
     }
-    Ok(Json(List::paged(whole, cursor_shown, |record| shown(view, &caller, record, filter.with_content))))
-}
-
-/// Two pages, one after the other, as one.
-fn joined<T>(mut first: Page<T>, second: Page<T>) -> Page<T> {
-    first.items.extend(second.items);
-    (first.previous, first.next) = (first.previous.or(second.previous), second.next.or(first.next));
-    first
+    Ok(Json(List::paged(filling.page(), cursor_shown, |record| shown(view, &caller, record, filter.with_content))))
 }
 
 /// Shows an attempt.
@@ -302,7 +280,7 @@ pub(super) fn shown(
         id: attempt.id.to_string(),
         msg_id: event.to_string(),
         endpoint_id: delivery.endpoint.to_string(),
-        url: endpoint.map_or_else(String::new, |endpoint| endpoint.spec.url.clone()),
+        url: endpoint.map_or_else(String::new, |endpoint| as_called(&endpoint.spec.url, &endpoint.target).to_owned()),
         response,
         response_status_code: attempt.outcome.status_code(),
         response_duration_ms: attempt.took.as_millis(),

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use postrider::Event;
+use postrider::{Event, PublishError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::{
     Api, applications,
     auth::InApplication,
-    body::Body,
+    body::{Body, Notes, Unknown},
     error::{ApiError, RefusedOut},
     message_in::{KEY_CHARS_MAX, MessageIn, idempotency_key},
     messages::{self, MessageOut},
@@ -37,7 +37,7 @@ pub(super) enum BatchedOut {
 }
 
 /// A body of lines, or one that is a list: where each message stands in it.
-pub(super) struct Many(Vec<Bytes>);
+pub(super) struct Many(Vec<Bytes>, Notes);
 
 impl FromRequest<Api> for Many {
     type Rejection = ApiError;
@@ -50,17 +50,18 @@ impl FromRequest<Api> for Many {
             request.headers_mut().remove(header::CONTENT_TYPE);
         }
         DefaultBodyLimit::max(state.batch_bytes).apply(&mut request);
-        let Body(bytes) = Body::from_request(request, state).await?;
+        let body = Body::from_request(request, state).await?;
+        let bytes = &body.bytes;
         let parts: Vec<Bytes> = if is_lines {
             let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
             lines.filter(|line| !line.is_empty()).map(|line| bytes.slice_ref(line)).collect()
         } else {
             let list: Vec<&RawValue> =
-                serde_json::from_slice(&bytes).map_err(|error| ApiError::json(&error.to_string()))?;
+                serde_json::from_slice(bytes).map_err(|error| ApiError::json(&error.to_string()))?;
             list.into_iter().map(|part| bytes.slice_ref(part.get().as_bytes())).collect()
         };
         match parts.len() {
-            1..=MESSAGES_MAX => Ok(Self(parts)),
+            1..=MESSAGES_MAX => Ok(Self(parts, body.notes().clone())),
             count => Err(ApiError::field("body", "", format!("must hold 1 to {MESSAGES_MAX} messages, not {count}"))),
         }
     }
@@ -68,8 +69,8 @@ impl FromRequest<Api> for Many {
 
 /// Publishes many messages.
 ///
-/// Stores all that can be stored; each has its own answer, in their order. With an idempotency key each message has it
-/// with its place behind it.
+/// Stores all that can be stored; each has its own answer, in their order. Where none is accepted, the request fails. With
+/// an idempotency key each message has it with its place behind it.
 #[utoipa::path(
     post, path = "/app/{app_id}/msg/batch", operation_id = "v1.message.create-many", tag = "Message",
     params(Contents),
@@ -81,36 +82,40 @@ pub(super) async fn create(
     caller: InApplication,
     params: Params,
     headers: HeaderMap,
-    Many(parts): Many,
+    Many(parts, notes): Many,
 ) -> Result<(StatusCode, Json<Vec<BatchedOut>>), ApiError> {
     caller.as_organisation()?;
     let with_content = params.flag("with_content", true)?;
     let key = idempotency_key(&headers)?;
-    let read = |(place, part): (usize, Bytes)| -> Result<Event, ApiError> {
-        let body = Body(part);
-        let mut asked: MessageIn<'_> = body.borrow(MessageIn::wrong)?;
+    let read = |(place, part): (usize, Bytes)| -> Result<(Event, Vec<Unknown>), ApiError> {
+        let body = Body::within(part, notes.of_part());
+        let mut asked: MessageIn<'_> = body.read()?;
         applications::beside(asked.application.take())?;
-        let event = asked.read(&body.0)?;
-        Ok(match key {
+        let event = asked.read(&body.bytes)?;
+        let event = match key {
             Some(key) => event.idempotency_key(key_at(key, place)),
             None => event,
-        })
+        };
+        Ok((event, body.notes().take()))
     };
     let asked: Vec<_> = parts.into_iter().enumerate().map(read).collect();
-    let events: Vec<Event> = asked.iter().filter_map(|event| event.as_ref().ok().cloned()).collect();
+    let events: Vec<Event> = asked.iter().filter_map(|asked| Some(asked.as_ref().ok()?.0.clone())).collect();
     let mut receipts = caller.view(&api).publish_all(caller.application.id, events).await.into_iter();
-    let answer = |event: Result<Event, ApiError>| {
-        let event = match event {
-            Ok(event) => event,
-            Err(wrong) => return BatchedOut::Refused(wrong.in_list()),
-        };
-        match receipts.next() {
-            Some(Ok(receipt)) => BatchedOut::Accepted(Box::new(messages::accepted(&receipt, &event, with_content))),
-            Some(Err(error)) => BatchedOut::Refused(ApiError::from(error).in_list()),
-            None => BatchedOut::Refused(ApiError::conflict("It was not reached. Send it again.").in_list()),
-        }
+    let answer = |asked: Result<(Event, Vec<Unknown>), ApiError>| {
+        let (event, unknown) = asked?;
+        let receipt = receipts.next().unwrap_or(Err(PublishError::Contended))?;
+        let warnings = unknown.into_iter().map(Into::into).collect();
+        Ok(messages::accepted(&receipt, &event, with_content).with_warnings(warnings))
     };
-    Ok((StatusCode::ACCEPTED, Json(asked.into_iter().map(answer).collect())))
+    let answers: Vec<Result<MessageOut, ApiError>> = asked.into_iter().map(answer).collect();
+    if answers.iter().all(Result::is_err) {
+        return Err(ApiError::all(answers.into_iter().filter_map(Result::err)));
+    }
+    let shown = |answer: Result<MessageOut, ApiError>| match answer {
+        Ok(message) => BatchedOut::Accepted(Box::new(message)),
+        Err(error) => BatchedOut::Refused(error.in_list()),
+    };
+    Ok((StatusCode::ACCEPTED, Json(answers.into_iter().map(shown).collect())))
 }
 
 /// The key of one of them: that of all, and its place. A hash stands for one that would become too long.

@@ -1,85 +1,115 @@
 //! Reads JSON bodies: what is wrong, and where, comes back in words.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+mod part;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::{StatusCode, header},
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use serde_path_to_error::{Segment, Track};
 
+use self::part::Reading;
+pub(super) use self::part::Unknown;
 use super::error::ApiError;
+
+/// A body is read again after each wrong field, to find the next one, as long as no more than this is read in all.
+const READ_AGAIN_BYTES_MAX: usize = 1 << 20;
+/// Wrong fields of one answer.
+const WRONG_MAX: usize = 64;
 
 /// A body as it came, bounded by the router's limit.
 #[derive(Debug)]
-pub(super) struct Body(pub(super) Bytes);
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
+    notes: Notes,
+}
 
-/// What is wrong with a body, and with which part of it.
-pub(super) type Wrong = serde_path_to_error::Error<serde_json::Error>;
+/// What is noticed while a request is read, for its answer. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes {
+    /// Whether unknown fields are refused.
+    is_strict: bool,
+    unknown: Arc<Mutex<Vec<Unknown>>>,
+}
+
+impl Notes {
+    pub(super) fn new(is_strict: bool) -> Self {
+        Self { is_strict, unknown: Arc::default() }
+    }
+
+    /// Of a part of the request, as strict as this.
+    pub(super) fn of_part(&self) -> Self {
+        Self::new(self.is_strict)
+    }
+
+    /// What was passed over, once.
+    pub(super) fn take(&self) -> Vec<Unknown> {
+        std::mem::take(&mut self.unknown.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn add(&self, unknown: Vec<Unknown>) {
+        if !unknown.is_empty() {
+            self.unknown.lock().unwrap_or_else(PoisonError::into_inner).extend(unknown);
+        }
+    }
+}
 
 impl Body {
+    /// A body inside another one.
+    pub(super) const fn within(bytes: Bytes, notes: Notes) -> Self {
+        Self { bytes, notes }
+    }
+
+    pub(super) const fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
     /// Whether nothing is asked for, where that will do.
     pub(super) fn is_nothing(&self) -> bool {
-        matches!(self.0.trim_ascii(), b"" | b"null")
+        matches!(self.bytes.trim_ascii(), b"" | b"null")
     }
 
-    /// The body, understood; or every field that is wrong.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        self.is_object()?;
-        parse(&self.0).map_err(|wrong| self.told(wrong, |text| parse::<T>(text).err()))
-    }
-
-    /// As [`read`](Self::read), and borrows from the body, so that a payload keeps its bytes. `wrong` reads the same.
-    pub(super) fn borrow<'b, T: Deserialize<'b>>(
-        &'b self,
-        wrong: impl Fn(&[u8]) -> Option<Wrong>,
-    ) -> Result<T, ApiError> {
-        self.is_object()?;
-        parse(&self.0).map_err(|first| self.told(first, wrong))
-    }
-
-    /// A list of the right length would do otherwise.
-    fn is_object(&self) -> Result<(), ApiError> {
-        match self.0.trim_ascii_start().first() {
-            Some(b'{') | None => Ok(()),
-            Some(_) => match serde_json::from_slice::<IgnoredAny>(&self.0) {
-                Ok(IgnoredAny) => Err(ApiError::field("body", "", "must be a JSON object")),
-                Err(error) => Err(ApiError::json(&error.to_string())),
-            },
+    /// The body, understood; or every field that is wrong. It may borrow from the body, so that a payload keeps its bytes.
+    pub(super) fn read<'b, T: Deserialize<'b>>(&'b self) -> Result<T, ApiError> {
+        if self.bytes.trim_ascii().is_empty() {
+            return Err(ApiError::json(
+                "the body is empty; send a JSON object, which may be {} where nothing is required",
+            ));
         }
-    }
-
-    /// The first wrong field is known; without it the next one is found, and so on.
-    fn told(&self, first: Wrong, wrong: impl Fn(&[u8]) -> Option<Wrong>) -> ApiError {
-        let mut fields: BTreeMap<String, &RawValue> = match serde_json::from_slice(&self.0) {
-            Ok(fields) if first.inner().is_data() => fields,
-            Ok(_) | Err(_) => return ApiError::json(&first.inner().to_string()),
-        };
-        let (mut told, mut next) = (Vec::new(), Some(first));
-        while let Some(wrong_now) = next {
-            let top = match wrong_now.path().iter().next() {
-                Some(Segment::Map { key }) => key.clone(),
-                Some(Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown) | None => {
-                    // One that is missing. If it was taken out before, it was there, and wrong.
-                    if told.is_empty() {
-                        told.push(WrongField::of(&wrong_now));
+        let raw: &RawValue = serde_json::from_slice(&self.bytes).map_err(|error| ApiError::json(&error.to_string()))?;
+        if !raw.get().starts_with('{') {
+            return Err(ApiError::field("body", "", "must be a JSON object"));
+        }
+        let (mut reading, mut wrong) = (Reading::default(), Vec::new());
+        let passes = (READ_AGAIN_BYTES_MAX / raw.get().len().max(1)).clamp(1, WRONG_MAX);
+        for _ in 0..passes {
+            match reading.of(raw) {
+                Ok(read) if wrong.is_empty() => return self.noted(read, reading.unknown()),
+                Ok(_) => break,
+                Err(error) => {
+                    let (found, goes_on) = reading.set_aside(&error);
+                    wrong.extend(found);
+                    if !goes_on {
+                        break;
                     }
-                    break;
                 }
-            };
-            told.push(WrongField::of(&wrong_now));
-            if fields.remove(&top).is_none() {
-                break;
             }
-            next = serde_json::to_vec(&fields).ok().and_then(|rest| wrong(&rest));
         }
-        ApiError::fields(told)
+        Err(ApiError::fields(wrong))
+    }
+
+    /// `read`, unless something that is not known must not be passed over.
+    fn noted<T>(&self, read: T, unknown: Vec<Unknown>) -> Result<T, ApiError> {
+        if self.notes.is_strict && !unknown.is_empty() {
+            let wrong = |unknown: Unknown| WrongField { message: unknown.message(), path: unknown.path };
+            return Err(ApiError::fields(unknown.into_iter().map(wrong).collect()));
+        }
+        self.notes.add(unknown);
+        Ok(read)
     }
 }
 
@@ -90,60 +120,11 @@ pub(super) struct WrongField {
     pub(super) message: String,
 }
 
-impl WrongField {
-    fn of(wrong: &Wrong) -> Self {
-        let message = wrong.inner().to_string();
-        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-        let segments = wrong.path().iter().filter_map(|segment| match segment {
-            // As text: clients read a list of strings.
-            Segment::Seq { index } => Some(index.to_string()),
-            Segment::Map { key } => Some(key.clone()),
-            Segment::Enum { variant } => Some(variant.clone()),
-            Segment::Unknown => None,
-        });
-        let path = segments.chain(missing.map(str::to_owned)).collect();
-        // Where in the text it stands helps nobody who sees the field's name.
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message).to_owned();
-        Self { path, message }
-    }
-}
-
-pub(super) fn parse<'b, T: Deserialize<'b>>(text: &'b [u8]) -> Result<T, Wrong> {
-    let (mut json, mut track) = (serde_json::Deserializer::from_slice(text), Track::new());
-    let read = T::deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
-    // Nothing may follow it.
-    read.and_then(|read| json.end().map(|()| read)).map_err(|error| Wrong::new(track.path(), error))
-}
-
 /// Tells `null` from nothing: `null` clears. With `#[serde(default, deserialize_with = "given")]`.
 pub(super) fn given<'d, D: Deserializer<'d>, T: Deserialize<'d>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
-}
-
-/// A part that is an object. A list of as many values as it has fields would do otherwise. With
-/// `#[serde(default, deserialize_with = "object")]`.
-pub(super) fn object<'d, D: Deserializer<'d>, T: Deserialize<'d>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    struct Object<T>(PhantomData<T>);
-
-    impl<'d, T: Deserialize<'d>> Visitor<'d> for Object<T> {
-        type Value = Option<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_map<A: MapAccess<'d>>(self, map: A) -> Result<Self::Value, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
-        }
-    }
-
-    deserializer.deserialize_any(Object(PhantomData))
 }
 
 impl<S: Send + Sync> FromRequest<S> for Body {
@@ -160,7 +141,8 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             let detail = "Send the body as it is, or with gzip and `Content-Encoding: gzip`.";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
         }
-        whole(request, state).await.map(Self)
+        let notes = request.extensions().get::<Notes>().cloned().unwrap_or_default();
+        whole(request, state).await.map(|bytes| Self { bytes, notes })
     }
 }
 

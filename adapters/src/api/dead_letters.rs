@@ -21,7 +21,7 @@ use super::{
     error::ApiError,
     messages::{self, MessageOut},
     openapi::{ByEndpoint, ByType, Died, Paging},
-    page::List,
+    page::{Filling, List},
     query::Params,
     tasks::time,
     times::written,
@@ -102,7 +102,12 @@ pub(super) async fn list(
     };
     let view = caller.view(&api);
     let request = params.paged(parsed)?;
-    let page = view.dead_letters(caller.application.id).list(&filter, &request).await?;
+    let letters = view.dead_letters(caller.application.id);
+    let mut filling = Filling::new(request);
+    while let Some(request) = filling.next() {
+        filling.take(letters.list(&filter, request).await?);
+    }
+    let page = filling.page();
     let mut shown_here = Vec::with_capacity(page.items.len());
     for letter in &page.items {
         let event = event_of(view, &caller, letter).await?;

@@ -18,7 +18,7 @@ use super::{
     error::ApiError,
     messages::{self, MessageOut},
     openapi::{ByChannel, ByStatus, ByType, Contents, Paging, Period},
-    page::{List, cursor, cursor_shown},
+    page::{Filling, List, cursor, cursor_shown},
     query::Params,
     states::{self, WaitingOut},
     times::written,
@@ -101,30 +101,34 @@ pub(super) async fn attempted(
     let (view, app) = (caller.view(&api), caller.application.id);
     // What was accepted after a time was tried after it.
     let tried = AttemptFilter { before: None, after };
-    let page = view.deliveries(app).attempts(ep.as_str(), tried, &params.newest_first(cursor)?).await?;
-    let mut items = Vec::new();
-    for tried in &page.items {
-        let record = match view.deliveries(app).get(tried.event, tried.delivery.endpoint).await {
-            Ok(record) if record.attempts.last().is_some_and(|last| last.id == tried.attempt.id) => record,
-            Ok(_) | Err(ReadError::NotFound) => continue,
-            Err(other) => return Err(other.into()),
-        };
-        let Ok(stored) = view.events(app).get(tried.event).await else { continue };
-        let event = &stored.event;
-        let waiting = waiting(view, &caller, &record).await?;
-        let (number, status_text) = status_of(&record, waiting.as_ref());
-        let is_wanted = status.is_none_or(|status| status == u16::from(number))
-            && (types.is_empty() || types.contains(&event.event_type))
-            && channel.is_none_or(|channel| event.channels.iter().any(|heard| &**heard == channel))
-            && before.is_none_or(|before| stored.accepted_at < before)
-            && after.is_none_or(|after| after < stored.accepted_at);
-        if is_wanted {
-            let next_attempt = next_attempt(&record, waiting.as_ref());
-            let message = messages::stored_shown(&stored, with_content);
-            items.push(AttemptedOut { message, status: number, status_text, next_attempt });
+    let mut filling = Filling::new(params.newest_first(cursor)?);
+    while let Some(request) = filling.next() {
+        let page = view.deliveries(app).attempts(ep.as_str(), tried, request).await?;
+        let mut items = Vec::new();
+        for tried in &page.items {
+            let record = match view.deliveries(app).get(tried.event, tried.delivery.endpoint).await {
+                Ok(record) if record.attempts.last().is_some_and(|last| last.id == tried.attempt.id) => record,
+                Ok(_) | Err(ReadError::NotFound) => continue,
+                Err(other) => return Err(other.into()),
+            };
+            let Ok(stored) = view.events(app).get(tried.event).await else { continue };
+            let event = &stored.event;
+            let waiting = waiting(view, &caller, &record).await?;
+            let (number, status_text) = status_of(&record, waiting.as_ref());
+            let is_wanted = status.is_none_or(|status| status == u16::from(number))
+                && (types.is_empty() || types.contains(&event.event_type))
+                && channel.is_none_or(|channel| event.channels.iter().any(|heard| &**heard == channel))
+                && before.is_none_or(|before| stored.accepted_at < before)
+                && after.is_none_or(|after| after < stored.accepted_at);
+            if is_wanted {
+                let next_attempt = next_attempt(&record, waiting.as_ref());
+                let message = messages::stored_shown(&stored, with_content);
+                items.push(AttemptedOut { message, status: number, status_text, next_attempt });
+            }
         }
+        filling.take(page.with(items));
     }
-    Ok(Json(List::paged(page.with(items), cursor_shown, |item| item)))
+    Ok(Json(List::paged(filling.page(), cursor_shown, |item| item)))
 }
 
 /// How a message stands at an endpoint.

@@ -9,7 +9,7 @@ use axum::{
 };
 use postrider::{
     DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointStatus, Endpoints, Order,
-    Proof, Rate, Uid,
+    Proof, Rate, Uid, core::as_called,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,13 +17,13 @@ use utoipa::ToSchema;
 use super::{
     Api,
     auth::InApplication,
-    body::{Body, given, object},
+    body::{Body, given},
     error::ApiError,
     openapi::{Headers, Name, Paging, SigningSecret, Sorting},
     page::List,
     query::Params,
     secrets,
-    settings::{Delivery, ProofKind, rate},
+    settings::{self, Delivery, ProofKind, rate},
     times::written,
 };
 use crate::token::Capability;
@@ -45,7 +45,7 @@ pub(super) struct EndpointIn {
     #[serde(alias = "filterTypes")]
     #[schema(value_type = Option<Vec<Name>>, min_items = 1, max_items = 1000)]
     event_types: Option<Vec<Box<str>>>,
-    #[schema(value_type = Option<Vec<Name>>, max_items = 10)]
+    #[schema(value_type = Option<Vec<Name>>, min_items = 1, max_items = 10)]
     channels: Option<Vec<Box<str>>>,
     /// Attempts per second.
     #[serde(alias = "rateLimit")]
@@ -59,10 +59,12 @@ pub(super) struct EndpointIn {
     /// Sent with every request, beside those of the signature.
     #[schema(value_type = Option<Headers>)]
     headers: Option<BTreeMap<Box<str>, Box<str>>>,
-    #[serde(default, deserialize_with = "object")]
     delivery: Option<Delivery>,
     /// What the receiver must prove before anything is sent to it.
     proof: Option<ProofKind>,
+    /// A number of your own: nothing is made of it.
+    #[schema(value_type = Option<i32>, minimum = 0, maximum = 65535)]
+    version: Option<u16>,
 }
 
 /// An endpoint as it is shown.
@@ -74,7 +76,7 @@ pub(super) struct EndpointOut {
     uid: Option<String>,
     url: String,
     description: String,
-    version: u32,
+    version: u16,
     disabled: bool,
     event_types: Option<Vec<Box<str>>>,
     filter_types: Option<Vec<Box<str>>>,
@@ -107,7 +109,7 @@ pub(super) struct EndpointPatch {
     #[schema(value_type = Option<Vec<Name>>, min_items = 1, max_items = 1000)]
     event_types: Option<Option<Vec<Box<str>>>>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<Vec<Name>>, max_items = 10)]
+    #[schema(value_type = Option<Vec<Name>>, min_items = 1, max_items = 10)]
     channels: Option<Option<Vec<Box<str>>>>,
     /// Attempts per second.
     #[serde(default, alias = "rateLimit", deserialize_with = "given")]
@@ -120,6 +122,8 @@ pub(super) struct EndpointPatch {
     #[serde(default, deserialize_with = "given")]
     delivery: Option<Option<Delivery>>,
     proof: Option<ProofKind>,
+    #[schema(value_type = Option<i32>, minimum = 0, maximum = 65535)]
+    version: Option<u16>,
 }
 
 /// Lists the endpoints of an application.
@@ -270,9 +274,8 @@ fn asked_before(endpoints: &Endpoints<'_>, ep: &str) -> Vec<Box<str>> {
 
 /// What is asked, over what cannot be asked anew. A pause is kept.
 fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, ApiError> {
-    if let Some(types) = &asked.event_types {
-        named(types)?;
-    }
+    named("eventTypes", asked.event_types.as_deref())?;
+    named("channels", asked.channels.as_deref())?;
     let mut spec = EndpointSpec::new(asked.url);
     spec.uid = asked.uid.map(Uid::from).or_else(|| old.and_then(|old| old.spec.uid.clone()));
     spec.description = asked.description;
@@ -286,7 +289,8 @@ fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, Api
         (None, None) => Vec::new(),
     };
     spec.delivery = match (asked.delivery, old) {
-        (Some(delivery), _) => delivery.read()?,
+        (Some(delivery), Some(old)) => settings::replaced(delivery.read()?, &old.spec.delivery, &old.policy),
+        (Some(delivery), None) => delivery.read()?,
         (None, Some(old)) => old.spec.delivery.clone(),
         (None, None) => spec.delivery,
     };
@@ -295,6 +299,7 @@ fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, Api
         (None, Some(old)) => old.spec.proof,
         (None, None) => spec.proof,
     };
+    spec.version = asked.version.unwrap_or_else(|| old.map_or(spec.version, |old| old.spec.version));
     let before = old.map_or(EndpointStatus::Active, |old| old.status);
     Ok(EndpointDraft { spec, status: status_of(asked.disabled, before) })
 }
@@ -317,11 +322,10 @@ impl EndpointPatch {
     fn read(self) -> Result<impl Fn(&mut EndpointDraft), ApiError> {
         let rate = self.throttle_rate.map(rate).transpose()?;
         let delivery = self.delivery.map(|given| given.map(Delivery::read).transpose()).transpose()?;
-        if let Some(Some(types)) = &self.event_types {
-            named(types)?;
-        }
+        named("eventTypes", self.event_types.as_ref().and_then(Option::as_deref))?;
+        named("channels", self.channels.as_ref().and_then(Option::as_deref))?;
         let proof = self.proof.map(Proof::from);
-        let Self { url, uid, description, disabled, event_types, channels, metadata, .. } = self;
+        let Self { url, uid, description, disabled, event_types, channels, metadata, version, .. } = self;
         Ok(move |draft: &mut EndpointDraft| {
             let spec = &mut draft.spec;
             set(&mut spec.url, url.as_ref());
@@ -332,6 +336,7 @@ impl EndpointPatch {
             set(&mut spec.metadata, metadata.clone().map(Option::unwrap_or_default).as_ref());
             set(&mut spec.rate, rate.as_ref());
             set(&mut spec.proof, proof.as_ref());
+            set(&mut spec.version, version.as_ref());
             set(&mut spec.delivery, delivery.clone().map(Option::unwrap_or_default).as_ref());
             if let Some(disabled) = disabled {
                 draft.status = status_of(disabled, draft.status);
@@ -347,9 +352,9 @@ fn set<T: Clone>(field: &mut T, new: Option<&T>) {
 }
 
 /// Svix refuses an empty filter, which is meant for none and would be taken for all.
-fn named(types: &[Box<str>]) -> Result<(), ApiError> {
+fn named(field: &str, names: Option<&[Box<str>]>) -> Result<(), ApiError> {
     let message = "must name at least one, or be left out for all";
-    if types.is_empty() { Err(ApiError::field("body", "eventTypes", message)) } else { Ok(()) }
+    if names.is_some_and(<[_]>::is_empty) { Err(ApiError::field("body", field, message)) } else { Ok(()) }
 }
 
 impl EndpointOut {
@@ -365,9 +370,9 @@ pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {
     EndpointOut {
         id: endpoint.id.to_string(),
         uid: spec.uid.as_ref().map(ToString::to_string),
-        url: spec.url.clone(),
+        url: as_called(&spec.url, &endpoint.target).to_owned(),
         description: spec.description.clone(),
-        version: 1,
+        version: spec.version,
         disabled: matches!(endpoint.status, EndpointStatus::Disabled(_)),
         event_types: some(&spec.event_types),
         filter_types: some(&spec.event_types),

@@ -14,7 +14,7 @@ use super::{
     body::{Body, WrongField},
     error::{ApiError, told},
     event_types::{self, EventTypeIn, EventTypeOut, WrongPart, field_of},
-    openapi::{no_fields, no_items},
+    openapi::{AnyObject, no_fields, no_items},
     times::written,
 };
 
@@ -29,10 +29,10 @@ pub(super) struct EnvironmentOut {
     created_at: String,
     event_types: Vec<EventTypeOut>,
     /// There are none.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     settings: Option<Value>,
     /// There are none.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<AnyObject>)]
     connectors: Vec<Value>,
 }
 

@@ -100,6 +100,23 @@ impl ApiError {
         Self::unprocessable("value_error", wrong.into_iter().map(told))
     }
 
+    /// What is wrong with each part of a body that is a list, none of which is accepted.
+    pub(super) fn all(wrong: impl IntoIterator<Item = Self>) -> Self {
+        let mut parts = Vec::new();
+        for (index, error) in wrong.into_iter().enumerate() {
+            let Self { status, body, retry_after } = error.within(&index.to_string());
+            match body {
+                Told::Parts(UnprocessableOut { detail }) => parts.extend(detail),
+                Told::Whole(ErrorOut { code, detail }) => {
+                    let detail = format!("Nothing was accepted. Of the message at place {index}: {detail}");
+                    return Self { body: Told::Whole(ErrorOut { code, detail }), status, retry_after };
+                }
+            }
+        }
+        let body = Told::Parts(UnprocessableOut { detail: parts });
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, body, retry_after: None }
+    }
+
     /// A body that is no JSON, and where.
     pub(super) fn json(message: &str) -> Self {
         Self::unprocessable("value_error.jsondecode", [(vec!["body".to_owned()], message.to_owned())])

@@ -12,6 +12,7 @@ use super::{
     body::Body,
     error::ApiError,
     event_types::{Schemas, schemas_shown},
+    openapi::AnyObject,
 };
 
 /// Which document, and what to make of it.
@@ -20,7 +21,7 @@ use super::{
 #[schema(as = EventTypeImportOpenApiIn)]
 pub(super) struct ImportIn {
     /// An OpenAPI document.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     spec: Option<Value>,
     /// In place of `spec`: the document as text, YAML or JSON.
     spec_raw: Option<String>,
@@ -59,7 +60,7 @@ pub(super) struct ChangedOut {
     description: String,
     deprecated: bool,
     archived: bool,
-    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    #[schema(value_type = Option<BTreeMap<String, AnyObject>>)]
     schemas: Option<Schemas>,
 }
 

@@ -1,6 +1,10 @@
 //! Event types: what an organisation publishes, described for those who receive it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+    sync::Arc,
+};
 
 use axum::{
     Json,
@@ -9,6 +13,7 @@ use axum::{
 };
 use postrider::{
     EventType, EventTypeError, EventTypeSpec, EventTypes, InvalidEventType, Order, ReadError, SchemaVersion,
+    core::is_name,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
@@ -19,7 +24,7 @@ use super::{
     auth::{AnyCaller, InOrganisation, Sight},
     body::{Body, given},
     error::ApiError,
-    openapi::{Contents, Expunging, JsonSchemas, Name, Paging, Sorting, WithArchived},
+    openapi::{AnyObject, Contents, Expunging, JsonSchemas, Name, Paging, Sorting, WithArchived},
     page::List,
     query::Params,
     schema_check::SchemaCheck,
@@ -31,17 +36,37 @@ pub(super) type Schemas = BTreeMap<String, Box<RawValue>>;
 
 /// What is said of an event type, and its name.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct EventTypeIn {
     #[schema(value_type = Name)]
     name: String,
-    #[serde(flatten)]
-    rest: EventTypeUpdate,
+    #[schema(max_length = 4096)]
+    description: String,
+    #[serde(default)]
+    archived: bool,
+    #[serde(default)]
+    deprecated: bool,
+    /// JSON Schemas by their version: `1`, `2` and so on.
+    #[schema(value_type = Option<JsonSchemas>)]
+    schemas: Option<BTreeMap<String, Value>>,
+    /// Tokens of applications see it only if they carry this flag.
+    #[schema(value_type = Option<Name>)]
+    feature_flag: Option<String>,
+    /// In place of `featureFlag`: one at most.
+    #[schema(value_type = Option<Vec<Name>>, max_items = 1)]
+    feature_flags: Option<Vec<String>>,
+    #[schema(value_type = Option<Name>)]
+    group_name: Option<String>,
+    schema_check: Option<SchemaCheck>,
 }
 
 /// What is said of an event type.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventTypeUpdate {
+    /// As in the path.
+    #[schema(value_type = Option<Name>)]
+    name: Option<String>,
     #[schema(max_length = 4096)]
     description: String,
     #[serde(default)]
@@ -95,7 +120,7 @@ pub(super) struct EventTypeOut {
     description: String,
     archived: bool,
     deprecated: bool,
-    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    #[schema(value_type = Option<BTreeMap<String, AnyObject>>)]
     schemas: Option<Schemas>,
     #[serde(skip_serializing_if = "Option::is_none")]
     feature_flag: Option<Box<str>>,
@@ -131,6 +156,17 @@ pub(super) struct SampleRequest {
     body: String,
 }
 
+/// What can be the name of an event type.
+struct TypeName(Box<str>);
+
+impl FromStr for TypeName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if is_name(text) { Ok(Self(text.into())) } else { Err(()) }
+    }
+}
+
 /// Lists the event types, by name.
 #[utoipa::path(
     get, path = "/event-type", operation_id = "v1.event-type.list", tag = "Event Type",
@@ -143,7 +179,7 @@ pub(super) async fn list(
 ) -> Result<Json<List<EventTypeOut>>, ApiError> {
     let with_content = params.flag("with_content", false)?;
     let archived = params.flag("include_archived", false)?;
-    let request = params.by_id::<String>(Order::Ascending)?.map(String::into_boxed_str);
+    let request = params.by_id::<TypeName>(Order::Ascending)?.map(|TypeName(name)| name);
     let is_shown = |found: &EventType| (archived || !found.spec.archived) && sight.shows(found);
     let listing = api.engine.organisation(organisation).event_types().list_where(&request, is_shown);
     Ok(Json(List::by_id(listing, |found| found.name.clone(), |found| shown(&found, with_content))))
@@ -159,8 +195,8 @@ pub(super) async fn create(
     InOrganisation(organisation): InOrganisation,
     body: Body,
 ) -> Result<(StatusCode, Json<EventTypeOut>), ApiError> {
-    let EventTypeIn { name, rest } = body.read()?;
-    let made = api.engine.organisation(organisation).event_types().create(name, rest.read()?).await?;
+    let (name, spec) = body.read::<EventTypeIn>()?.read();
+    let made = api.engine.organisation(organisation).event_types().create(name, spec?).await?;
     Ok((StatusCode::CREATED, Json(shown(&made, true))))
 }
 
@@ -189,7 +225,11 @@ pub(super) async fn replace(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<(StatusCode, Json<EventTypeOut>), ApiError> {
-    let spec = body.read::<EventTypeUpdate>()?.read()?;
+    let asked: EventTypeUpdate = body.read()?;
+    if asked.name.as_ref().is_some_and(|given| *given != name) {
+        return Err(ApiError::field("body", "name", "must be the name in the path"));
+    }
+    let spec = asked.read()?;
     let put = api.engine.organisation(organisation).event_types().upsert(name, spec).await?;
     let status = if put.revision == 1 { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(shown(&put, true))))
@@ -220,6 +260,7 @@ pub(super) async fn change(
         spec.archived = archived.unwrap_or(spec.archived);
         spec.deprecated = deprecated.unwrap_or(spec.deprecated);
         if let Some(schemas) = &schemas {
+            spec.has_empty_schemas = schemas.as_ref().is_some_and(BTreeMap::is_empty);
             spec.schemas = schemas.clone().unwrap_or_default();
         }
         if let Some(flag) = &feature_flag {
@@ -300,7 +341,20 @@ impl From<WrongPart> for ApiError {
 impl EventTypeIn {
     /// Its name, and the rest.
     pub(super) fn read(self) -> (String, Result<EventTypeSpec, WrongPart>) {
-        (self.name, self.rest.read())
+        let Self { name, description, archived, deprecated, schemas, feature_flag, feature_flags, .. } = self;
+        let (group_name, schema_check) = (self.group_name, self.schema_check);
+        let rest = EventTypeUpdate {
+            name: None,
+            description,
+            archived,
+            deprecated,
+            schemas,
+            feature_flag,
+            feature_flags,
+            group_name,
+            schema_check,
+        };
+        (name, rest.read())
     }
 }
 
@@ -308,6 +362,7 @@ impl EventTypeUpdate {
     fn read(self) -> Result<EventTypeSpec, WrongPart> {
         let mut spec = EventTypeSpec::new(self.description);
         (spec.archived, spec.deprecated) = (self.archived, self.deprecated);
+        spec.has_empty_schemas = self.schemas.as_ref().is_some_and(BTreeMap::is_empty);
         spec.schemas = self.schemas.map(schemas).transpose()?.unwrap_or_default();
         spec.feature_flag = one_flag(self.feature_flag, self.feature_flags)?.map(Into::into);
         spec.group = self.group_name.map(Into::into);
@@ -318,7 +373,9 @@ impl EventTypeUpdate {
 
 /// The feature flag, in whichever spelling it is given.
 fn one_flag(flag: Option<String>, flags: Option<Vec<String>>) -> Result<Option<String>, WrongPart> {
-    let mut all = flags.into_iter().flatten().chain(flag);
+    let flags = flags.into_iter().flatten();
+    // What is shown has both.
+    let mut all = flags.chain(flag).collect::<BTreeSet<_>>().into_iter();
     match (all.next(), all.next()) {
         (flag, None) => Ok(flag),
         (_, Some(_)) => Err(WrongPart("featureFlags", "an event type has one feature flag at most")),
@@ -344,7 +401,7 @@ pub(super) fn schemas_shown(spec: &EventTypeSpec) -> Option<Schemas> {
         Some((version.0.to_string(), RawValue::from_string(text.to_owned()).ok()?))
     };
     let all = || spec.schemas.iter().filter_map(|(version, text)| schema(*version, text)).collect();
-    (!spec.schemas.is_empty()).then(all)
+    (spec.has_empty_schemas || !spec.schemas.is_empty()).then(all)
 }
 
 pub(super) fn shown(event_type: &EventType, with_content: bool) -> EventTypeOut {

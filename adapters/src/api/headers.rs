@@ -33,6 +33,9 @@ pub(super) struct HeadersOut {
 pub(super) struct HeadersIn {
     #[schema(value_type = Headers)]
     headers: BTreeMap<Box<str>, Box<str>>,
+    /// Names of those whose values stay as they are, as they are shown.
+    #[schema(value_type = Option<Vec<String>>, max_items = 50)]
+    sensitive: Option<Vec<Box<str>>>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -42,8 +45,8 @@ pub(super) struct HeadersPatch {
     #[schema(value_type = HeaderChanges)]
     headers: BTreeMap<Box<str>, Option<Box<str>>>,
     /// Names of those that are taken away, as if they were `null`.
-    #[serde(default)]
-    delete_headers: Vec<Box<str>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    delete_headers: Option<Vec<Box<str>>>,
 }
 
 /// Shows the headers that are sent with every request.
@@ -82,9 +85,18 @@ pub(super) async fn replace(
 
 /// Replaces those of one of these endpoints.
 pub(super) async fn replace_in(endpoints: &Endpoints<'_>, ep: &str, body: &Body) -> Result<StatusCode, ApiError> {
-    let HeadersIn { headers } = body.read()?;
-    let headers = all(headers)?;
-    endpoints.update(ep, |spec| spec.headers.clone_from(&headers)).await?;
+    let HeadersIn { headers, sensitive } = body.read()?;
+    let (headers, sensitive) = (all(headers)?, sensitive.unwrap_or_default());
+    let change = |spec: &mut postrider::EndpointSpec| {
+        let named = |name: &str, one: &str| one.eq_ignore_ascii_case(name);
+        let stays = |known: &CustomHeader| {
+            sensitive.iter().any(|name| named(name, &known.name))
+                && !headers.iter().any(|new| named(&new.name, &known.name))
+        };
+        spec.headers.retain(stays);
+        spec.headers.extend(headers.iter().cloned());
+    };
+    endpoints.update(ep, change).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -102,7 +114,7 @@ pub(super) async fn change(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let HeadersPatch { mut headers, delete_headers } = body.read()?;
-    for name in delete_headers {
+    for name in delete_headers.unwrap_or_default() {
         headers.entry(name).or_insert(None);
     }
     let endpoints = caller.view(&api).endpoints(caller.application.id);

@@ -11,9 +11,8 @@ use utoipa::ToSchema;
 
 use super::{
     applications::ApplicationIn,
-    body::{Wrong, object, parse},
     error::ApiError,
-    openapi::Name,
+    openapi::{AnyObject, Name},
     priority::PriorityKind,
     tasks::time,
 };
@@ -29,7 +28,7 @@ pub(super) struct MessageIn<'b> {
     #[schema(value_type = Name)]
     event_type: String,
     #[serde(borrow, alias = "data")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     payload: Option<&'b RawValue>,
     /// In place of `payload`, for text that is not a JSON object.
     payload_text: Option<String>,
@@ -66,10 +65,8 @@ pub(super) struct MessageIn<'b> {
     #[schema(minimum = 1, maximum = 2160)]
     payload_retention_hours: Option<u64>,
     /// Where the SDKs of Svix put a payload that is to keep its bytes, beside an empty one.
-    #[serde(default, deserialize_with = "object")]
     transformations_params: Option<Raw>,
     /// Made if there is none with the uid of the path, which must be its own; not in a batch.
-    #[serde(default, deserialize_with = "object")]
     pub(super) application: Option<ApplicationIn>,
 }
 
@@ -79,7 +76,6 @@ pub(super) struct MessageIn<'b> {
 #[schema(as = TransformationsParams)]
 struct Raw {
     raw_payload: Option<String>,
-    #[serde(default, deserialize_with = "object")]
     headers: Option<RawHeaders>,
 }
 
@@ -91,11 +87,6 @@ struct RawHeaders {
 }
 
 impl MessageIn<'_> {
-    /// What is wrong with the text of one.
-    pub(super) fn wrong(text: &[u8]) -> Option<Wrong> {
-        parse::<MessageIn<'_>>(text).err()
-    }
-
     /// The event that it asks for; a JSON payload keeps the bytes that it has in `body`.
     pub(super) fn read(mut self, body: &Bytes) -> Result<Event, ApiError> {
         self.take_raw()?;

@@ -16,15 +16,16 @@ use utoipa::ToSchema;
 use super::{
     Api, applications,
     auth::{InApplication, InApplicationOrNew},
-    body::{Body, parse},
+    body::Body,
     error::ApiError,
     message_in::{MessageIn, idempotency_key},
-    openapi::{ByChannel, ByTag, ByType, Contents, Name, Paging, Period},
-    page::List,
+    openapi::{AnyObject, ByChannel, ByTag, ByType, Contents, Name, Paging, Period},
+    page::{Filling, List},
     priority::PriorityKind,
     query::Params,
     tasks::{TaskBegun, begun},
     times::written,
+    warnings::WarningOut,
 };
 
 /// The event type that every endpoint may be tried with.
@@ -41,7 +42,7 @@ pub(super) struct MessageOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<String>,
     event_type: String,
-    #[schema(value_type = Object)]
+    #[schema(value_type = AnyObject)]
     payload: Box<RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_text: Option<String>,
@@ -67,6 +68,15 @@ pub(super) struct MessageOut {
     schema_version: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     schema_warnings: Vec<SchemaWarning>,
+    /// Of a message among many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<WarningOut>,
+}
+
+impl MessageOut {
+    pub(super) fn with_warnings(self, warnings: Vec<WarningOut>) -> Self {
+        Self { warnings, ..self }
+    }
 }
 
 /// Where a payload does not match the schema of its type, which only asks for that to be told.
@@ -92,9 +102,9 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<MessageOut>), ApiError> {
     let with_content = params.flag("with_content", true)?;
-    let mut asked: MessageIn<'_> = body.borrow(MessageIn::wrong)?;
+    let mut asked: MessageIn<'_> = body.read()?;
     let new = applications::beside(asked.application.take())?;
-    let mut event = asked.read(&body.0)?;
+    let mut event = asked.read(&body.bytes)?;
     if let Some(key) = idempotency_key(&headers)? {
         event = event.idempotency_key(key);
     }
@@ -124,7 +134,7 @@ pub(super) struct ExampleIn<'b> {
     example_index: Option<u32>,
     /// Sent in place of an example, as it comes.
     #[serde(borrow)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     payload: Option<&'b RawValue>,
 }
 
@@ -142,7 +152,7 @@ pub(super) async fn send_example(
     body: Body,
 ) -> Result<Json<MessageOut>, ApiError> {
     caller.as_organisation()?;
-    let ExampleIn { event_type, example_index, payload } = body.borrow(|text| parse::<ExampleIn<'_>>(text).err())?;
+    let ExampleIn { event_type, example_index, payload } = body.read()?;
     let examples = if event_type == PING {
         vec![PING_PAYLOAD.to_owned()]
     } else {
@@ -150,7 +160,7 @@ pub(super) async fn send_example(
         examples.iter().map(|example| example.payload.to_string()).collect()
     };
     let payload = match payload {
-        Some(json) if json.get().starts_with('{') => body.0.slice_ref(json.get().as_bytes()),
+        Some(json) if json.get().starts_with('{') => body.bytes.slice_ref(json.get().as_bytes()),
         Some(_) => return Err(ApiError::field("body", "payload", "must be a JSON object")),
         None => chosen(examples, example_index.unwrap_or(0))?.into(),
     };
@@ -228,8 +238,12 @@ pub(super) async fn list(
         after: params.time("after")?,
     };
     let request = params.newest_first(|text| text.parse::<EventId>().ok())?;
-    let page = caller.view(&api).events(caller.application.id).list(filter, &request).await?;
-    Ok(Json(List::paged(page, EventId::to_string, |stored| stored_shown(&stored, with_content))))
+    let events = caller.view(&api).events(caller.application.id);
+    let mut filling = Filling::new(request);
+    while let Some(request) = filling.next() {
+        filling.take(events.list(filter.clone(), request).await?);
+    }
+    Ok(Json(List::paged(filling.page(), EventId::to_string, |stored| stored_shown(&stored, with_content))))
 }
 
 /// Shows a message.
@@ -375,6 +389,7 @@ fn shown(id: String, event: &Event, timestamp: String, with_content: bool) -> Me
         timestamp,
         schema_version: None,
         schema_warnings: Vec::new(),
+        warnings: Vec::new(),
     }
 }
 

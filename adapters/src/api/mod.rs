@@ -25,6 +25,7 @@ mod message_in;
 mod messages;
 mod openapi;
 mod operational;
+mod origin;
 mod page;
 mod portal;
 mod priority;
@@ -40,10 +41,18 @@ mod stats;
 mod tasks;
 mod times;
 mod usage;
+mod warnings;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use postrider::Engine;
 use tower_http::{
     cors::{Any, CorsLayer},
@@ -74,6 +83,8 @@ struct Api {
     key: Arc<TokenKey>,
     rate: Arc<RequestRate>,
     batch_bytes: usize,
+    refuses_unknown_fields: bool,
+    public_url: Option<Arc<str>>,
 }
 
 /// Every route there is, by its handler: method, path and what is written of it stand there, in `#[utoipa::path]`.
@@ -114,8 +125,8 @@ pub fn router(engine: Engine, key: TokenKey) -> Router {
     limited_router(engine, key, RequestLimits::default())
 }
 
-/// How much may be asked.
-#[derive(Clone, Copy, Debug)]
+/// How much may be asked, and how it is answered.
+#[derive(Clone, Debug)]
 pub struct RequestLimits {
     /// Bytes of a body, unpacked; larger ones are refused without being read to their end. A payload takes more of them than
     /// it has: what is around it, and escapes or base64.
@@ -125,35 +136,66 @@ pub struct RequestLimits {
     /// About one application, by its organisation and by its own people together; more are refused, to be sent again. None
     /// is any number.
     pub application_requests_per_second: Option<NonZeroU32>,
+    /// Whether a body with a field that is not known is refused. Unless it is, the field is ignored, and the answer has a
+    /// warning.
+    pub refuse_unknown_fields: bool,
+    /// Where the API is reached from outside, for addresses in its answers: `https://hooks.example.com`. Without it, where the
+    /// client has called.
+    pub public_url: Option<Arc<str>>,
 }
 
 impl Default for RequestLimits {
-    /// 4 MiB, 32 MiB, any number.
+    /// 4 MiB, 32 MiB, any number, unknown fields ignored.
     fn default() -> Self {
-        Self { body_bytes: 4 << 20, batch_bytes: 32 << 20, application_requests_per_second: None }
+        Self {
+            body_bytes: 4 << 20,
+            batch_bytes: 32 << 20,
+            application_requests_per_second: None,
+            refuse_unknown_fields: false,
+            public_url: None,
+        }
     }
 }
 
 /// As [`router`], and answers no more than this.
 pub fn limited_router(engine: Engine, key: TokenKey, limits: RequestLimits) -> Router {
     let rate = RequestRate::new(limits.application_requests_per_second);
-    let api = Api { engine, key: Arc::new(key), rate: Arc::new(rate), batch_bytes: limits.batch_bytes };
+    let api = Api {
+        engine,
+        key: Arc::new(key),
+        rate: Arc::new(rate),
+        batch_bytes: limits.batch_bytes,
+        refuses_unknown_fields: limits.refuse_unknown_fields,
+        public_url: limits.public_url,
+    };
     let bounded = |routes: Routes| {
         routes
             .into_router()
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+            .layer(middleware::from_fn_with_state(api.clone(), warnings::add))
             .layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
             .layer(DefaultBodyLimit::max(limits.body_bytes))
             .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
             .with_state(api.clone())
     };
     let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any).max_age(CORS_SECONDS);
-    let cors = cors.expose_headers([envelope::REQUEST_ID]);
+    let cors = cors.expose_headers([envelope::REQUEST_ID, header::RETRY_AFTER, header::WARNING]);
     let served = Router::new().nest(openapi::BASE, bounded(routes()));
     let served = served.nest(openapi::SIMPLE_BASE, bounded(simple_routes())).route("/docs", get(openapi::page));
     let served = served.fallback(async || ApiError::not_found()).layer(cors);
+    let served = NormalizePath::trim_trailing_slash(served);
+    let served = Router::new().fallback_service(served).layer(middleware::from_fn(deletes_what_is_named));
     // Around the whole router: a layer inside would run after the path was matched.
-    envelope::around(Router::new().fallback_service(NormalizePath::trim_trailing_slash(served)))
+    envelope::around(served)
+}
+
+/// A path that ends in a slash may be what a client has made of `…/..`: it deletes nothing.
+async fn deletes_what_is_named(request: Request, next: Next) -> Response {
+    if request.method() == Method::DELETE && request.uri().path().ends_with('/') {
+        let detail = "A path that ends in a slash deletes nothing. Name what is to be deleted at its end.";
+        return ApiError::new(StatusCode::NOT_FOUND, "not_found", detail).into_response();
+    }
+    next.run(request).await
 }
 
 #[cfg(test)]

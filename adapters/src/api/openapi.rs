@@ -21,8 +21,8 @@ use utoipa::{Modify, OpenApi, openapi::OpenApi as Document};
 
 use self::common::{Common, operations};
 pub(super) use self::forms::{
-    HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, SessionName, SigningSecret, any_status_class,
-    no_fields, no_items, tried_status,
+    AnyObject, HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, SessionName, SigningSecret,
+    any_status_class, no_fields, no_items, tried_status,
 };
 pub(super) use self::queries::{
     ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Died, Expunging,
@@ -125,7 +125,7 @@ impl Routes {
 /// This document.
 #[utoipa::path(
     get, path = "/openapi.json", operation_id = "v1.openapi.get", tag = "Document", security(()),
-    responses((status = 200, body = Object))
+    responses((status = 200, body = AnyObject))
 )]
 pub(super) async fn document() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())

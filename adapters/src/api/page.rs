@@ -68,6 +68,58 @@ impl Params {
     }
 }
 
+/// Pages of a list that a filter may empty before an answer is given, with an iterator to go on; and items, where pages are
+/// small.
+const PAGES_LOOKED_AT_MAX: usize = 20;
+const ITEMS_LOOKED_AT_MAX: usize = 2_000;
+
+/// A page as long as was asked for, of a list of which a page may hold less and not be the last: goes on looking, within a
+/// bound.
+#[derive(Debug)]
+pub(super) struct Filling<T, C> {
+    request: Option<PageRequest<C>>,
+    limit: usize,
+    is_back: bool,
+    looks_left: usize,
+    whole: Page<T, C>,
+}
+
+impl<T, C: Clone> Filling<T, C> {
+    pub(super) fn new(request: PageRequest<C>) -> Self {
+        let (limit, is_back) = (request.limit.get(), request.part.is_back());
+        let looks_left = PAGES_LOOKED_AT_MAX.max(ITEMS_LOOKED_AT_MAX / limit);
+        Self { request: Some(request), limit, is_back, looks_left, whole: Page::default() }
+    }
+
+    /// What is to be read next, if anything.
+    pub(super) const fn next(&self) -> Option<&PageRequest<C>> {
+        self.request.as_ref()
+    }
+
+    /// Takes what was read.
+    pub(super) fn take(&mut self, page: Page<T, C>) {
+        let Some(mut request) = self.request.take() else { return };
+        let (goes_on, is_last) = (request.turn(&page), page.is_last);
+        let before = std::mem::take(&mut self.whole);
+        self.whole = if self.is_back { joined(page, before) } else { joined(before, page) };
+        self.whole.is_last = is_last;
+        self.looks_left -= 1;
+        let left = NonZeroUsize::new(self.limit.saturating_sub(self.whole.items.len()));
+        self.request = left.filter(|_| goes_on && self.looks_left > 0).map(|limit| PageRequest { limit, ..request });
+    }
+
+    pub(super) fn page(self) -> Page<T, C> {
+        self.whole
+    }
+}
+
+/// Two pages, one after the other, as one.
+fn joined<T, C>(mut first: Page<T, C>, second: Page<T, C>) -> Page<T, C> {
+    first.items.extend(second.items);
+    (first.previous, first.next) = (first.previous.or(second.previous), second.next.or(first.next));
+    first
+}
+
 fn bad_iterator() -> ApiError {
     ApiError::field("query", "iterator", "must be the iterator of another page of this list")
 }

@@ -15,9 +15,10 @@ use super::{
     Api,
     applications::{self, ApplicationIn},
     auth::{self, InOrganisation},
-    body::{Body, object},
+    body::Body,
     error::ApiError,
     openapi::{Name, SessionName},
+    origin::Origin,
 };
 use crate::token::{Access, Capability, Grant, IssueError, TokenKey};
 
@@ -31,7 +32,6 @@ const FLAGS_MAX: usize = 50;
 #[schema(as = AppPortalAccessIn)]
 pub(super) struct AccessIn {
     /// Made if there is none with the uid of the path, which must be its own.
-    #[serde(default, deserialize_with = "object")]
     application: Option<ApplicationIn>,
     /// Seconds, from an hour to 28 days.
     #[schema(minimum = 3600, maximum = 2419200)]
@@ -67,6 +67,7 @@ pub(super) async fn access(
     State(api): State<Api>,
     InOrganisation(organisation): InOrganisation,
     Path(app): Path<String>,
+    Origin(origin): Origin,
     body: Body,
 ) -> Result<Json<AccessOut>, ApiError> {
     if !api.key.signs() {
@@ -94,7 +95,7 @@ pub(super) async fn access(
     let from = applications.expired_tokens(found.id).issue_at(session.as_ref(), auth::now());
     let grant = Grant { access, feature_flags, session };
     let token = api.key.issue_restricted(found.id, organisation, &grant, from, good_for).map_err(unsigned)?;
-    Ok(Json(AccessOut { token, url: format!("/api/v1/app/{}", found.id) }))
+    Ok(Json(AccessOut { token, url: format!("{origin}/api/v1/app/{}", found.id) }))
 }
 
 /// Makes a token for the people of an application; by an older path.
@@ -107,9 +108,10 @@ pub(super) async fn dashboard_access(
     api: State<Api>,
     organisation: InOrganisation,
     path: Path<String>,
+    origin: Origin,
     body: Body,
 ) -> Result<Json<AccessOut>, ApiError> {
-    access(api, organisation, path, body).await
+    access(api, organisation, path, origin, body).await
 }
 
 /// Which tokens are to work no more.

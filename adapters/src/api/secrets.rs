@@ -5,6 +5,8 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use postrider::{Endpoints, Secret};
 use serde::{Deserialize, Serialize};
@@ -57,18 +59,28 @@ pub(super) async fn read(
 
 /// Gives an endpoint a new secret; the old one signs beside it for a while.
 ///
-/// 200 and not 204, as the SDKs of Svix want: some of them read the new secret from the answer, others pass it over.
+/// Without a body, but for the SDK for Python, which reads the new secret from the answer.
 #[utoipa::path(
     post, path = "/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", operation_id = "v1.endpoint.rotate-secret",
-    tag = "Endpoint", request_body = Option<RotateIn>, responses((status = 200, body = SecretOut))
+    tag = "Endpoint", request_body = Option<RotateIn>, responses((status = 204))
 )]
 pub(super) async fn rotate(
     State(api): State<Api>,
     caller: InApplication,
     Path((_, ep)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Body,
-) -> Result<Json<SecretOut>, ApiError> {
-    rotate_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await
+) -> Result<Response, ApiError> {
+    let shown = rotate_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await?;
+    Ok(if reads_answer(&headers) { shown.into_response() } else { StatusCode::NO_CONTENT.into_response() })
+}
+
+/// Whether the client fails at an answer without a body, `svix-libs/2.9.1/python`: all others fail at one with a body, or
+/// pass it over.
+fn reads_answer(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let sdk = agent.split_whitespace().next().and_then(|product| product.strip_prefix("svix-libs/"));
+    sdk.and_then(|rest| rest.rsplit('/').next()).is_some_and(|language| language == "python")
 }
 
 /// Gives one of these a new secret.

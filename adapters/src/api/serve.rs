@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Extension, Router};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -27,6 +27,7 @@ use tracing::{debug, error, warn};
 
 use self::connection::Protocols;
 pub use self::tls::{Tls, TlsError};
+use super::origin::Encrypted;
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -87,6 +88,7 @@ struct Accepted {
 /// None at the moment: whoever cannot be accepted is logged, and others are.
 pub async fn serve(listener: impl Into<Listener>, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
     let listener = listener.into();
+    let router = if listener.tls.is_some() { router.layer(Extension(Encrypted)) } else { router };
     let (protocols, room) = (Protocols::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     let (stopping, stopped) = watch::channel(());
     let mut connections = JoinSet::new();

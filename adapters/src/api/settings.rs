@@ -19,24 +19,37 @@ const RATE_MAX: u32 = u16::MAX as u32;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = DeliverySettings)]
 pub(super) struct Delivery {
+    #[serde(skip_serializing_if = "Option::is_none")]
     ordering: Option<Ordering>,
     /// What becomes of those behind a delivery that is given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
     on_exhausted: Option<Exhausted>,
     /// Seconds before each attempt after the first; none for one attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Seconds>>, max_items = 64)]
     retry_schedule: Option<Vec<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     retry_on: Option<Retried>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1000)]
     max_in_flight: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 300)]
     timeout_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 2147483647)]
     max_queued: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     when_full: Option<Full>,
     /// `null` switches it off.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     breaker: Option<Option<Breaker>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<Style>,
+    /// An endpoint that only fails for as long as this is disabled; 0 is never, else at least an hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 31536000)]
+    disable_after_seconds: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
@@ -176,45 +189,108 @@ impl Delivery {
             Style::GitHub => SignatureStyle::GitHub,
             Style::Stripe => SignatureStyle::Stripe,
         });
+        settings.disable_after = match self.disable_after_seconds {
+            None => None,
+            Some(0.0) => Some(Duration::MAX),
+            Some(after) => Some(seconds(after)?),
+        };
         Ok(settings)
     }
 
     /// The effective values.
     pub(super) fn shown(policy: &DeliveryPolicy) -> Self {
+        Self::of(&whole(policy))
+    }
+
+    /// What is asked for; none if that is nothing.
+    pub(super) fn asked(settings: &DeliverySettings) -> Option<Self> {
+        (*settings != DeliverySettings::default()).then(|| Self::of(settings))
+    }
+
+    fn of(settings: &DeliverySettings) -> Self {
         let shown = |then| match then {
             OnExhausted::Continue => Some(Exhausted::Continue),
             OnExhausted::Hold => Some(Exhausted::Hold),
         };
-        let (ordering, on_exhausted) = match policy.ordering {
-            OrderingMode::Concurrent => (Ordering::Concurrent, None),
-            OrderingMode::PerKey(then) => (Ordering::PerKey, shown(then)),
-            OrderingMode::Fifo(then) => (Ordering::Fifo, shown(then)),
+        let (ordering, on_exhausted) = match settings.ordering {
+            None => (None, None),
+            Some(OrderingMode::Concurrent) => (Some(Ordering::Concurrent), None),
+            Some(OrderingMode::PerKey(then)) => (Some(Ordering::PerKey), shown(then)),
+            Some(OrderingMode::Fifo(then)) => (Some(Ordering::Fifo), shown(then)),
         };
+        let schedule = |retry: &RetryPolicy| retry.schedule().iter().map(Duration::as_secs_f64).collect();
         Self {
-            ordering: Some(ordering),
+            ordering,
             on_exhausted,
-            retry_schedule: Some(policy.retry.schedule().iter().map(Duration::as_secs_f64).collect()),
-            retry_on: Some(match policy.retry_on {
+            retry_schedule: settings.retry.as_ref().map(schedule),
+            retry_on: settings.retry_on.map(|kind| match kind {
                 RetryOn::Default => Retried::Default,
                 RetryOn::AnyFailure => Retried::AnyFailure,
                 RetryOn::ServerErrors => Retried::ServerErrors,
             }),
-            max_in_flight: Some(policy.max_in_flight.get()),
-            max_queued: Some(policy.queue.deliveries.get()),
-            when_full: Some(match policy.queue.when_full {
+            max_in_flight: settings.max_in_flight.map(NonZeroU32::get),
+            max_queued: settings.max_queued.map(NonZeroU32::get),
+            when_full: settings.when_full.map(|what| match what {
                 WhenFull::DeadLetter => Full::DeadLetter,
                 WhenFull::Refuse => Full::Refuse,
             }),
-            timeout_seconds: Some(policy.timeout.as_secs_f64()),
-            breaker: Some(policy.breaker.as_ref().map(Breaker::shown)),
-            signature: Some(match policy.signature {
+            timeout_seconds: settings.timeout.map(|timeout| timeout.as_secs_f64()),
+            breaker: match &settings.breaker {
+                BreakerSetting::Inherit => None,
+                BreakerSetting::Off => Some(None),
+                BreakerSetting::On(breaker) => Some(Some(Breaker::shown(breaker))),
+            },
+            signature: settings.signature.map(|style| match style {
                 SignatureStyle::Standard => Style::Standard,
                 SignatureStyle::Svix => Style::Svix,
                 SignatureStyle::GitHub => Style::GitHub,
                 SignatureStyle::Stripe => Style::Stripe,
             }),
+            disable_after_seconds: settings.disable_after.map(|after| match after {
+                Duration::MAX => 0.0,
+                after => after.as_secs_f64(),
+            }),
         }
     }
+}
+
+/// A policy as settings that leave nothing open.
+fn whole(policy: &DeliveryPolicy) -> DeliverySettings {
+    let mut settings = DeliverySettings::default();
+    settings.ordering = Some(policy.ordering);
+    settings.retry = Some(policy.retry.clone());
+    settings.retry_on = Some(policy.retry_on);
+    settings.max_in_flight = Some(policy.max_in_flight);
+    settings.timeout = Some(policy.timeout);
+    settings.breaker = policy.breaker.map_or(BreakerSetting::Off, BreakerSetting::On);
+    settings.signature = Some(policy.signature);
+    settings.max_queued = Some(policy.queue.deliveries);
+    settings.when_full = Some(policy.queue.when_full);
+    settings.disable_after = Some(policy.disable_after);
+    settings
+}
+
+/// What replaces `old`, where that came to `policy`: a part that is sent back as it was shown stays inherited if it was.
+pub(super) fn replaced(new: DeliverySettings, old: &DeliverySettings, policy: &DeliveryPolicy) -> DeliverySettings {
+    let shown = whole(policy);
+    // What is not a whole number of nanoseconds comes back a little different.
+    let new_is_shown = Delivery::of(&new).retry_schedule == Delivery::of(&shown).retry_schedule;
+    let mut kept = new;
+    macro_rules! keep {
+        ($($field:ident),+) => {$(
+            if old.$field.is_none() && kept.$field == shown.$field {
+                kept.$field = None;
+            }
+        )+};
+    }
+    keep!(ordering, retry_on, max_in_flight, timeout, signature, max_queued, when_full, disable_after);
+    if old.retry.is_none() && new_is_shown {
+        kept.retry = None;
+    }
+    if old.breaker == BreakerSetting::Inherit && kept.breaker == shown.breaker {
+        kept.breaker = BreakerSetting::Inherit;
+    }
+    kept
 }
 
 /// What a receiver must prove before anything is sent to it: nothing; that it answers a GET with `?challenge=…` with that

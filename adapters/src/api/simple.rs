@@ -8,7 +8,7 @@ use axum::{
 };
 use postrider::{
     ApplicationSpec, Endpoint, EndpointDraft, EndpointId, EndpointSpec, EndpointStatus, Endpoints, Event, IdOr, Order,
-    ReadError, Uid,
+    ReadError, Uid, core::as_called,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     auth::InOrganisation,
-    body::{Body, parse},
+    body::Body,
     endpoints,
     error::ApiError,
     message_in::idempotency_key,
@@ -219,8 +219,8 @@ pub(super) async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<EventOut>), ApiError> {
-    let EventIn { event_type, data, id, key, priority } = body.borrow(|text| parse::<EventIn<'_>>(text).err())?;
-    let mut event = Event::new(event_type, body.0.slice_ref(data.get().as_bytes()));
+    let EventIn { event_type, data, id, key, priority } = body.read()?;
+    let mut event = Event::new(event_type, body.bytes.slice_ref(data.get().as_bytes()));
     event.priority = priority.map(Into::into).unwrap_or_default();
     if let Some(id) = id {
         event = event.uid(id);
@@ -252,7 +252,7 @@ fn of(api: &Api, InOrganisation(organisation): InOrganisation) -> Endpoints<'_> 
 fn shown(endpoint: &Endpoint) -> WebhookOut {
     WebhookOut {
         id: endpoint.id.to_string(),
-        url: endpoint.spec.url.clone(),
+        url: as_called(&endpoint.spec.url, &endpoint.target).to_owned(),
         events: endpoint.spec.event_types.clone(),
         active: endpoint.status == EndpointStatus::Active,
         secret: None,

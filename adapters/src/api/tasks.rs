@@ -40,8 +40,10 @@ pub(super) struct Since {
 #[serde(rename_all = "camelCase")]
 #[schema(as = BulkReplayIn)]
 pub(super) struct ReplayIn {
-    #[serde(flatten)]
-    time: Since,
+    #[schema(format = DateTime)]
+    since: String,
+    #[schema(format = DateTime)]
+    until: Option<String>,
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     event_types: Vec<Box<str>>,
@@ -209,8 +211,8 @@ pub(super) async fn replay(
     Path((_, ep)): Path<(String, String)>,
     body: Body,
 ) -> Result<(StatusCode, Json<TaskBegun>), ApiError> {
-    let ReplayIn { time, event_types, channel, tag, status, status_code_class } = body.read()?;
-    let (since, until) = time.read()?;
+    let ReplayIn { since, until, event_types, channel, tag, status, status_code_class } = body.read()?;
+    let (since, until) = Since { since, until }.read()?;
     let end = match status {
         None => None,
         Some(0) => Some(TriedEnd::Delivered),

@@ -2,7 +2,7 @@
 
 use axum::{
     body::{Body, to_bytes},
-    http::{Request, StatusCode, header},
+    http::{HeaderMap, Request, StatusCode, header},
 };
 use postrider::{Engine, OrganisationId, TargetRules, Timestamp, storage::MemoryStore, testing::ScriptedTransport};
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod bodies;
 mod clients;
 mod dead_letters;
 mod deliveries;
@@ -21,6 +22,7 @@ mod event_types;
 mod examples;
 mod filters;
 mod forgetting;
+mod from_others;
 mod idempotency;
 mod kept_rules;
 mod messages;
@@ -29,6 +31,7 @@ mod operational;
 mod paging;
 mod portal;
 mod proofs;
+mod round_trips;
 mod simple;
 mod stats;
 mod tasks;
@@ -149,6 +152,7 @@ async fn lists_are_walked_to_their_end_and_the_last_iterator_leads_to_an_empty_p
 }
 
 struct World {
+    engine: Engine,
     router: Router,
     key: TokenKey,
     token: String,
@@ -167,8 +171,9 @@ impl World {
         let builder = builder.grant_at(format!("https://hooks.example.com{GRANT_PATH}").parse()?);
         let key = TokenKey::for_development("a secret for tests, and for nothing else")?;
         let token = key.issue_organisation(OrganisationId::DEFAULT, now())?;
-        let router = router(builder.start().await?, key.clone());
-        Ok(Self { router, key, token, receiver })
+        let engine = builder.start().await?;
+        let router = router(engine.clone(), key.clone());
+        Ok(Self { engine, router, key, token, receiver })
     }
 
     async fn get(&self, path: &str) -> Result<(StatusCode, Value), Failed> {
@@ -181,6 +186,19 @@ impl World {
 
     async fn send(&self, method: &str, path: &str, body: String) -> Result<(StatusCode, Value), Failed> {
         self.with(&self.token, method, path, body).await
+    }
+
+    /// With the headers of the answer.
+    async fn answer(&self, method: &str, path: &str, body: &Value) -> Result<((StatusCode, Value), HeaderMap), Failed> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .body(Body::from(body.to_string()))?;
+        let response = self.router.clone().oneshot(request).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = to_bytes(response.into_body(), 1 << 20).await?;
+        Ok(((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)), headers))
     }
 
     async fn delete(&self, path: &str) -> Result<StatusCode, Failed> {

@@ -21,6 +21,11 @@ pub(super) fn mistakes(config: &Config, place: &dyn Fn(&str) -> Origin) -> Vec<M
     }
     sizes(config, place, &mut found);
     tokens(config, place, &mut found);
+    let (delivery, lower, than) =
+        (&config.delivery, "delivery.breaker_max_cooldown_seconds", "delivery.breaker_cooldown_seconds");
+    if delivery.breaker_max_cooldown_seconds < delivery.breaker_cooldown_seconds {
+        found.push(Mistake::TooLow { lower, lower_place: place(lower), than, than_place: place(than) });
+    }
     found
 }
 

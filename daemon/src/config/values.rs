@@ -1,14 +1,16 @@
 //! The types of settings: how each is read from a file, a variable or a flag, and how it is shown.
 
-use axum::http::{HeaderValue, Uri};
+use axum::http::{HeaderName, HeaderValue, Uri};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
 use ipnet::IpNet;
+use postrider::RetryPolicy;
 use tracing_subscriber::EnvFilter;
 
 use super::key::{Key, Shown, Value};
@@ -76,6 +78,15 @@ impl Given {
             Self::Text(text) => text.parse().ok(),
             Self::Boolean(value) => Some(*value),
             Self::String(_) | Self::Integer(_) | Self::List(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// Whole numbers; in a variable or a flag they stand between commas.
+    fn numbers(&self) -> Option<Vec<u64>> {
+        match self {
+            Self::Text(_) => self.items()?.into_iter().map(|item| item.replace('_', "").parse().ok()).collect(),
+            Self::List(items) => items.iter().map(Self::number).collect(),
+            Self::String(_) | Self::Integer(_) | Self::Boolean(_) | Self::Other(_) => None,
         }
     }
 
@@ -199,6 +210,10 @@ impl Value for HostName {
 pub(crate) struct PublicUrl(String);
 
 impl PublicUrl {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A path below it.
     pub(crate) fn join(&self, path: &str) -> Option<Uri> {
         format!("{}{path}", self.0).parse().ok()
@@ -243,6 +258,68 @@ impl Value for Vec<IpNet> {
 
     fn show(&self) -> Shown {
         Shown::Toml(toml::Value::from(self.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string())
+    }
+}
+
+/// Seconds before each attempt after the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Schedule(Vec<u64>);
+
+impl Schedule {
+    pub(crate) fn delays(&self) -> impl Iterator<Item = Duration> {
+        self.0.iter().copied().map(Duration::from_secs)
+    }
+}
+
+impl Default for Schedule {
+    /// As the engine has it.
+    fn default() -> Self {
+        Self(RetryPolicy::default().schedule().iter().map(Duration::as_secs).collect())
+    }
+}
+
+impl Value for Schedule {
+    fn set(&mut self, given: &Given, _key: &Key) -> Option<()> {
+        let delays = Self(given.numbers()?);
+        RetryPolicy::delays(delays.delays()).validate().ok()?;
+        *self = delays;
+        Some(())
+    }
+
+    fn takes(&self, _key: &Key) -> String {
+        "a list of at most 64 whole numbers of seconds, none above 604800 (in a variable or a flag with commas between)"
+            .to_owned()
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Toml(format!("[{}]", self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")))
+    }
+}
+
+/// What names of headers begin with, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderPrefix(String);
+
+impl HeaderPrefix {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for Vec<HeaderPrefix> {
+    fn set(&mut self, given: &Given, _key: &Key) -> Option<()> {
+        let is_name = |text: &str| HeaderName::from_bytes(text.as_bytes()).is_ok();
+        let prefix = |item: &str| is_name(item).then(|| HeaderPrefix(item.to_ascii_lowercase()));
+        *self = given.items()?.into_iter().map(prefix).collect::<Option<_>>()?;
+        Some(())
+    }
+
+    fn takes(&self, _key: &Key) -> String {
+        "a list of beginnings of header names, such as x-acme- (in a variable or a flag with commas between)".to_owned()
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Toml(toml::Value::from(self.iter().map(|prefix| prefix.0.clone()).collect::<Vec<_>>()).to_string())
     }
 }
 
@@ -387,6 +464,60 @@ choice! {
         Text = "text",
         /// For machines.
         Json = "json",
+    }
+}
+
+choice! {
+    /// What is made for a new endpoint to sign with.
+    SecretType {
+        /// A shared secret.
+        Hmac = "hmac",
+        /// A private key, whose public half receivers get.
+        Ed25519 = "ed25519",
+    }
+}
+
+choice! {
+    /// Which deliveries wait for which.
+    Ordering {
+        /// None.
+        Concurrent = "concurrent",
+        /// Those with one key.
+        PerKey = "perKey",
+        /// All.
+        Fifo = "fifo",
+    }
+}
+
+choice! {
+    /// What becomes of those behind a delivery that is given up.
+    OnExhausted {
+        /// They go on.
+        Continue = "continue",
+        /// They wait.
+        Hold = "hold",
+    }
+}
+
+choice! {
+    /// Which failures use the whole schedule.
+    RetryOn {
+        /// What may pass.
+        Default = "default",
+        /// All.
+        AnyFailure = "anyFailure",
+        /// Those of the receiver's own.
+        ServerErrors = "serverErrors",
+    }
+}
+
+choice! {
+    /// What becomes of an event for a queue that is full.
+    WhenFull {
+        /// A dead letter.
+        DeadLetter = "deadLetter",
+        /// It is refused.
+        Refuse = "refuse",
     }
 }
 

@@ -22,6 +22,9 @@ pub struct EventTypeSpec {
     pub archived: bool,
     /// JSON schemas as their text, by version. Payloads are checked against the latest one.
     pub schemas: BTreeMap<SchemaVersion, Box<str>>,
+    /// Whether an empty list of schemas was given, and is shown as one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_empty_schemas: bool,
     /// Shown only to portals whose token carries it.
     pub feature_flag: Option<Box<str>>,
     /// Under what it is listed.

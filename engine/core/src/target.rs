@@ -8,7 +8,7 @@ mod range;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use self::range::kind_of;
 pub use self::range::{AddressRange, InvalidRange};
@@ -166,6 +166,17 @@ pub fn parse_target(text: &str) -> Result<Url, InvalidTarget> {
     }
     url.set_fragment(None);
     Ok(url)
+}
+
+/// The URL that is called, as it is shown: as it was given, unless calling it by the URL standard changes its path or its
+/// query: `x/../y` is `y`, and a backtick is escaped.
+pub fn as_called<'u>(given: &'u str, target: &'u Url) -> &'u str {
+    let rest = given.split_once("://").map_or("", |(_, rest)| rest);
+    let path = rest.find(['/', '?', '#']).map_or("", |start| &rest[start..]);
+    let path = path.split('#').next().unwrap_or_default();
+    let called = &target[Position::BeforePath..Position::AfterQuery];
+    let is_same = path == called || (!path.starts_with('/') && called.strip_prefix('/') == Some(path));
+    if is_same { given } else { target.as_str() }
 }
 
 /// Characters without a width of their own, and those that change the direction of others.

@@ -45,6 +45,8 @@ fn names_descriptions_and_schemas_come_from_webhooks_old_and_new() -> Result<(),
         description: description.to_owned(),
         deprecated,
         schema,
+        feature_flag: None,
+        group: None,
     };
     let expected = [
         of("a", "short", false, Some(json!({}))),
@@ -182,6 +184,8 @@ fn an_import_changes_what_the_document_says_and_leaves_the_rest() {
         description: "new".to_owned(),
         deprecated: true,
         schema: Some(json!({ "type": "object", "a": 1 })),
+        feature_flag: None,
+        group: None,
     };
     assert_eq!(import.over(None).schemas[&SchemaVersion(1)], r#"{"a":1,"type":"object"}"#.into());
     let mut known = EventTypeSpec::new("old").schema(1, "true").schema(3, r#"{"type": "object", "a": 1}"#);
@@ -195,4 +199,53 @@ fn an_import_changes_what_the_document_says_and_leaves_the_rest() {
     assert_ne!(over.schemas[&SchemaVersion(3)], "false".into());
     let without = ImportedEventType { schema: None, ..import };
     assert_eq!(without.over(Some(&known)).schemas, known.schemas);
+}
+
+/// An event type lost its feature flag, and portals saw it that should not have.
+#[test]
+fn flags_and_groups_come_along() {
+    let of = |fields: Value| {
+        let mut operation = json!({ "description": "it" });
+        operation
+            .as_object_mut()
+            .into_iter()
+            .for_each(|all| all.extend(fields.as_object().cloned().unwrap_or_default()));
+        event_types_of(&json!({ "webhooks": { "it": { "post": operation } } })).map(|mut all| all.remove(0))
+    };
+    for (fields, flag, group) in [
+        (json!({ "x-svix-feature-flags": ["beta"], "x-svix-group-name": "g" }), Some("beta"), Some("g")),
+        (json!({ "x-svix-feature-flag": "beta" }), Some("beta"), None),
+        (json!({ "x-svix-feature-flags": [] }), None, None),
+        (json!({}), None, None),
+    ] {
+        let found = of(fields.clone()).expect("it is read");
+        assert_eq!((found.feature_flag.as_deref(), found.group.as_deref()), (flag, group), "{fields}");
+        let mut known = EventTypeSpec::default();
+        known.feature_flag = Some("old".into());
+        assert_eq!(found.over(Some(&known)).feature_flag.as_deref(), flag.or(Some("old")), "{fields}");
+    }
+    for wrong in [json!(["a", "b"]), json!(1), json!([1]), json!({})] {
+        let fault = ImportFault::NotOneName("x-svix-feature-flags");
+        let expected = Err(ImportError::Webhook { webhook: "it".into(), fault });
+        assert_eq!(of(json!({ "x-svix-feature-flags": wrong })), expected, "{wrong}");
+    }
+}
+
+/// OpenAPI 3.0 says with flags which limits are excluded, and the whole document was refused.
+#[test]
+fn limits_that_are_excluded_by_a_flag_are_written_as_limits() {
+    let schema = json!({
+        "minimum": 1, "exclusiveMinimum": true, "maximum": 9, "exclusiveMaximum": false,
+        "properties": { "exclusiveMinimum": { "type": "boolean" }, "x": { "exclusiveMinimum": true } },
+    });
+    let content = json!({ "content": { "application/json": { "schema": schema } } });
+    let webhooks = json!({ "it": { "post": { "requestBody": content } } });
+    let document = json!({ "openapi": "3.0.3", "x-webhooks": webhooks });
+    let found = event_types_of(&document).expect("it is read").remove(0);
+    let expected = json!({
+        "exclusiveMinimum": 1, "maximum": 9,
+        "properties": { "exclusiveMinimum": { "type": "boolean" }, "x": {} },
+    });
+    assert_eq!(found.schema, Some(expected));
+    assert_eq!(crate::schemas::are_valid(&found.over(None)), Ok(()));
 }

@@ -69,8 +69,8 @@ def applications():
     all_made = [made]
     for uid in ["two", "three", "four", "five"]:
         all_made.append(api.get_or_create(ApplicationIn(name=uid, uid=uid)))
-    # Lists are by id; ids of the same 4 ms have no order, as Svix's have none.
-    uids = [app.uid for app in sorted(all_made, key=lambda app: app.id)]
+    # Lists are by id, which is the order in which they were made.
+    uids = [app.uid for app in all_made]
     same("list", [app.uid for app in all_of(api.list, ApplicationListOptions)], uids)
     backwards = all_of(api.list, ApplicationListOptions, order=Ordering.DESCENDING)
     same("list, newest first", [app.uid for app in backwards], uids[::-1])
@@ -92,6 +92,38 @@ def applications():
     # The other client of the same SDK.
     listed = asyncio.run(SvixAsync(TOKEN, SvixOptions(server_url=URL)).application.list())
     same("list, asynchronous", [app.id for app in listed.data], [made.id])
+
+
+def nulls():
+    """Whatever its caller leaves out this SDK may send as null, and does so for `None`."""
+    app = ApplicationIn(name="Nulls", uid="nulls", metadata=None, throttle_rate=None)
+    same("an application", client.application.create(app).metadata, {})
+    same("replaced", client.application.upsert("nulls", app).metadata, {})
+    everything = {"uid": "nulls", "description": None, "disabled": None, "event_types": None, "channels": None}
+    everything |= {"metadata": None, "headers": None, "secret": None, "throttle_rate": None}
+    made = client.endpoint.create("nulls", EndpointIn(url=receiver.url("/nulls"), **everything))
+    same("an endpoint", (made.description, made.disabled, made.event_types, made.metadata), ("", False, None, {}))
+    some = {name: None for name in everything if name in EndpointUpsertIn.model_fields} | {"uid": "nulls"}
+    put = client.endpoint.upsert("nulls", "nulls", EndpointUpsertIn(url=receiver.url("/nulls"), **some))
+    same("an endpoint, replaced", (put.description, put.metadata), ("", {}))
+    some = {name: None for name in EventTypeIn.model_fields if name not in ["name", "description"]}
+    made = client.event_type.create(EventTypeIn(name="null", description="", **some))
+    same("an event type", (made.archived, made.schemas), (False, None))
+    some = {name: None for name in EventTypeUpsertIn.model_fields if name != "description"}
+    same("replaced", client.event_type.upsert("null", EventTypeUpsertIn(description="", **some)).archived, False)
+    client.event_type.delete("null", EventTypeDeleteOptions(expunge=True))
+    some = {name: None for name in MessageIn.model_fields if name not in ["event_type", "payload", "application"]}
+    sent = client.message.create("nulls", MessageIn(event_type="null", payload={}, application=app, **some))
+    same("a message", (sent.channels, sent.tags), (None, None))
+    some = {name: None for name in AppPortalAccessIn.model_fields if name != "application"}
+    given = client.authentication.app_portal_access("nulls", AppPortalAccessIn(application=app, **some))
+    same("an address", given.url.startswith(URL), True)
+    client.endpoint.rotate_secret("nulls", "nulls", EndpointSecretRotateIn(key=None))
+    client.endpoint.recover("nulls", "nulls", RecoverIn(since=BEGAN, until=None))
+    client.application.delete("nulls")
+    # As the SDKs for C#, Kotlin and Java want it: those in other languages get no body.
+    path = "/app/one/endpoint/main/secret/rotate"
+    same("rotated by others", raw("POST", path, {}, agent="svix-libs/1.0.0/kotlin"), None)
 
 
 def event_types():
@@ -157,7 +189,7 @@ def endpoints():
     all_made = [made]
     for uid in ["second", "third"]:
         all_made.append(api.create("one", EndpointIn(url=receiver.url(f"/{uid}"), uid=uid)))
-    uids = [one.uid for one in sorted(all_made, key=lambda one: one.id)]
+    uids = [one.uid for one in all_made]
     listing = lambda options: api.list("one", options)
     same("list", [one.uid for one in all_of(listing, EndpointListOptions)], uids[::-1])
     oldest = all_of(listing, EndpointListOptions, order=Ordering.ASCENDING)
@@ -362,7 +394,7 @@ def authentication():
 
 def main():
     sent = None
-    resources = [health, applications, event_types, endpoints, messages, attempts, tasks, forgetting]
+    resources = [health, applications, event_types, endpoints, nulls, messages, attempts, tasks, forgetting]
     for resource in [*resources, operational_webhooks, authentication]:
         try:
             if resource is attempts:

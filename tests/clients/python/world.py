@@ -16,11 +16,14 @@ client = Svix(TOKEN, SvixOptions(server_url=URL))
 receiver = Receiver()
 
 
-def raw(method, path, body=None):
-    """What no SDK of Svix knows."""
+def raw(method, path, body=None, agent=None):
+    """What no SDK of Svix knows, or as another client."""
     request = urllib.request.Request(f"{URL}/api/v1{path}", method=method)
     request.add_header("Authorization", f"Bearer {TOKEN}")
     request.add_header("Content-Type", "application/json")
+    if agent is not None:
+        request.add_header("User-Agent", agent)
     data = None if body is None else json.dumps(body).encode()
     with urllib.request.urlopen(request, data) as answer:
-        return json.loads(answer.read())
+        text = answer.read()
+        return json.loads(text) if text else None

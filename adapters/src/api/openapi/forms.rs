@@ -7,7 +7,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         Array, ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema,
-        schema::{SchemaType, Type},
+        schema::{AdditionalProperties, SchemaType, Type},
     },
 };
 
@@ -39,10 +39,12 @@ forms! {
     StatusClass = one_of(Type::Integer, [0, 100, 200, 300, 400, 500]);
     /// By age, or by name.
     SortOrder = one_of(Type::String, ["ascending", "descending"]);
-    /// A flag in a query; without a value it is set.
-    Flag = flag();
+    /// A flag in a query; without a value, with `1` and with `True` it is set, too.
+    Flag = ObjectBuilder::new().schema_type(Type::Boolean);
     /// A flag that is set where nothing is said.
-    FlagSet = flag().default(Some(Value::Bool(true)));
+    FlagSet = ObjectBuilder::new().schema_type(Type::Boolean).default(Some(Value::Bool(true)));
+    /// A JSON object of any kind.
+    AnyObject = any_object();
     /// How a task stands.
     TaskStanding = one_of(Type::String, ["running", "finished", "failed", "cancelled"]);
     /// What an endpoint signs with: 24 to 64 bytes of a shared secret, or a private key.
@@ -60,7 +62,7 @@ forms! {
     /// JSON Schemas by their versions: `1`, `2` and so on.
     JsonSchemas = ObjectBuilder::new()
         .property_names(Some(Schema::Object(text("^[1-9][0-9]{0,8}$").build())))
-        .additional_properties(Some(ObjectBuilder::new()));
+        .additional_properties(Some(any_object()));
     /// Many messages.
     MessagesIn = ArrayBuilder::new().items(Ref::from_schema_name("MessageIn")).min_items(Some(1)).max_items(Some(1000));
 }
@@ -90,10 +92,9 @@ pub(in crate::api) fn no_items() -> Array {
 
 const NONE_HERE: &str = "There is none here: leave it out.";
 
-fn flag() -> ObjectBuilder {
-    let texts = ["", "1", "0", "True", "False"].map(Value::from);
-    let values = [Value::Bool(true), Value::Bool(false)].into_iter().chain(texts);
-    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Boolean, Type::String])).enum_values(Some(values))
+/// Said to have other fields than none: generators take an object without any for an empty one.
+fn any_object() -> ObjectBuilder {
+    ObjectBuilder::new().additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true)))
 }
 
 fn one_of<V: Into<Value>>(kind: impl Into<SchemaType>, values: impl IntoIterator<Item = V>) -> Object {

@@ -67,7 +67,8 @@ async fn a_portal_token_opens_its_own_application_and_no_more() -> Result<(), Fa
         let token = given.1["token"].as_str().unwrap_or_default().to_owned();
         let own = world.with(&token, "GET", "/app/acme", String::new()).await?;
         assert_eq!(own.0, StatusCode::OK, "{}", own.1);
-        assert_eq!(given.1["url"], json!(format!("/api/v1/app/{}", own.1["id"].as_str().unwrap_or_default())));
+        let own_id = own.1["id"].as_str().unwrap_or_default();
+        assert_eq!(given.1["url"], json!(format!("http://localhost/api/v1/app/{own_id}")));
         assert_eq!(world.with(&token, "GET", "/app/other", String::new()).await?.0, StatusCode::NOT_FOUND);
         assert_eq!(world.with(&token, "POST", path, String::new()).await?.0, StatusCode::FORBIDDEN);
         let ping = json!({ "eventType": "svix.ping" }).to_string();

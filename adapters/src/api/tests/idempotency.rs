@@ -13,7 +13,7 @@ impl World {
         let engine = Engine::builder(medium.clone(), receiver.clone()).targets(TargetRules::dev()).start().await?;
         let key = TokenKey::for_development("a secret for tests, and for nothing else")?;
         let token = key.issue_organisation(OrganisationId::DEFAULT, now())?;
-        Ok((Self { router: router(engine.clone(), key.clone()), key, token, receiver }, engine))
+        Ok((Self { engine: engine.clone(), router: router(engine.clone(), key.clone()), key, token, receiver }, engine))
     }
 
     async fn keyed(&self, token: &str, key: &str, path: &str, body: Value) -> Result<Answered, Failed> {

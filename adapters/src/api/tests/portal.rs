@@ -9,7 +9,8 @@ async fn where_tokens_are_only_verified_the_portal_is_told_what_to_do() -> Resul
     let both = TokenKey::of_pair(EdDsa, public, include_str!("../../token/tests/ed_private.pem"))?;
     let engine = Engine::builder(MemoryStore::new(), ScriptedTransport::new([200_u16])).start().await?;
     let world = World {
-        router: router(engine, TokenKey::of_public_key(EdDsa, public)?),
+        router: router(engine.clone(), TokenKey::of_public_key(EdDsa, public)?),
+        engine,
         token: both.issue_organisation(OrganisationId::DEFAULT, now())?,
         key: both,
         receiver: ScriptedTransport::new([200_u16]),

@@ -11,8 +11,9 @@ impl World {
         let builder = builder.limits(|limits| limits.pending_deliveries_per_application = pending);
         let key = TokenKey::for_development("a secret for tests, and for nothing else")?;
         let token = key.issue_organisation(OrganisationId::DEFAULT, now())?;
-        let router = limited_router(builder.start().await?, key.clone(), limits);
-        Ok(Self { router, key, token, receiver })
+        let engine = builder.start().await?;
+        let router = limited_router(engine.clone(), key.clone(), limits);
+        Ok(Self { engine, router, key, token, receiver })
     }
 
     async fn ask_for(&self, token: &str, path: &str) -> Result<(u16, Option<String>, Value), Failed> {

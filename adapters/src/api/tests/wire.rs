@@ -109,7 +109,7 @@ async fn every_wrong_field_of_a_body_is_told_at_once() -> Result<(), Failed> {
         Ok::<_, Failed>(Value::from(detail.iter().map(|wrong| wrong["loc"].clone()).collect::<Vec<_>>()))
     };
     let app = r#"{"name": 7, "uid": ["x"], "metadata": {"a": "1", "b": 2}, "throttleRate": 5}"#;
-    assert_eq!(locs("/app", app).await?, json!([["body", "name"], ["body", "metadata", "b"], ["body", "uid"]]));
+    assert_eq!(locs("/app", app).await?, json!([["body", "name"], ["body", "uid"], ["body", "metadata", "b"]]));
     assert_eq!(locs("/app", "{}").await?, json!([["body", "name"]]));
     let endpoint = r#"{"url": "http://127.0.0.1:9/", "channels": "x", "delivery": {"retrySchedule": [1, "2"]}}"#;
     let expected = json!([["body", "channels"], ["body", "delivery", "retrySchedule", "1"]]);

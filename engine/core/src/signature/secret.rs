@@ -31,6 +31,16 @@ const BYTES_MAX: usize = 64;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Key);
 
+/// What is made where no secret is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecretKind {
+    /// Bytes that the receiver knows as well.
+    #[default]
+    Symmetric,
+    /// A private key, whose public half the receiver gets.
+    Ed25519,
+}
+
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Key {
     Symmetric(Zeroizing<Vec<u8>>),
@@ -41,6 +51,11 @@ impl Secret {
     /// A symmetric secret out of 32 bytes from a source fit for secrets.
     pub fn from_random(bytes: [u8; 32]) -> Self {
         Self(Key::Symmetric(Zeroizing::new(bytes.to_vec())))
+    }
+
+    /// An ed25519 private key out of 32 bytes from a source fit for secrets.
+    pub fn private_from_random(bytes: [u8; 32]) -> Self {
+        Self(Key::Ed25519(Box::new(SigningKey::from_bytes(&bytes))))
     }
 
     /// Reads `whsec_…`, the same base64 without its prefix, or `whsk_…` (an ed25519 private key of 32 bytes, or of 64

@@ -327,3 +327,28 @@ proptest! {
         }
     }
 }
+
+/// A URL was shown as it was given, and called otherwise.
+#[test]
+fn a_url_is_shown_as_it_is_called() {
+    for same in [
+        "https://a.example",
+        "https://A.example/",
+        "https://a.example:443/x?y=z",
+        "https://a.example?y=1",
+        "https://a.example/it's/%60?a=b+c#part",
+        "https://u:p@a.example/x",
+    ] {
+        assert_eq!(as_called(same, &url(same)), same);
+    }
+    for (given, called) in [
+        ("https://a.example/`x", "https://a.example/%60x"),
+        ("https://a.example/x?y='z", "https://a.example/x?y=%27z"),
+        ("https://a.example/x/../y", "https://a.example/y"),
+        ("https://a.example/x/%2e%2E/y", "https://a.example/y"),
+        ("https://a.example/ü", "https://a.example/%C3%BC"),
+    ] {
+        assert_eq!(as_called(given, &url(given)), called);
+        assert_eq!(as_called(called, &url(called)), called);
+    }
+}

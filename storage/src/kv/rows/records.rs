@@ -50,16 +50,30 @@ struct EndpointMore {
     granted: Option<Rate>,
 }
 
+/// What came later: behind [`EndpointMore`], only if there is any of it, so that records without it stay as they are.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct EndpointLater {
+    /// None is 1.
+    version: Option<u16>,
+}
+
 /// Appends an endpoint's record.
 pub(in crate::kv) fn encode_endpoint(endpoint: &Endpoint, out: &mut Vec<u8>) {
     let more = EndpointMore { proof: endpoint.spec.proof, granted: endpoint.granted };
-    encode_more(endpoint, &more, out);
+    let later = EndpointLater { version: Some(endpoint.spec.version).filter(|version| *version != 1) };
+    if later == EndpointLater::default() {
+        encode_more(endpoint, &more, out);
+    } else {
+        encode_with_more(endpoint, &(more, later), &[], out);
+    }
 }
 
 /// An endpoint's record.
 pub(in crate::kv) fn endpoint(value: &[u8]) -> Result<Endpoint, StoreError> {
-    let (mut endpoint, more) = decode_more::<Endpoint, EndpointMore>(value)?;
+    let (mut endpoint, more, tail) = decode_with_more::<Endpoint, EndpointMore>(value)?;
+    let later: EndpointLater = decode_later(tail)?;
     (endpoint.spec.proof, endpoint.granted) = (more.proof, more.granted);
+    endpoint.spec.version = later.version.unwrap_or(1);
     Ok(endpoint)
 }
 

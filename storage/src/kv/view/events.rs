@@ -7,7 +7,7 @@ use postrider_core::{ApplicationId, EventId, StoredEvent, Timestamp, Uid};
 
 use super::{
     View,
-    pages::{Gathered, direction},
+    pages::{Gathered, Met, direction},
     walk::{Place, Walk},
 };
 use crate::{
@@ -75,14 +75,16 @@ impl View<'_> {
             if is_behind {
                 break;
             }
-            let is_wanted = wants(query, &seen, &more);
+            let is_in_time = query.before.is_none_or(|before| seen.accepted_at < before)
+                && query.after.is_none_or(|after| after < seen.accepted_at);
+            let is_wanted = is_in_time && wants(query, &seen, &more);
             if is_wanted && bytes >= PAGE_BYTES {
                 gathered.end_early();
                 break;
             }
             bytes += if is_wanted { payload.len() } else { 0 };
             let event = is_wanted.then(|| rows::decode_event(owner, &row.value)).transpose()?;
-            if !gathered.take(seen.id, event) {
+            if !gathered.take(seen.id, Met::new(is_in_time, event)) {
                 break;
             }
         }
@@ -103,11 +105,9 @@ fn place(id: EventId) -> Place {
 }
 
 fn wants(query: &EventQuery, event: &EventRow<'_>, more: &EventMore<'_>) -> bool {
-    let EventQuery { application: _, event_types, channel, tag, before, after, oldest_first: _ } = query;
+    let EventQuery { application: _, event_types, channel, tag, before: _, after: _, oldest_first: _ } = query;
     let tagged = tag.as_ref().is_none_or(|tag| more.tags.contains(&&**tag));
     let typed = event_types.is_empty() || event_types.iter().any(|wanted| **wanted == *event.event_type);
     let heard = channel.as_ref().is_none_or(|channel| event.channels.contains(&&**channel));
-    let in_time =
-        before.is_none_or(|before| event.accepted_at < before) && after.is_none_or(|after| after < event.accepted_at);
-    typed && heard && tagged && in_time
+    typed && heard && tagged
 }

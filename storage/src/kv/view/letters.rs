@@ -4,7 +4,7 @@ use postrider_core::{DeadLetter, DeliveryId, EndpointId, Generation, Seq};
 
 use super::{
     View,
-    pages::{Gathered, cut, direction},
+    pages::{Gathered, Met, cut, direction},
 };
 use crate::{
     DeadLetterQuery, Page, PageRequest, StoreError,
@@ -52,12 +52,13 @@ impl View<'_> {
                 let rows = self.directed(Partition::LASTING, &range.0, &range.1, direction, at_once)?;
                 for (key, value) in &rows {
                     let letter = rows::letter(value)?;
-                    let is_wanted = letter.last.generation >= kept_from
-                        && query.before.is_none_or(|before| letter.dead_at < before)
+                    let is_wanted = letter.last.generation >= kept_from;
+                    let is_in_time = query.before.is_none_or(|before| letter.dead_at < before)
                         && query.after.is_none_or(|after| after < letter.dead_at);
+                    let met = Met::new(is_in_time, is_wanted.then_some(letter));
                     let seq =
                         Suffix(&key[prefix.len()..]).u64().ok_or_else(|| codec::corrupt("its key is cut short"))?;
-                    if !gathered.take(DeliveryId { endpoint, seq: Seq(seq) }, is_wanted.then_some(letter)) {
+                    if !gathered.take(DeliveryId { endpoint, seq: Seq(seq) }, met) {
                         break 'page;
                     }
                 }

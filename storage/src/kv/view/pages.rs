@@ -17,33 +17,62 @@ use crate::{
 };
 
 /// A page in the making: rows as a walk meets them, each with its place.
+///
+/// Rows outside the time that is asked for are met at its ends, because rows lie by id. The page does not reach over them:
+/// whoever goes on from it without that time finds them.
 pub(super) struct Gathered<T, C> {
     items: Vec<T>,
     limit: NonZeroUsize,
     passed_over: usize,
-    /// Of the first row and of the last one.
+    /// Of the first row in time and of the last one.
     ends: Option<(C, C)>,
+    /// Of the last row, in time or not.
+    seen: Option<C>,
     is_last: bool,
+}
+
+/// A row that a walk met.
+pub(super) enum Met<T> {
+    Wanted(T),
+    Unwanted,
+    /// Nor is it in the time that is asked for.
+    OutOfTime,
+}
+
+impl<T> Met<T> {
+    pub(super) fn new(is_in_time: bool, wanted: Option<T>) -> Self {
+        match wanted {
+            _ if !is_in_time => Self::OutOfTime,
+            Some(item) => Self::Wanted(item),
+            None => Self::Unwanted,
+        }
+    }
 }
 
 impl<T, C: Clone> Gathered<T, C> {
     pub(super) const fn new(limit: NonZeroUsize) -> Self {
-        Self { items: Vec::new(), limit, passed_over: 0, ends: None, is_last: true }
+        Self { items: Vec::new(), limit, passed_over: 0, ends: None, seen: None, is_last: true }
     }
 
-    /// Takes in the next row: an item, or none if it is not wanted. Where there is no room for it, the page ends before
-    /// it, and this is false.
-    pub(super) fn take(&mut self, place: C, item: Option<T>) -> bool {
-        let has_room = match item {
-            Some(_) => self.items.len() < self.limit.get(),
-            None => self.passed_over < PASSED_OVER_MAX,
+    /// Takes in the next row. Where there is no room for it, the page ends before it, and this is false.
+    pub(super) fn take(&mut self, place: C, row: Met<T>) -> bool {
+        let has_room = match row {
+            Met::Wanted(_) => self.items.len() < self.limit.get(),
+            Met::Unwanted | Met::OutOfTime => self.passed_over < PASSED_OVER_MAX,
         };
         if !has_room {
             self.end_early();
             return false;
         }
-        self.passed_over += usize::from(item.is_none());
-        self.items.extend(item);
+        self.seen = Some(place.clone());
+        match row {
+            Met::Wanted(item) => self.items.push(item),
+            Met::Unwanted => self.passed_over += 1,
+            Met::OutOfTime => {
+                self.passed_over += 1;
+                return true;
+            }
+        }
         match &mut self.ends {
             Some((_, last)) => *last = place,
             None => self.ends = Some((place.clone(), place)),
@@ -59,6 +88,8 @@ impl<T, C: Clone> Gathered<T, C> {
     /// The page, as the part that was asked for.
     pub(super) fn page(mut self, part: &Part<C>) -> Page<T, C> {
         let (first, last) = self.ends.unzip();
+        // Whoever asks for the rest goes on behind all that was looked at.
+        let last = if self.is_last { last } else { self.seen };
         let (previous, next) = if part.is_back() { (last, first) } else { (first, last) };
         if part.is_back() {
             self.items.reverse();
@@ -119,7 +150,7 @@ impl View<'_> {
         let rows = self.directed(Partition::LASTING, &range.0, &range.1, direction, limit.saturating_add(1))?;
         for (key, value) in &rows {
             let id = key[prefix.len()..].try_into().map_err(|_| corrupt("its key is not an id"))?;
-            if !gathered.take(id, Some(read(value)?)) {
+            if !gathered.take(id, Met::Wanted(read(value)?)) {
                 break;
             }
         }

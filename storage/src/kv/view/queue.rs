@@ -7,7 +7,7 @@ use postrider_core::{Delivery, EndpointId, Generation, LaneId, Place, Seq, Times
 
 use super::{
     View,
-    pages::{Gathered, cut, direction},
+    pages::{Gathered, Met, cut, direction},
 };
 use crate::{
     Backlog, Cursor, Page, PageRequest, StoreError,
@@ -49,7 +49,7 @@ impl View<'_> {
                 for (key, value) in &rows {
                     let suffix = &key[prefix.len()..];
                     let place = Cursor(Bytes::from([&[part][..], suffix].concat()));
-                    if !gathered.take(place, unfinished(part, of, generation, suffix, value)?) {
+                    if !gathered.take(place, Met::new(true, unfinished(part, of, generation, suffix, value)?)) {
                         break 'page;
                     }
                 }

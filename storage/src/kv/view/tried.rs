@@ -11,7 +11,7 @@ use postrider_core::{AttemptId, DeliveryId, EndpointId, Life, Seq, Timestamp};
 use super::{
     View,
     attempts::{OF_DELIVERY, of_delivery, tried_by},
-    pages::{Gathered, direction},
+    pages::{Gathered, Met, direction},
     walk::{Place, Walk, Walked},
 };
 use crate::{
@@ -40,20 +40,27 @@ impl View<'_> {
         let places = page.part.place().map(|Cursor(bytes)| <&[u8; CURSOR]>::try_from(&bytes[..]));
         let Ok(asked) = places.transpose() else { return Ok(Page::default()) };
         let mut walks = Walks::begin(self, query, page, asked)?;
-        let mut gathered = Gathered::new(page.limit);
+        let (mut gathered, mut last_in_time) = (Gathered::new(page.limit), None);
         while let Some(row) = walks.next(self)? {
-            let wanted = row.filter(|AttemptRecord { attempt, .. }| {
+            // What is in the index is met there, or is gone.
+            let is_in_time = row.as_ref().is_some_and(|AttemptRecord { attempt, .. }| {
                 query.before.is_none_or(|before| attempt.started < before)
                     && query.after.is_none_or(|after| after < attempt.started)
             });
-            if !gathered.take((), wanted) {
+            if !gathered.take((), Met::new(is_in_time, row)) {
                 break;
             }
             walks.advance()?;
+            if is_in_time {
+                last_in_time = Some(walks.far());
+            } else if last_in_time.is_none() {
+                walks.begin_here()?;
+            }
         }
         let part = page.part.clone().map(drop);
         let found = gathered.page(&part);
-        let (near, far) = walks.ends();
+        let near = walks.near();
+        let far = last_in_time.filter(|_| found.is_last).unwrap_or_else(|| walks.far());
         let (previous, next) = if part.is_back() { (far, near) } else { (near, far) };
         Ok(Page {
             previous: found.previous.map(|()| previous),
@@ -210,16 +217,28 @@ impl<'a> Walks<'a> {
         if self.is_indexed { self.indexed.advance() } else { self.firsts.advance() }
     }
 
-    /// Where a page in the other direction goes on, and where one in this.
-    fn ends(&self) -> (Cursor, Cursor) {
-        let cursor = |first: &Place, indexed: &Place| {
-            let mut bytes = Vec::with_capacity(CURSOR);
-            first.encode(&mut bytes);
-            indexed.encode(&mut bytes);
-            Cursor(Bytes::from(bytes))
-        };
-        (cursor(&self.firsts.near, &self.indexed.near), cursor(&self.firsts.far, &self.indexed.far))
+    /// A page in the other direction goes on with what was met until now.
+    fn begin_here(&mut self) -> Result<(), StoreError> {
+        self.firsts.begin_here(self.direction)?;
+        self.indexed.begin_here(self.direction)
     }
+
+    /// Where a page in the other direction goes on.
+    fn near(&self) -> Cursor {
+        cursor(&self.firsts.near, &self.indexed.near)
+    }
+
+    /// Where a page in this direction goes on.
+    fn far(&self) -> Cursor {
+        cursor(&self.firsts.far, &self.indexed.far)
+    }
+}
+
+fn cursor(first: &Place, indexed: &Place) -> Cursor {
+    let mut bytes = Vec::with_capacity(CURSOR);
+    first.encode(&mut bytes);
+    indexed.encode(&mut bytes);
+    Cursor(Bytes::from(bytes))
 }
 
 /// One of the walks. A place is crossed in neither direction: what lies at one is on the page that it comes from.
@@ -229,6 +248,7 @@ struct Side<'a> {
     near: Place,
     /// Where a page in this direction goes on.
     far: Place,
+    has_moved: bool,
 }
 
 impl<'a> Side<'a> {
@@ -247,12 +267,23 @@ impl<'a> Side<'a> {
                 (oldest.clone(), oldest)
             }
         };
-        Ok(Self { walk, near, far })
+        Ok(Self { walk, near, far, has_moved: false })
+    }
+
+    /// What was met until now lies on the page in the other direction.
+    fn begin_here(&mut self, direction: Direction) -> Result<(), StoreError> {
+        self.near = match self.walk.peek()?.map(Place::of) {
+            Some(seen) => seen,
+            None if self.has_moved => self.far.next_to(direction),
+            None => return Ok(()),
+        };
+        Ok(())
     }
 
     fn advance(&mut self) -> Result<(), StoreError> {
         if let Some(row) = self.walk.next()? {
             self.far = Place::of(&row);
+            self.has_moved = true;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Lists lead back as they lead forward, from anywhere, while items arrive.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use postrider_core::{
     Acceptance, AttemptId, DeliveryId, Dice, Event, EventId, OrderingMode, SplitMix, Step, Timestamp, Write,
@@ -155,6 +155,64 @@ pub async fn what_arrives_between_pages_is_met_on_the_way_back(medium: &dyn Open
         found.with(events)
     };
     met_on_the_way_back(&world, read).await;
+}
+
+/// A page of a time ends where its items end: whoever leaves that time from it, either way, misses nothing.
+pub async fn a_page_of_a_time_is_left_either_way(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    // Closer together than the order of ids and of times may differ.
+    let at = |place: u32| NOW + Duration::from_millis(100) * place;
+    for place in 0..30 {
+        let acceptance = Acceptance { accepted_at: at(place), ..world.acceptance(Event::new("a", "{}")) };
+        let delivery = world.accept(acceptance).await.remove(0);
+        if place % 3 == 0 {
+            let retried = failed(&delivery, NOW + HOUR);
+            let waiting = retried.after.clone().expect("it is tried again");
+            world.step(retried).await;
+            world.step(succeeded(&waiting)).await;
+        } else {
+            world.step(succeeded(&delivery)).await;
+        }
+    }
+    let owner = EventQuery::of(world.application.id);
+    let tried = AttemptQuery::of(world.endpoint.id);
+    for (after, before) in [(None, Some(10)), (Some(10), None), (Some(8), Some(20)), (Some(29), None), (None, Some(0))]
+    {
+        for limit in [3, 100] {
+            let (after, before) = (after.map(at), before.map(at));
+            left_either_way(limit, async |in_time, page| {
+                let query = if in_time { EventQuery { before, after, ..owner.clone() } } else { owner.clone() };
+                let found = world.reads().events(&query, page).await.expect("reads work");
+                let ids = found.items.iter().map(|event| event.id.to_bytes()).collect();
+                found.with(ids)
+            })
+            .await;
+            let minute = Duration::from_secs(60);
+            let (after, before) = (after.map(|after| after + minute), before.map(|before| before + minute));
+            left_either_way(limit, async |in_time, page| {
+                let query = if in_time { AttemptQuery { before, after, ..tried.clone() } } else { tried.clone() };
+                let found = world.reads().attempts_of_endpoint(&query, page).await.expect("reads work");
+                let ids = found.items.iter().map(|record| record.attempt.id.to_bytes()).collect();
+                found.with(ids)
+            })
+            .await;
+        }
+    }
+}
+
+/// The first page of a time, and the last, with what lies around them, is all that there is.
+async fn left_either_way<C: Clone>(limit: usize, read: impl AsyncFn(bool, &PageRequest<C>) -> Page<[u8; 20], C>) {
+    let all = read(false, &PageRequest::first(many(1000))).await.items;
+    for part in [Part::First, Part::Last] {
+        let page = read(true, &PageRequest { part, limit: many(limit) }).await;
+        let (Some(previous), Some(next)) = (page.previous, page.next) else {
+            assert_eq!(page.items, [] as [[u8; 20]; 0]);
+            continue;
+        };
+        let around = async |part: Part<C>| read(false, &PageRequest { part, limit: many(1000) }).await.items;
+        let (newer, older) = (around(Part::Before(previous)).await, around(Part::After(next)).await);
+        assert_eq!([newer, page.items, older].concat(), all);
+    }
 }
 
 /// Goes on and back at random, from either end, and compares with what was read at once.
