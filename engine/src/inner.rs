@@ -39,6 +39,7 @@ use crate::{
     set_back::set_back,
     settings::Settings,
     space::FreeSpace,
+    state_log::StateLog,
     store_cell::StoreCell,
     supervisor::{Supervisor, Watch},
     task_runner::{self, NewTasks},
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) commits: CommitQueue,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metrics: Metrics,
+    pub(crate) state_log: StateLog,
     /// For events that were just published, or read along with their rows.
     pub(crate) payloads: ByteBudget,
     /// For those that are read for an attempt.
@@ -141,6 +143,7 @@ impl Engine {
         settings.replace(Settings::read(store.get()?.reads()).await?);
         let (new_tasks, tasks_to_run) = mpsc::unbounded_channel();
         let (unproven, to_prove) = mpsc::unbounded_channel();
+        let state_log = StateLog::new(clock.now());
         let inner = Inner {
             store,
             transport,
@@ -157,6 +160,7 @@ impl Engine {
             }),
             lifecycle: Lifecycle::new(),
             metrics: Metrics::new(),
+            state_log,
             payloads: ByteBudget::new(limits.payload_bytes_in_memory / 2),
             payload_desk: PayloadDesk::new(limits.payload_bytes_in_memory / 2),
             directory: Directory::new(limits.shards.get()),

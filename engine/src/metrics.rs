@@ -19,7 +19,6 @@ type Count = Gauge<i64, AtomicI64>;
 /// What is counted. Cheap to read at any time.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
     accepted: Counter,
     accept: Histogram,
     attempts: Family<ByOutcome, Counter>,
@@ -55,8 +54,7 @@ struct ByReason {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let seconds = || Histogram::new(exponential_buckets(0.000_5, 2.0, 18));
-        let metrics = Self {
-            registry: Registry::default(),
+        Self {
             accepted: Counter::default(),
             accept: seconds(),
             attempts: Family::default(),
@@ -77,12 +75,11 @@ impl Metrics {
             stalls: Counter::default(),
             breakers_open: Count::default(),
             queued: Count::default(),
-        };
-        metrics.registered()
+        }
     }
 
-    fn registered(mut self) -> Self {
-        let registry = &mut self.registry;
+    /// Adds all of it to a registry of one's own, under names that begin with `postrider_`.
+    pub fn register(&self, registry: &mut Registry) {
         let of = registry.sub_registry_with_prefix("postrider");
         of.register("events_accepted", "Events stored", self.accepted.clone());
         of.register_with_unit("accept", "From publish to durable", Unit::Seconds, self.accept.clone());
@@ -105,14 +102,15 @@ impl Metrics {
         of.register("stalls", "Failures of the store", self.stalls.clone());
         of.register("breakers_open", "Active endpoints whose breaker is not closed", self.breakers_open.clone());
         of.register("queued", "Deliveries accepted and not ended since the start", self.queued.clone());
-        self
     }
 
-    /// All of it, in the text format of OpenMetrics.
+    /// All of it, in the text format of OpenMetrics. To show it along with numbers of one's own, [`register`](Self::register)
+    /// it with them.
     pub fn encode(&self) -> String {
-        let mut text = String::new();
+        let (mut text, mut registry) = (String::new(), Registry::default());
+        self.register(&mut registry);
         // Writing to a string does not fail.
-        let _infallible = encode(&mut text, &self.registry);
+        let _infallible = encode(&mut text, &registry);
         text
     }
 

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use crate::{AttemptRequest, AttemptResponse, attempt, id_map::IdMap, inner::Inner};
+use crate::{AttemptRequest, AttemptResponse, Carries, Purpose, attempt, id_map::IdMap, inner::Inner};
 
 /// Receivers that are asked at a time.
 const AT_ONCE: usize = 64;
@@ -119,7 +119,7 @@ impl Inner {
                 let mut url = endpoint.target.clone();
                 url.query_pairs_mut().append_pair("challenge", &challenge);
                 let request = AttemptRequest::new(url, HeaderMap::new(), Bytes::new()).method(Method::GET);
-                let answer = self.answered(request).await?;
+                let answer = self.answered(endpoint, request).await?;
                 proof::challenge_is_met(&challenge, answer.status.as_u16(), &answer.body).map_err(told)?;
                 Ok(None)
             }
@@ -129,7 +129,7 @@ impl Inner {
                 headers.insert(REQUEST_RATE, HeaderValue::from(rate_asked(endpoint).get()));
                 headers.extend(self.grant_address(endpoint).await.map(|address| (REQUEST_CALLBACK, address)));
                 let request = AttemptRequest::new(endpoint.target.clone(), headers, Bytes::new());
-                let answer = self.answered(request.method(Method::OPTIONS)).await?;
+                let answer = self.answered(endpoint, request.method(Method::OPTIONS)).await?;
                 let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
                 let origin = self.origin.to_str().unwrap_or_default();
                 let grant = proof::grant(origin, header(ALLOWED_ORIGIN), header(ALLOWED_RATE));
@@ -145,7 +145,7 @@ impl Inner {
                     is_expunged: false,
                     lease: Lease::default(),
                 };
-                let answer = self.answered(attempt::request(endpoint, &ping, now, self.clock.wall())).await?;
+                let answer = self.answered(endpoint, attempt::request(endpoint, &ping, now, self.clock.wall())).await?;
                 match answer.status.is_success() {
                     true => Ok(None),
                     false => Err(told(NotProved::Status(answer.status.as_u16()))),
@@ -154,8 +154,10 @@ impl Inner {
         }
     }
 
-    async fn answered(&self, request: AttemptRequest) -> Result<AttemptResponse, Box<str>> {
-        match timeout(ANSWER_WITHIN, self.transport.send(request.timeout(ANSWER_WITHIN))).await {
+    async fn answered(&self, endpoint: &Endpoint, request: AttemptRequest) -> Result<AttemptResponse, Box<str>> {
+        let purpose = Purpose::new(endpoint.application, endpoint.id, Carries::Proof);
+        let request = request.timeout(ANSWER_WITHIN).purpose(purpose);
+        match timeout(ANSWER_WITHIN, self.transport.send(request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(postrider_core::Failure::from(error).to_string().into()),
             Err(_elapsed) => Err("it did not answer within 10 s".into()),

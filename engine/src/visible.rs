@@ -122,6 +122,7 @@ impl Inner {
     fn gave_up(&self, last: &Delivery, reason: GiveUpReason, last_status: Option<u16>) {
         self.metrics.gave_up(reason);
         if let Some(about) = self.about(last.id.endpoint) {
+            self.log_dead_letter(&about, last, reason, last_status);
             let Delivery { event, id: delivery, attempts, .. } = *last;
             self.notify(Notice::DeadLettered { about, event, delivery, reason, attempts, last_status });
         }
@@ -156,8 +157,14 @@ impl Inner {
         self.metrics.breakers_open(if is_open { 1 } else { -1 });
         let Some(about) = self.about(endpoint) else { return };
         match soft.breaker {
-            BreakerState::Closed { .. } => self.notify(Notice::BreakerClosed { about }),
-            BreakerState::Open { until, .. } => self.notify(Notice::BreakerOpened { about, until }),
+            BreakerState::Closed { .. } => {
+                self.log_breaker(&about, None);
+                self.notify(Notice::BreakerClosed { about });
+            }
+            BreakerState::Open { until, .. } => {
+                self.log_breaker(&about, Some(until));
+                self.notify(Notice::BreakerOpened { about, until });
+            }
             BreakerState::HalfOpen { .. } => {}
         }
     }
@@ -179,9 +186,13 @@ impl Inner {
         if endpoint.status == EndpointStatus::Unproven {
             self.is_unproven(id);
         }
-        let is_new = before.is_none_or(|before| before.status != endpoint.status);
-        let Some(reason) = disabled_by_engine(endpoint.status).filter(|_| is_new) else { return };
+        let before = before.map_or(EndpointStatus::Active, |before| before.status);
+        if before == endpoint.status {
+            return;
+        }
         let Some(about) = self.about(id) else { return };
+        self.log_status(&about, before, endpoint.status);
+        let Some(reason) = disabled_by_engine(endpoint.status) else { return };
         self.notify(Notice::EndpointDisabled { about, reason });
     }
 
