@@ -71,6 +71,28 @@ async fn a_head_without_measure_fails_the_attempt_in_words() -> Result<(), Faile
     Ok(())
 }
 
+// A receiver that sent interim answers without end kept a core busy until the attempt timed out.
+#[tokio::test]
+async fn heads_and_trailers_without_end_are_not_read_to_their_end() -> Result<(), Failed> {
+    let (receiver, transport) = (Receiver::start().await?, transport()?);
+    for (path, expected) in [
+        ("/flood?of=hints", "the receiver sends interim answers (1xx) without end"),
+        ("/flood?of=headers", "the head of the answer is too large"),
+        ("/flood?of=header", "the head of the answer is too large"),
+    ] {
+        let error = error_of(&transport, &receiver.url(path)).await;
+        assert_eq!(words(&error), expected, "{path}");
+        receiver.wait_until(|_| receiver.in_flight() == 0).await;
+    }
+    for path in ["/flood?of=trailers", "/flood?of=extension"] {
+        let answer = post(&transport, &receiver.url(path)).await?;
+        assert_eq!((answer.status, answer.truncated), (StatusCode::OK, true), "{path}");
+        receiver.wait_until(|_| receiver.in_flight() == 0).await;
+    }
+    assert_eq!(receiver.requests().len(), 5);
+    Ok(())
+}
+
 // Row 71.
 #[tokio::test]
 async fn answers_without_length_keep_the_connection_and_are_not_waited_for() -> Result<(), Failed> {

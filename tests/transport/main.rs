@@ -1,6 +1,7 @@
 //! The HTTP transport alone, over real loopback, against the scripted receiver.
 
 mod answer;
+mod kept;
 mod machine;
 mod request;
 mod ssrf;

@@ -8,7 +8,12 @@ use hyper_util::{
 };
 use postrider::TargetRules;
 
-use super::{HttpTransport, Lookup, SystemLookup, connector::Connector, resolver::CheckedResolver, roots};
+use super::{
+    HttpTransport, Lookup, SystemLookup, connector::Connector, resolver::CheckedResolver, roots, transport::Clients,
+};
+
+/// Bytes of an answer's head, and of what is read at once. hyper's own bound is six times as much.
+const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Puts an [`HttpTransport`] together.
 #[derive(Debug)]
@@ -18,6 +23,7 @@ pub struct HttpTransportBuilder {
     connect_timeout: Duration,
     lookup_timeout: Duration,
     idle_timeout: Duration,
+    connection_life: Duration,
     idle_connections_per_host: usize,
     extra_roots_pem: Vec<Vec<u8>>,
     lookup: Arc<dyn Lookup>,
@@ -42,6 +48,7 @@ impl HttpTransportBuilder {
             connect_timeout: Duration::from_secs(10),
             lookup_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),
+            connection_life: Duration::from_secs(90),
             idle_connections_per_host: 64,
             extra_roots_pem: Vec::new(),
             lookup: Arc::new(SystemLookup::default()),
@@ -53,7 +60,7 @@ impl HttpTransportBuilder {
         Self { targets, ..self }
     }
 
-    /// How long name, connection and TLS may take together. 10 s by default.
+    /// How long name, connection and TLS may take together, for all addresses of the name. 10 s by default.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout, ..self }
     }
@@ -67,6 +74,12 @@ impl HttpTransportBuilder {
     /// closing fails.
     pub fn idle_timeout(self, idle_timeout: Duration) -> Self {
         Self { idle_timeout, ..self }
+    }
+
+    /// How long one connection is used for requests, however many there are. 90 s by default: where a name points is only
+    /// looked up for a new connection.
+    pub fn connection_life(self, connection_life: Duration) -> Self {
+        Self { connection_life, ..self }
     }
 
     /// How many connections to one host and port may rest. 64 by default; fewer than an endpoint's `max_in_flight` means
@@ -92,12 +105,14 @@ impl HttpTransportBuilder {
         let resolver = CheckedResolver::new(self.targets.clone(), self.lookup, self.lookup_timeout);
         let connector = Connector::new(resolver, roots::tls_config(&self.extra_roots_pem)?, self.connect_timeout);
         let mut client = Client::builder(TokioExecutor::new());
-        client
-            .pool_idle_timeout(self.idle_timeout)
-            .pool_max_idle_per_host(self.idle_connections_per_host)
-            .pool_timer(TokioTimer::new());
-        let plain = client.build(connector.clone());
-        let spelling = client.http1_preserve_header_case(true).build(connector);
-        Ok(HttpTransport::from_parts(plain, spelling, self.targets))
+        client.pool_idle_timeout(self.idle_timeout).pool_timer(TokioTimer::new()).http1_max_buf_size(HEAD_BYTES_MAX);
+        let mut clients = |kept| {
+            client.pool_max_idle_per_host(kept);
+            let plain = client.http1_preserve_header_case(false).build(connector.clone());
+            let spelling = client.http1_preserve_header_case(true).build(connector.clone());
+            Clients { plain, spelling }
+        };
+        let (kept, fresh) = (clients(self.idle_connections_per_host), clients(0));
+        Ok(HttpTransport::from_parts(kept, fresh, self.connection_life, self.targets))
     }
 }

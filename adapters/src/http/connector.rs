@@ -12,23 +12,20 @@ use std::{
 
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service;
 
-use super::resolver::CheckedResolver;
-
-/// Asks now and then whether a connection that rests is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+use super::{link::Linked, racer::Racer, resolver::CheckedResolver};
 
 type BoxError = Box<dyn Error + Send + Sync>;
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Stream = TokioIo<Linked<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
 
 /// Makes connections for the client.
 #[derive(Clone)]
 pub(super) struct Connector {
-    inner: HttpsConnector<HttpConnector<CheckedResolver>>,
+    inner: HttpsConnector<Racer>,
     time: Duration,
 }
 
@@ -39,11 +36,7 @@ pub(super) struct ConnectTooSlow(Duration);
 
 impl Connector {
     pub(super) fn new(resolver: CheckedResolver, tls: ClientConfig, time: Duration) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(resolver);
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(KEEP_ALIVE));
-        Self { inner: HttpsConnector::from((tcp, Arc::new(tls))), time }
+        Self { inner: HttpsConnector::from((Racer::new(resolver), Arc::new(tls))), time }
     }
 }
 
@@ -58,7 +51,10 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let (connecting, time) = (self.inner.call(to), self.time);
-        Box::pin(async move { timeout(time, connecting).await.unwrap_or_else(|_| Err(ConnectTooSlow(time).into())) })
+        Box::pin(async move {
+            let stream = timeout(time, connecting).await.unwrap_or_else(|_| Err(ConnectTooSlow(time).into()))?;
+            Ok(TokioIo::new(Linked::new(TokioIo::new(stream))))
+        })
     }
 }
 

@@ -84,7 +84,7 @@ fn judge(error: &ClientError) -> Verdict {
 fn of_resolving(error: &ResolveError) -> Verdict {
     let whose = match error {
         ResolveError::Blocked { .. } => Whose::Forbidden,
-        ResolveError::NotFound { .. } => Whose::Connection,
+        ResolveError::NotFound { .. } | ResolveError::Silent { .. } => Whose::Connection,
         ResolveError::Unavailable { .. } | ResolveError::TooSlow { .. } | ResolveError::NoRoute { .. } => Whose::Ours,
     };
     Verdict { whose, words: error.to_string().into() }

@@ -1,26 +1,24 @@
 //! Checks every address of a name before anything connects to it.
 
 use std::{
-    future::Future,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    pin::Pin,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use hyper_util::client::legacy::connect::dns::Name;
 use postrider::{TargetRefused, TargetRules};
 use tokio::time::timeout;
-use tower_service::Service;
 
-use super::{Lookup, LookupError};
+use super::{
+    Lookup, LookupError,
+    lookups::{Asker, Lookups, Whose},
+};
 
-/// The resolver of the client. Only addresses that are allowed leave it.
+/// Resolves names. Only addresses that are allowed leave it.
 #[derive(Clone, Debug)]
 pub(super) struct CheckedResolver {
     targets: Arc<TargetRules>,
-    lookup: Arc<dyn Lookup>,
+    lookups: Lookups,
     time: Duration,
 }
 
@@ -35,6 +33,8 @@ pub(super) enum ResolveError {
         #[source]
         why: Option<LookupError>,
     },
+    #[error("the name servers of {name} do not answer, while those of others do")]
+    Silent { name: String },
     #[error("no name server answered for {name}")]
     Unavailable {
         name: String,
@@ -49,18 +49,24 @@ pub(super) enum ResolveError {
 
 impl CheckedResolver {
     pub(super) fn new(targets: TargetRules, lookup: Arc<dyn Lookup>, time: Duration) -> Self {
-        Self { targets: Arc::new(targets), lookup, time }
+        Self { targets: Arc::new(targets), lookups: Lookups::new(lookup), time }
     }
 
-    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    /// Those addresses of `name` that may be connected to.
+    pub(super) async fn addresses(&self, name: &str, asker: Asker) -> Result<Vec<IpAddr>, ResolveError> {
         let owned = || name.to_owned();
-        let found = match timeout(self.time, self.lookup.lookup(name)).await {
+        let found = match timeout(self.time, self.lookups.addresses(name, asker)).await {
             Ok(Ok(found)) => found,
             Ok(Err(why @ LookupError::NotFound(_))) => {
                 return Err(ResolveError::NotFound { name: owned(), why: Some(why) });
             }
-            Ok(Err(why @ LookupError::Unavailable(_))) => return Err(ResolveError::Unavailable { name: owned(), why }),
-            Err(_elapsed) => return Err(ResolveError::TooSlow { name: owned(), time: self.time }),
+            unanswered => {
+                return Err(match (self.lookups.whose(name), unanswered) {
+                    (Whose::Name, _) => ResolveError::Silent { name: owned() },
+                    (Whose::Ours, Ok(Err(why))) => ResolveError::Unavailable { name: owned(), why },
+                    (Whose::Ours, _) => ResolveError::TooSlow { name: owned(), time: self.time },
+                });
+            }
         };
         let (mut allowed, mut blocked) = (Vec::with_capacity(found.len()), None);
         for address in found {
@@ -74,26 +80,6 @@ impl CheckedResolver {
             None if allowed.is_empty() => Err(ResolveError::NotFound { name: owned(), why: None }),
             Some(_) | None => with_route(allowed, has_route).ok_or_else(|| ResolveError::NoRoute { name: owned() }),
         }
-    }
-}
-
-impl Service<Name> for CheckedResolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = ResolveError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ResolveError>> + Send>>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let resolver = self.clone();
-        Box::pin(async move {
-            let addresses = resolver.addresses(name.as_str()).await?;
-            // The client puts in the port.
-            let addresses: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect();
-            Ok(addresses.into_iter())
-        })
     }
 }
 

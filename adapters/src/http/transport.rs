@@ -1,22 +1,37 @@
 //! Sends a request over HTTP, and waits for the head of its answer.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
     header::{self, Entry},
 };
 use http_body_util::Full;
-use hyper_util::client::legacy::Client;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{Client, connect::capture_connection};
 use percent_encoding::percent_decode_str;
 use postrider::{AttemptRequest, AttemptResponse, TargetRules, Transport, TransportError};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
+use tracing::debug;
 use url::Url;
 
-use super::{BuildError, HttpTransportBuilder, answer, connector::Connector, failure, name_case::NameCases};
+use super::{
+    BuildError, HttpTransportBuilder, answer,
+    connector::Connector,
+    failure,
+    link::{self, Link},
+    lookups::Asker,
+    name_case::NameCases,
+};
 
 /// Sent with every request, unless the endpoint has a header of this name.
 const DEFAULTS: [(HeaderName, HeaderValue); 3] = [
@@ -34,11 +49,31 @@ pub struct HttpTransport {
 
 #[derive(Debug)]
 struct Inner {
-    client: Client<Connector, Full<Bytes>>,
-    /// Writes names in the case in which they were given. It notes those of answers too, which is not free.
-    spelling: Client<Connector, Full<Bytes>>,
+    /// With connections that are used again.
+    kept: Clients,
+    /// With a connection for each request.
+    fresh: Clients,
+    connection_life: Duration,
     names: NameCases,
     targets: TargetRules,
+}
+
+/// Two clients that differ in how they write.
+#[derive(Debug)]
+pub(super) struct Clients {
+    pub(super) plain: Client<Connector, Full<Bytes>>,
+    /// Writes names in the case in which they were given. It notes those of answers too, which is not free.
+    pub(super) spelling: Client<Connector, Full<Bytes>>,
+}
+
+tokio::task_local! {
+    /// For whom the task sends just now: what makes connections hears of a request only where it goes.
+    static ASKER: Asker;
+}
+
+/// For whom this task sends.
+pub(super) fn asker() -> Asker {
+    ASKER.try_with(|asker| *asker).ok().flatten()
 }
 
 impl HttpTransport {
@@ -52,12 +87,8 @@ impl HttpTransport {
         HttpTransportBuilder::new()
     }
 
-    pub(super) fn from_parts(
-        client: Client<Connector, Full<Bytes>>,
-        spelling: Client<Connector, Full<Bytes>>,
-        targets: TargetRules,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { client, spelling, names: NameCases::default(), targets }) }
+    pub(super) fn from_parts(kept: Clients, fresh: Clients, connection_life: Duration, targets: TargetRules) -> Self {
+        Self { inner: Arc::new(Inner { kept, fresh, connection_life, names: NameCases::default(), targets }) }
     }
 }
 
@@ -68,14 +99,80 @@ impl Transport for HttpTransport {
         // At every attempt, because the resolver is never asked about hosts that are addresses, in whatever spelling.
         self.inner.targets.check_url(&request.url).map_err(|why| TransportError::Blocked(why.into()))?;
         let mut sent = outgoing(request.method, &request.url, request.headers, request.body)?;
-        let sent = if request.names.is_empty() {
-            self.inner.client.request(sent)
-        } else {
+        let spells = !request.names.is_empty();
+        if spells {
             *sent.extensions_mut() = self.inner.names.of(&request.names).await;
-            self.inner.spelling.request(sent)
-        };
-        let response = sent.await.map_err(failure::told)?;
+        }
+        let asker = request.purpose.map(|purpose| purpose.application);
+        let response = ASKER.scope(asker, self.inner.response(sent, spells)).await?;
         Ok(answer::read(response, request.limits, deadline).await)
+    }
+}
+
+impl Inner {
+    /// The head of the answer. A request that broke on a kept connection before anything came is sent once more.
+    async fn response(
+        &self,
+        request: Request<Full<Bytes>>,
+        spells: bool,
+    ) -> Result<Response<Incoming>, TransportError> {
+        match self.exchange(&self.kept, request.clone(), spells).await {
+            Err(Broken { error, on: Some(link) }) if link.was_kept_and_silent() => {
+                debug!(%error, "kept connection broke, sent once more on a fresh one");
+                self.exchange(&self.fresh, request, spells).await.map_err(|broken| broken.error)
+            }
+            answered => answered.map_err(|broken| broken.error),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        clients: &Clients,
+        mut request: Request<Full<Bytes>>,
+        spells: bool,
+    ) -> Result<Response<Incoming>, Broken> {
+        let captured = capture_connection(&mut request);
+        let interim = Arc::new(Interim::default());
+        let counted = Arc::clone(&interim);
+        hyper::ext::on_informational(&mut request, move |_| counted.came());
+        let client = if spells { &clients.spelling } else { &clients.plain };
+        let answered = tokio::select! {
+            biased;
+            answered = client.request(request) => answered.map_err(failure::told),
+            () = interim.too_many.notified() => Err(TransportError::Exchange(TOO_MANY_INTERIM.into())),
+        };
+        match answered {
+            Ok(response) => {
+                link::retire(&captured, self.connection_life);
+                Ok(response)
+            }
+            Err(error) => Err(Broken { error, on: Link::of(&captured) }),
+        }
+    }
+}
+
+/// No answer came, on this connection if it came so far.
+struct Broken {
+    error: TransportError,
+    on: Option<Link>,
+}
+
+const TOO_MANY_INTERIM: &str = "the receiver sends interim answers (1xx) without end";
+/// Servers send one or two.
+const INTERIM_MAX: u32 = 32;
+
+/// Counts the answers before the answer.
+#[derive(Debug, Default)]
+struct Interim {
+    count: AtomicU32,
+    too_many: Notify,
+}
+
+impl Interim {
+    fn came(&self) {
+        if self.count.fetch_add(1, Ordering::Relaxed) == INTERIM_MAX {
+            self.too_many.notify_one();
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use url::form_urlencoded;
 /// | `/status-line-garbage` | `HTTP/1.1 abc` |
 /// | `/http09` | a page without any head |
 /// | `/early-hints` | 103 first, then 200 |
+/// | `/flood?of=` | without end: `hints` (103), `headers`, one `header`, `trailers`, a chunk's `extension` |
 /// | `/big-head?bytes=` | 200 with a header of so many bytes |
 /// | `/flap?ok=&fail=&first=&status=` | `ok` (1) successes, `fail` (1) failures with status (503), and again; `first=fail` begins with these |
 /// | `/script?do=/429&do=/ok&per=` | one after the other, the last one for ever; counted by target, or by `per=id` for each `webhook-id` |
@@ -40,6 +41,8 @@ pub enum Behaviour {
     Answer(Answer),
     /// Writes these bytes and closes.
     Raw(Bytes),
+    /// Writes the first of these, and then the second without end.
+    Flood(&'static str, &'static str),
     /// Never answers.
     Hang,
     /// Resets the connection.
@@ -113,6 +116,7 @@ impl Behaviour {
             "early-hints" => Self::Raw(Bytes::from_static(
                 b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
             )),
+            "flood" => Self::flood(query.get("of").unwrap_or_default()),
             "big-head" => Self::answer(200, "").header("x-big", &"x".repeat(query.number("bytes", 1 << 20))),
             "flap" => Self::flap(&query, turn(target.to_owned())),
             "script" => return Self::script(target, &query, id, turn),
@@ -136,6 +140,17 @@ impl Behaviour {
         let steps: Vec<_> = query.all("do").collect();
         let step = steps.get(turn(counter)).or(steps.last()).copied().unwrap_or("/ok");
         Self::of(step, id, turn)
+    }
+
+    fn flood(of: &str) -> Self {
+        const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n";
+        match of {
+            "headers" => Self::Flood("HTTP/1.1 200 OK\r\n", "a: b\r\n"),
+            "header" => Self::Flood("HTTP/1.1 200 OK\r\na: ", "b"),
+            "trailers" => Self::Flood(CHUNKED, "a: b\r\n"),
+            "extension" => Self::Flood("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;", "a"),
+            _hints => Self::Flood("", "HTTP/1.1 103 Early Hints\r\n\r\n"),
+        }
     }
 
     fn flap(query: &Query, turn: usize) -> Self {
@@ -186,7 +201,7 @@ impl Behaviour {
     fn change(mut self, change: impl FnOnce(&mut Answer)) -> Self {
         match &mut self {
             Self::Answer(answer) => change(answer),
-            Self::Raw(_) | Self::Hang | Self::Reset | Self::Close => {}
+            Self::Raw(_) | Self::Flood(..) | Self::Hang | Self::Reset | Self::Close => {}
         }
         self
     }

@@ -153,6 +153,13 @@ impl<S: Wire> Connection<S> {
                 self.stream.write_all(&bytes).await?;
                 Ok(Next::Close)
             }
+            Behaviour::Flood(first, then) => {
+                self.stream.write_all(first.as_bytes()).await?;
+                let many = then.repeat(1024);
+                loop {
+                    self.stream.write_all(many.as_bytes()).await?;
+                }
+            }
             Behaviour::Hang => loop {
                 self.peer_stays(Duration::from_secs(3600)).await?;
             },

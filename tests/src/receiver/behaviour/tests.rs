@@ -12,7 +12,7 @@ fn statuses(target: &str, ids: &[&str]) -> Vec<u16> {
     };
     let status = |behaviour| match behaviour {
         Behaviour::Answer(Answer { status, .. }) => status,
-        Behaviour::Raw(_) | Behaviour::Hang | Behaviour::Reset | Behaviour::Close => 0,
+        Behaviour::Raw(_) | Behaviour::Flood(..) | Behaviour::Hang | Behaviour::Reset | Behaviour::Close => 0,
     };
     ids.iter().map(|id| status(Behaviour::of(target, Some(id), &mut turn))).collect()
 }
