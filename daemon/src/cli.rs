@@ -54,7 +54,7 @@ pub(crate) enum TokenCommand {
 }
 
 /// Where settings come from: a file, `POSTRIDER_*` in the environment, flags; later ones are stronger.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct ConfigArgs {
     /// Settings as a TOML file; POSTRIDER_CONFIG names it, too
     #[arg(long, value_name = "FILE")]

@@ -119,6 +119,9 @@ settings! {
         /// How long the daemon may take to stop: requests to it and attempts in flight end within this time, or are
         /// made again after the next start. Whoever stops the daemon must wait a little longer before killing it.
         grace_seconds: u64 = 25, in 1..=3600;
+        /// How long the API goes on answering before it stops: it says that it is not ready (/api/v1/health), and each
+        /// answer asks its client to close the connection, so that no request is cut off. Comes before the grace_seconds.
+        drain_seconds: u64 = 1, in 0..=3600;
     }
     /// TLS of the API's listener. Without it the listener speaks http in the clear.
     tls: Tls = "tls" {
@@ -241,6 +244,9 @@ settings! {
     http: Http = "http" {
         /// How long connecting to an endpoint may take, with name resolution and TLS.
         connect_timeout_seconds: u64 = 10, in 1..=300;
+        /// How long one connection is used for requests, however many there are. Where a name points is looked up for a
+        /// new connection only. Those without a request are closed after 4 seconds.
+        connection_life_seconds: u64 = 90, in 0..=86_400;
         /// DNS name that the daemon is known by, for receivers that grant origins (proof = "cloudEvents").
         origin: HostName = HostName::default();
         /// File of certificates (PEM) to trust, beside those that the system trusts.

@@ -1,14 +1,14 @@
 //! The daemon at work: store, transport, engine and API, started in this order and stopped in reverse.
 
 use std::{
-    io::{self, Write},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::Path,
     time::Duration,
 };
 
-use axum::{Router, http::header, routing::get};
+use axum::{Router, middleware, routing::get};
 use postrider::{
     AddressRange, Engine, OrganisationId, StartError, TargetRules,
     storage::{Fjall, MemoryStore, OpenStore, Sled},
@@ -23,8 +23,11 @@ use tracing::{info, warn};
 
 use crate::{
     config::{Config, General, HeaderPrefix, Storage},
-    delivery, now,
-    signals::Signals,
+    delivery,
+    drain::{self, Drain},
+    metrics::{self, Metrics},
+    now, outlet,
+    signals::{Asked, Signals},
     signing_secret::{KeyError, make_folder, token_key},
 };
 
@@ -32,26 +35,34 @@ use crate::{
 const OVERTIME: Duration = Duration::from_secs(5);
 
 /// Runs until a signal, and returns when everything in flight has ended, or was handed back, and is stored.
-pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
+pub(crate) async fn run(config: &Config, reload: &impl Fn()) -> Result<(), ServeError> {
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
     let key = token_key(config)?;
     let tls = tls(config)?;
     // Bound first: a port that is taken should be known before anything has been sent.
-    let listener = bind(config.general.listen).await?;
+    let listener = bind(config.general.listen, "--listen").await?;
     let address =
-        listener.local_addr().map_err(|error| ServeError::Listen { address: config.general.listen, error })?;
+        listener.local_addr().map_err(|error| ServeError::listen(config.general.listen, "--listen", error))?;
+    let metrics_listener = match config.metrics.listen {
+        Some(address) => Some(bind(address, "--set metrics.listen=ADDRESS:PORT").await?),
+        None => None,
+    };
     let engine = tokio::select! {
         started = start_engine(config) => started?,
-        signal = signals.next() => {
+        signal = signals.stop() => {
             info!(signal, "stopped before the engine had started");
             return Ok(());
         }
     };
     let router = api::limited_router(engine.clone(), key.clone(), request_limits(config));
-    let metrics = metrics_router(engine.clone());
-    let (router, metrics) = match config.metrics.listen {
-        Some(address) => (router, Some(Api::start(bind(address).await?, metrics))),
-        None => (metrics.fallback_service(router), None),
+    let (metrics, drain) = (Metrics::new(&engine), Drain::default());
+    let router = router
+        .layer(middleware::from_fn_with_state(metrics.clone(), metrics::count))
+        .layer(middleware::from_fn_with_state(drain.clone(), drain::announce));
+    let shown = Router::new().route("/metrics", get(metrics::show)).with_state(metrics);
+    let (router, metrics) = match metrics_listener {
+        Some(listener) => (router, Some(Api::start(listener, shown))),
+        None => (shown.fallback_service(router), None),
     };
     let listener = match tls {
         Some(tls) => Listener::with_tls(listener, tls),
@@ -61,11 +72,24 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServeError> {
     info!(version = env!("CARGO_PKG_VERSION"), %address, storage = ?config.general.storage, "started");
     announce(config, address, &key)?;
 
-    tokio::select! {
-        signal = signals.next() => info!(signal, grace_seconds = config.general.grace_seconds, "stopping"),
-        ended = &mut api.task => return Err(ServeError::Api(ended.map_err(io::Error::other).and_then(|it| it).err())),
+    let drain_seconds = config.general.drain_seconds;
+    loop {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            ended = &mut api.task => {
+                return Err(ServeError::Api(ended.map_err(io::Error::other).and_then(|it| it).err()));
+            }
+        };
+        match asked {
+            Asked::Reload => reload(),
+            Asked::Stop(signal) => {
+                info!(signal, drain_seconds, grace_seconds = config.general.grace_seconds, "stopping");
+                break;
+            }
+        }
     }
     signals.exit_on_next();
+    drain.wait(Duration::from_secs(drain_seconds)).await;
     drop(metrics);
     stop(api, &engine, Duration::from_secs(config.general.grace_seconds)).await
 }
@@ -75,8 +99,8 @@ fn tls(config: &Config) -> Result<Option<Tls>, ServeError> {
     Ok(Some(Tls::from_files(chain.clone(), key.clone())?))
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| ServeError::listen(address, flag, error))
 }
 
 async fn start_engine(config: &Config) -> Result<Engine, ServeError> {
@@ -144,7 +168,9 @@ fn opener(general: &General) -> Result<Box<dyn OpenStore>, ServeError> {
 
 fn transport(config: &Config, rules: TargetRules) -> Result<HttpTransport, ServeError> {
     let connect_timeout = Duration::from_secs(config.http.connect_timeout_seconds);
-    let mut builder = HttpTransport::builder().targets(rules).connect_timeout(connect_timeout);
+    let life = Duration::from_secs(config.http.connection_life_seconds);
+    let builder = HttpTransport::builder().targets(rules).connect_timeout(connect_timeout);
+    let mut builder = builder.connection_life(life);
     if let Some(path) = &config.http.ca_file {
         let pem = std::fs::read(path)
             .map_err(|error| ServeError::Certificates { path: path.display().to_string(), error })?;
@@ -185,13 +211,6 @@ fn size(number: u64) -> NonZeroUsize {
     usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Prometheus text, for whoever reaches its listener.
-fn metrics_router(engine: Engine) -> Router {
-    const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let metrics = async move || ([(header::CONTENT_TYPE, TEXT)], engine.metrics().encode());
-    Router::new().route("/metrics", get(metrics))
-}
-
 /// The API's listener while it serves.
 struct Api {
     stop: oneshot::Sender<()>,
@@ -222,12 +241,13 @@ async fn stop(api: Api, engine: &Engine, grace: Duration) -> Result<(), ServeErr
     api.stop(grace / 4).await;
     let left = grace.saturating_sub(began.elapsed());
     let report = timeout(left + OVERTIME, engine.shutdown(left)).await.map_err(|_| ServeError::Stuck)?;
-    print(&match report.endpoints_interrupted {
+    let words = match report.endpoints_interrupted {
         0 => "stopped: nothing was left in flight\n".to_owned(),
         count => {
             format!("stopped: attempts to {count} endpoints were cut short and are made again after the next start\n")
         }
-    });
+    };
+    outlet::stdout().put(words.as_bytes());
     Ok(())
 }
 
@@ -247,7 +267,7 @@ fn announce(config: &Config, address: SocketAddr, key: &TokenKey) -> Result<(), 
     if config.general.dev && !address.ip().is_loopback() {
         warn!(%address, "development mode is open to other machines, and what they send may reach this one's services");
     }
-    print(&text);
+    outlet::stdout().put(text.as_bytes());
     Ok(())
 }
 
@@ -261,14 +281,6 @@ const fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Nobody needs to be reading: the daemon goes on without.
-fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        warn!(%error, "could not write to standard output");
-    }
-}
-
 /// Why the daemon did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
@@ -279,9 +291,11 @@ pub(crate) enum ServeError {
     #[error("could not use the certificate that tls.cert_file and tls.key_file name")]
     Tls(#[from] TlsError),
     /// Another program has the port, or the address is not of this machine.
-    #[error("could not listen on {address}; choose another with --listen")]
+    #[error("could not listen on {address}; choose another with {flag}")]
     Listen {
         address: SocketAddr,
+        /// How.
+        flag: &'static str,
         #[source]
         error: io::Error,
     },
@@ -317,6 +331,12 @@ pub(crate) enum ServeError {
     /// The disk may hang. What was in flight is sent again after the next start.
     #[error("the engine did not stop within its grace period; what was in flight is sent again")]
     Stuck,
+}
+
+impl ServeError {
+    const fn listen(address: SocketAddr, flag: &'static str, error: io::Error) -> Self {
+        Self::Listen { address, flag, error }
+    }
 }
 
 #[cfg(test)]

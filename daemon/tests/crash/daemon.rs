@@ -1,6 +1,7 @@
 //! The daemon in a process of its own, and a client of it that never gives up.
 
 use std::{
+    io::{BufRead, PipeReader},
     net::SocketAddr,
     path::Path,
     process::Stdio,
@@ -31,11 +32,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// On a free port, or where it was before.
     pub(crate) async fn start(data: &Path, address: Option<SocketAddr>, flags: &[&str]) -> Result<Self, Failed> {
-        let listen = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_postrider"));
-        serve.args(["serve", "--dev", "--listen", &listen, "--data"]).arg(data).args(flags);
-        serve.env("POSTRIDER_LOG_LEVEL", "warn").stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = serve.spawn()?;
+        let mut child = serve(data, address, flags, "warn").stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("it has a standard output")?).lines();
         let (mut address, mut token) = (None, None);
         while token.is_none() {
@@ -50,23 +47,66 @@ impl Daemon {
         Ok(Self { child, address: address.ok_or("it listens")?, token: token.ok_or("it has a token")? })
     }
 
+    /// With output and log in one pipe, as `2>&1 |` makes it, which is read until the daemon listens, and no further.
+    pub(crate) async fn start_piped(data: &Path, level: &str, flags: &[&str]) -> Result<(Self, PipeReader), Failed> {
+        let (reader, writer) = std::io::pipe()?;
+        let child = serve(data, None, flags, level).stdout(writer.try_clone()?).stderr(writer).spawn()?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut lines = std::io::BufReader::with_capacity(1, reader);
+            let (mut address, mut token) = (None, None);
+            while token.is_none() {
+                let mut line = String::new();
+                if lines.read_line(&mut line)? == 0 {
+                    return Err("the daemon ended at once".into());
+                }
+                if let Some(text) = line.trim_end().strip_prefix("listening on http://") {
+                    address = Some(text.parse()?);
+                } else if let Some(text) = line.trim_end().strip_prefix("organisation token: ") {
+                    token = Some(text.to_owned());
+                }
+            }
+            Ok::<_, Failed>((lines.into_inner(), address, token))
+        });
+        let (reader, address, token) = timeout(PATIENCE, reading).await???;
+        let daemon = Self { child, address: address.ok_or("it listens")?, token: token.ok_or("it has a token")? };
+        Ok((daemon, reader))
+    }
+
     pub(crate) async fn kill(mut self) -> Result<(), Failed> {
         Ok(self.child.kill().await?)
     }
 
     /// Stopped as an operator would; says how long that took. It must exit with 0.
-    pub(crate) async fn stop(mut self) -> Result<Duration, Failed> {
+    pub(crate) async fn stop(self) -> Result<Duration, Failed> {
         let began = Instant::now();
+        self.signal(Signal::TERM)?;
+        self.ended().await?;
+        Ok(began.elapsed())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Failed> {
         let process = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).ok_or("it runs")?;
-        kill_process(process, Signal::TERM)?;
+        Ok(kill_process(process, signal)?)
+    }
+
+    /// It must exit with 0.
+    pub(crate) async fn ended(mut self) -> Result<(), Failed> {
         let status = timeout(PATIENCE, self.child.wait()).await??;
         assert!(status.success(), "{status}");
-        Ok(began.elapsed())
+        Ok(())
     }
 
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address, &self.token)
     }
+}
+
+fn serve(data: &Path, address: Option<SocketAddr>, flags: &[&str], level: &str) -> Command {
+    let listen = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_postrider"));
+    serve.args(["serve", "--dev", "--listen", &listen, "--data"]).arg(data).args(flags);
+    serve.env("POSTRIDER_LOG_LEVEL", level).kill_on_drop(true);
+    serve
 }
 
 /// Asks the daemon.

@@ -4,6 +4,7 @@
 
 mod daemon;
 mod kill;
+mod observers;
 mod receiver;
 mod replay;
 mod space;
