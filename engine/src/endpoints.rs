@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postrider_core::{
     Application, Batch, BreakerState, DisableReason, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Generation,
-    Guard, IdOr, Proof, RecordId, Refused, Secret, SigningSecret, SoftState, Timestamp, Uid, Waiting, Write,
+    Guard, IdOr, RecordId, Refused, Secret, SigningSecret, SoftState, Timestamp, Uid, Waiting, Write,
 };
 use postrider_storage::Backlog;
 
@@ -94,7 +94,7 @@ impl Endpoints<'_> {
             spec: draft.spec,
             target,
             secrets: vec![SigningSecret { secret, expires: None }],
-            status: asked(draft.status, draft_proof),
+            status: EndpointStatus::asked(draft.status, None, draft_proof),
             created_at: now,
             updated_at: now,
             revision: 1,
@@ -177,7 +177,8 @@ impl Endpoints<'_> {
             }
             endpoint.policy = self.scope.engine().policy(owner, &draft.spec, endpoint.granted);
             // Where it was proved is not where it is now.
-            let status = if moved { asked(draft.status, draft.spec.proof) } else { draft.status };
+            let before = Some(endpoint.status).filter(|_| !moved);
+            let status = EndpointStatus::asked(draft.status, before, draft.spec.proof);
             (endpoint.spec, endpoint.status) = (draft.spec, status);
             Ok(())
         };
@@ -209,13 +210,7 @@ impl Endpoints<'_> {
     /// # Errors
     /// Each says what to do.
     pub async fn pause(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
-        self.set_status(endpoint.into(), |status| match status {
-            EndpointStatus::Active | EndpointStatus::Paused => EndpointStatus::Paused,
-            // It is held already, and must not come out of this without its proof.
-            EndpointStatus::Unproven => EndpointStatus::Unproven,
-            EndpointStatus::Disabled(reason) => EndpointStatus::Disabled(reason),
-        })
-        .await
+        self.set_status(&endpoint.into(), EndpointStatus::paused).await
     }
 
     /// Lets a paused one go on. One that is disabled stays so.
@@ -223,12 +218,7 @@ impl Endpoints<'_> {
     /// # Errors
     /// Each says what to do.
     pub async fn resume(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
-        self.set_status(endpoint.into(), |status| match status {
-            EndpointStatus::Active | EndpointStatus::Paused => EndpointStatus::Active,
-            EndpointStatus::Unproven => EndpointStatus::Unproven,
-            EndpointStatus::Disabled(reason) => EndpointStatus::Disabled(reason),
-        })
-        .await
+        self.set_status(&endpoint.into(), EndpointStatus::resumed).await
     }
 
     /// Lets a disabled one receive events again, and what it still has queued go out. One that is paused stays so.
@@ -236,12 +226,7 @@ impl Endpoints<'_> {
     /// # Errors
     /// Each says what to do.
     pub async fn enable(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
-        self.set_status(endpoint.into(), |status| match status {
-            EndpointStatus::Active | EndpointStatus::Disabled(_) => EndpointStatus::Active,
-            EndpointStatus::Paused => EndpointStatus::Paused,
-            EndpointStatus::Unproven => EndpointStatus::Unproven,
-        })
-        .await
+        self.set_status(&endpoint.into(), EndpointStatus::enabled).await
     }
 
     /// It is no recipient of new events any more, and what is queued is held.
@@ -249,13 +234,7 @@ impl Endpoints<'_> {
     /// # Errors
     /// Each says what to do.
     pub async fn disable(&self, endpoint: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, EndpointError> {
-        self.set_status(endpoint.into(), |status| match status {
-            EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven => {
-                EndpointStatus::Disabled(DisableReason::ByPerson)
-            }
-            EndpointStatus::Disabled(reason) => EndpointStatus::Disabled(reason),
-        })
-        .await
+        self.set_status(&endpoint.into(), |status| status.disabled(DisableReason::ByPerson)).await
     }
 
     /// The secret that signs now; those in their grace period sign, too.
@@ -300,20 +279,18 @@ impl Endpoints<'_> {
         unknown.map_or(Ok(()), |unknown| Err(EndpointError::NoSuchEventType(unknown.into())))
     }
 
+    /// Nothing else of it is looked at: an endpoint that could not be made so today can be held all the same.
     async fn set_status(
         &self,
-        name: IdOr<EndpointId>,
+        name: &IdOr<EndpointId>,
         next: impl Fn(EndpointStatus) -> EndpointStatus,
     ) -> Result<Arc<Endpoint>, EndpointError> {
         let change = |endpoint: &mut Endpoint, _: &Application| {
-            let was_disabled = matches!(endpoint.status, EndpointStatus::Disabled(_));
-            endpoint.status = next(endpoint.status);
-            if was_disabled {
-                endpoint.status = asked(endpoint.status, endpoint.spec.proof);
-            }
+            let before = endpoint.status;
+            endpoint.status = EndpointStatus::asked(next(before), Some(before), endpoint.spec.proof);
             Ok(())
         };
-        self.change(&name, change).await
+        self.change(name, change).await
     }
 
     /// Reads, changes, and writes if nobody else did; nothing is written if nothing changed.
@@ -356,23 +333,9 @@ impl Endpoints<'_> {
     }
 }
 
-/// What an endpoint begins as that is to be as asked: if there is something to prove, that comes first.
-const fn asked(status: EndpointStatus, proof: Proof) -> EndpointStatus {
-    match (status, proof) {
-        (EndpointStatus::Unproven, Proof::None) => EndpointStatus::Active,
-        (EndpointStatus::Disabled(_), _) | (_, Proof::None) => status,
-        (_, Proof::Challenge | Proof::CloudEvents | Proof::Ping) => EndpointStatus::Unproven,
-    }
-}
-
-/// Whoever is enabled is judged anew, with an actor or without one: what was held against it would disable it again with
-/// the next failure.
+/// Whoever is judged anew is so with an actor or without one: what is stored against it goes with the change.
 fn forgiven(before: &Endpoint, after: &Endpoint) -> Option<Write> {
-    let is_disabled = |endpoint: &Endpoint| match endpoint.status {
-        EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven => false,
-        EndpointStatus::Disabled(_) => true,
-    };
-    (is_disabled(before) && !is_disabled(after)).then(|| Write::Soft(after.id, SoftState::default()))
+    after.is_judged_anew(before).then(|| Write::Soft(after.id, SoftState::default()))
 }
 
 fn refused(refused: Refused) -> EndpointError {

@@ -68,10 +68,7 @@ impl Inner {
         let (token, key) = (GrantToken::read(token)?, self.grant_key()?);
         let endpoint = self.registry.endpoint(token.endpoint)?;
         let is_allowed = key.allows(&token, &endpoint.target, self.clock.now());
-        let listens = match endpoint.status {
-            EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven => true,
-            EndpointStatus::Disabled(_) => false,
-        };
+        let listens = !endpoint.status.is_disabled();
         (is_allowed && listens && endpoint.spec.proof == Proof::CloudEvents).then_some(endpoint)
     }
 

@@ -171,8 +171,7 @@ impl Inner {
         let Some(before) = self.registry.endpoint(endpoint.id) else {
             return [told("endpoint.created", json!({})), None, None];
         };
-        let is_disabled = |status| matches!(status, EndpointStatus::Disabled(_));
-        let status = match (is_disabled(before.status), endpoint.status) {
+        let status = match (before.status.is_disabled(), endpoint.status) {
             (false, EndpointStatus::Disabled(reason)) => {
                 let (why, trigger) = match reason {
                     DisableReason::Gone => ("the receiver answered 410", "automatic"),

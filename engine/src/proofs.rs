@@ -178,10 +178,7 @@ impl Inner {
     pub(crate) fn proof(&self, endpoint: &Endpoint, grant: Option<Grant>) -> Option<Batch> {
         let owner = self.registry.application(endpoint.application)?;
         let mut proved = endpoint.clone();
-        proved.status = match endpoint.status {
-            EndpointStatus::Unproven | EndpointStatus::Active => EndpointStatus::Active,
-            held @ (EndpointStatus::Paused | EndpointStatus::Disabled(_)) => held,
-        };
+        proved.status = endpoint.status.proved();
         proved.granted = granted_rate(endpoint, grant);
         proved.policy = self.policy(&owner, &proved.spec, proved.granted);
         (proved.updated_at, proved.revision) = (self.clock.now(), endpoint.revision + 1);

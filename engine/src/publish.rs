@@ -9,7 +9,7 @@ use postrider_core::{
 use postrider_storage::Verdict;
 
 use crate::{
-    Organisation, PublishError, SchemaFault, commit_queue::Pending, inner::TRIES, registry::takes_new_events, schemas,
+    Organisation, PublishError, SchemaFault, commit_queue::Pending, inner::TRIES, schemas,
 };
 
 /// An accepted event: durable, not yet sent.
@@ -142,7 +142,7 @@ impl Organisation<'_> {
             None => routes.recipients(event),
             Some(name) => {
                 let endpoint = engine.registry.find_endpoint(owner, name).ok_or(PublishError::NoSuchEndpoint)?;
-                if !takes_new_events(endpoint.status) {
+                if endpoint.status.is_disabled() {
                     return Err(PublishError::EndpointDisabled);
                 }
                 vec![plan_recipient(event, &endpoint)]

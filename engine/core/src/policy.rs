@@ -80,7 +80,8 @@ pub struct DeliverySettings {
     pub max_queued: Option<NonZeroU32>,
     /// What becomes of an event when so many wait.
     pub when_full: Option<WhenFull>,
-    /// How long it may only fail before it is disabled: at least an hour; [`Duration::MAX`] is for ever.
+    /// How long it may only fail before it is disabled: at least an hour; [`Duration::MAX`] is for ever. Counted are failures
+    /// that [speak of the endpoint](crate::Failure::speaks_of_endpoint), of at least 3 different deliveries.
     pub disable_after: Option<Duration>,
 }
 
@@ -132,7 +133,7 @@ pub struct DeliveryPolicy {
     pub signature: SignatureStyle,
     /// How many deliveries may wait, and what becomes of one more.
     pub queue: QueueLimit,
-    /// How long it may only fail before it is disabled, whatever the number of failures.
+    /// How long it may only fail, for at least 3 different deliveries, before it is disabled.
     pub disable_after: Duration,
 }
 

@@ -74,13 +74,18 @@ async fn whoever_is_enabled_is_judged_anew() -> Result<(), Failed> {
         let engine = start(MemoryStore::new(), &receiver, spec).await?;
         let is_disabled =
             || engine.endpoints("acme").get("hook").is_ok_and(|hook| hook.status != EndpointStatus::Active);
-        engine.publish("acme", event("{}")).await?;
+        // Of three deliveries: one that its receiver cannot stomach says nothing of the endpoint.
+        for _ in 0..3 {
+            engine.publish("acme", event("{}")).await?;
+        }
         while !is_disabled() {
             sleep(Duration::from_secs(1)).await;
         }
         sleep(wait).await;
         engine.endpoints("acme").enable("hook").await?;
-        engine.publish("acme", event("{}")).await?;
+        for _ in 0..3 {
+            engine.publish("acme", event("{}")).await?;
+        }
         sleep(5 * HOUR).await;
         assert!(!is_disabled(), "enabled {wait:?} later");
         sleep(3 * HOUR).await;
@@ -135,5 +140,21 @@ async fn a_400_or_ten_errors_in_a_row_are_for_the_breaker_and_disable_nothing() 
     sleep(3 * DAY).await;
     assert_eq!(engine.metrics().deliveries_ended_well(), 6);
     assert_eq!(engine.endpoints("acme").get("hook")?.status, EndpointStatus::Active);
+    Ok(())
+}
+
+/// Two events in a week that a receiver did not understand, or could not take, disabled its endpoint.
+#[tokio::test(start_paused = true)]
+async fn two_failures_in_a_week_disable_nothing() -> Result<(), Failed> {
+    for status in [422_u16, 503] {
+        let receiver = ScriptedTransport::new([status, status]);
+        let engine = start(MemoryStore::new(), &receiver, hook().retry(RetryPolicy::delays([]))).await?;
+        for n in [1, 2] {
+            engine.publish("acme", event("{}")).await?;
+            receiver.wait_for(n).await;
+            sleep(6 * DAY).await;
+        }
+        assert_eq!(engine.endpoints("acme").get("hook")?.status, EndpointStatus::Active, "{status}");
+    }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod expired_tokens;
 mod expiring;
 mod load;
 mod many;
+mod moved;
 mod observers;
 mod operational;
 mod order;

@@ -286,3 +286,25 @@ async fn a_ping_is_signed_and_proves_by_its_status() -> Result<(), Failed> {
     assert!(String::from_utf8_lossy(&seen[0].body).contains("webhook.ping"));
     Ok(())
 }
+
+/// Disabled and enabled again by an edit, as the API does it, or paused and resumed: it came out without its proof.
+#[tokio::test(start_paused = true)]
+async fn no_change_of_its_status_gets_an_endpoint_past_its_proof() -> Result<(), Failed> {
+    use postrider::{DisableReason, EndpointDraft};
+    let receiver = Asked::new(|_| AttemptResponse::of(StatusCode::INTERNAL_SERVER_ERROR));
+    let engine = Engine::builder(MemoryStore::new(), receiver.clone()).start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    let mut spec = hook();
+    spec.proof = Proof::Ping;
+    engine.endpoints("acme").upsert("hook", spec).await?;
+    let endpoints = engine.endpoints("acme");
+    let ask = |status: EndpointStatus| endpoints.edit("hook", move |draft: &mut EndpointDraft| draft.status = status);
+    ask(EndpointStatus::Disabled(DisableReason::ByPerson)).await?;
+    assert_eq!(ask(EndpointStatus::Active).await?.status, EndpointStatus::Unproven);
+    assert_eq!(ask(EndpointStatus::Paused).await?.status, EndpointStatus::Unproven);
+    assert_eq!(endpoints.resume("hook").await?.status, EndpointStatus::Unproven);
+    endpoints.disable("hook").await?;
+    assert_eq!(endpoints.enable("hook").await?.status, EndpointStatus::Unproven);
+    assert!(receiver.posted().is_empty());
+    Ok(())
+}

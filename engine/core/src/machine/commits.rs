@@ -7,8 +7,8 @@ use super::{
     settle,
 };
 use crate::{
-    Batch, Delivery, DisableReason, Durability, Endpoint, EndpointStatus, GiveUpReason, Guard, RecordId, Refused, Step,
-    Timestamp, Transition, Write,
+    Batch, Delivery, DisableReason, Durability, Endpoint, GiveUpReason, Guard, RecordId, Refused, Step, Timestamp,
+    Transition, Write,
 };
 
 /// After so many ends the position of the first row is noted, so that a restart does not scan what is gone.
@@ -51,7 +51,7 @@ impl EndpointMachine {
     pub(super) fn disable(&mut self, reason: DisableReason, now: Timestamp) {
         let endpoint = self.gate.endpoint();
         let disabled = Endpoint {
-            status: EndpointStatus::Disabled(reason),
+            status: endpoint.status.disabled(reason),
             updated_at: now,
             revision: endpoint.revision + 1,
             ..(**endpoint).clone()

@@ -1,5 +1,7 @@
 //! Gives up, without an attempt, what is too old or keeps crashing its actor, wherever it waits.
 
+use std::sync::Arc;
+
 use super::{CommandId, EndpointMachine, Phase, aging::Searched, queue::Item};
 use crate::{Aged, Batch, Command, Delivery, Durability, GiveUpReason, Guard, LoadId, Timestamp, Write};
 
@@ -21,7 +23,7 @@ impl EndpointMachine {
             if poisoned == Some(delivery.id.seq) {
                 self.poisoned = None;
             }
-            self.flights.begin(delivery.clone(), now);
+            self.flights.begin(delivery.clone(), Arc::clone(self.gate.endpoint()), now);
             self.give_up(&delivery, reason, now);
         }
         self.recall_expiry();
@@ -66,12 +68,12 @@ impl EndpointMachine {
                 continue;
             }
             self.queue.take_aged(&delivery);
-            self.flights.begin(delivery.clone(), now);
+            self.flights.begin(delivery.clone(), Arc::clone(self.gate.endpoint()), now);
             self.give_up(&delivery, GiveUpReason::Expired, now);
         }
         self.queue.aged_used();
         if searched == (Searched::Done { note: true }) {
-            self.note_age(now);
+            self.note_soft(now);
         }
     }
 
@@ -83,8 +85,8 @@ impl EndpointMachine {
         }
     }
 
-    /// So that the next actor need not look again.
-    fn note_age(&mut self, now: Timestamp) {
+    /// So that the next actor begins with it.
+    pub(super) fn note_soft(&mut self, now: Timestamp) {
         let heads = self.heads();
         let Some(soft) = self.gate.soft_change(heads, self.aging.stored(now), true) else { return };
         self.noting = true;

@@ -1,8 +1,8 @@
 //! Attempts in flight, and those that ended and whose outcome has no answer yet.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{AttemptId, CommandId, Delivery, Place, Seq, Timestamp};
+use crate::{AttemptId, CommandId, Delivery, Endpoint, Place, Seq, Timestamp};
 
 /// Attempts in flight, and outcomes without an answer.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(super) struct Flights {
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
     pub(super) delivery: Delivery,
+    /// As it was when the attempt began: what comes back speaks of that target.
+    pub(super) endpoint: Arc<Endpoint>,
     pub(super) since: Timestamp,
     pub(super) end: Option<End>,
 }
@@ -38,8 +40,8 @@ pub(super) const fn name(delivery: &Delivery) -> CommandId {
 }
 
 impl Flights {
-    pub(super) fn begin(&mut self, delivery: Delivery, since: Timestamp) {
-        self.flights.insert(name(&delivery), Flight { delivery, since, end: None });
+    pub(super) fn begin(&mut self, delivery: Delivery, endpoint: Arc<Endpoint>, since: Timestamp) {
+        self.flights.insert(name(&delivery), Flight { delivery, endpoint, since, end: None });
     }
 
     /// It ended; its outcome is being committed.

@@ -32,6 +32,10 @@ pub(super) struct Gate {
     failing_since: Option<Timestamp>,
     /// A disabling is on its way to the store.
     disabling: bool,
+    /// What is stored of it was read.
+    is_restored: bool,
+    /// It was judged anew before what is stored of it was read: that may be of before.
+    forgiven_unread: bool,
     /// What the store knows; none if that is uncertain.
     stored: Option<SoftState>,
 }
@@ -47,6 +51,8 @@ impl Gate {
             not_sent: None,
             failing_since: None,
             disabling: false,
+            is_restored: false,
+            forgiven_unread: false,
             stored: None,
         }
     }
@@ -55,6 +61,10 @@ impl Gate {
     /// `running` are attempts that an earlier actor sent and that have not ended, `probe` is the one among them that it sent
     /// as the breaker's probe.
     pub(super) fn restore(&mut self, soft: SoftState, running: &[Seq], probe: Option<Seq>, now: Timestamp) {
+        self.is_restored = true;
+        if std::mem::take(&mut self.forgiven_unread) {
+            return;
+        }
         self.breaker = Breaker::restore(self.endpoint.policy.breaker, soft.breaker, running, now);
         if let Some(probe) = probe.filter(|probe| running.contains(probe)) {
             self.breaker.inherit_probe(probe, now);
@@ -64,8 +74,8 @@ impl Gate {
         self.stored = Some(soft);
     }
 
-    /// The record changed. A changed rate is a fresh, empty bucket.
-    pub(super) fn reconfigure(&mut self, endpoint: Arc<Endpoint>, now: Timestamp) {
+    /// The record changed. A changed rate is a fresh, empty bucket. Says whether the endpoint is judged anew.
+    pub(super) fn reconfigure(&mut self, endpoint: Arc<Endpoint>, now: Timestamp) -> bool {
         if endpoint.policy.rate != self.endpoint.policy.rate {
             self.rate = endpoint.policy.rate.map(|rate| RateLimit::new(rate, now));
             self.rate_refused_until = None;
@@ -74,16 +84,17 @@ impl Gate {
             self.breaker.replace_policy(endpoint.policy.breaker, now);
         }
         self.disabling = false;
-        let was_disabled = is_disabled(self.endpoint.status);
+        let is_judged_anew = endpoint.is_judged_anew(&self.endpoint);
         self.endpoint = endpoint;
-        if was_disabled && !is_disabled(self.endpoint.status) {
+        if is_judged_anew {
             self.judge_anew();
         }
+        is_judged_anew
     }
 
-    /// Somebody enabled it, who has mended it or wants to know: what was held against it would disable it again with the next
-    /// failure.
+    /// What was held against it would hold the new target, or disable it again with the next failure.
     fn judge_anew(&mut self) {
+        self.forgiven_unread = !self.is_restored;
         self.breaker = Breaker::new(self.endpoint.policy.breaker);
         self.throttled_until = None;
         self.failing_since = None;
@@ -199,15 +210,18 @@ impl Gate {
         if let Some(wait) = failure.slows_endpoint() {
             self.throttled_until = self.throttled_until.max(Some(now + wait));
         }
-        if self.disabling || self.endpoint.status != EndpointStatus::Active {
+        // What says nothing of the endpoint neither begins the time for which it only failed, nor ends it.
+        if self.disabling || self.endpoint.status != EndpointStatus::Active || !failure.speaks_of_endpoint() {
             return None;
         }
         let failing_since = *self.failing_since.get_or_insert(now);
-        let reason = match failure {
-            Failure::Status { code: 410, .. } => DisableReason::Gone,
-            _ if now.since(failing_since) >= self.endpoint.policy.disable_after => DisableReason::FailingTooLong,
-            Failure::Status { .. } | Failure::TimedOut | Failure::Network(_) | Failure::Lost => return None,
-            Failure::Blocked(_) | Failure::NotSent(_) => return None,
+        let is_long = now.since(failing_since) >= self.endpoint.policy.disable_after;
+        let reason = if failure.status_code() == 410 {
+            DisableReason::Gone
+        } else if is_long && self.breaker.has_failed_for_several() {
+            DisableReason::FailingTooLong
+        } else {
+            return None;
         };
         self.disabling = true;
         Some(reason)
@@ -254,9 +268,5 @@ impl Gate {
     }
 }
 
-const fn is_disabled(status: EndpointStatus) -> bool {
-    match status {
-        EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven => false,
-        EndpointStatus::Disabled(_) => true,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,7 @@ use self::{
     flights::Flights,
     gate::Gate,
     queue::{Heard, Item, Queue},
+    settle::Whose,
     startable::Startable,
 };
 use crate::{
@@ -92,7 +93,7 @@ impl EndpointMachine {
             if plan.delivery.generation == endpoint.generation {
                 queue.runs_already(&plan.delivery);
             }
-            flights.begin(plan.delivery, now);
+            flights.begin(plan.delivery, plan.endpoint, now);
         }
         queue.read_soft();
         let mut machine = Self {
@@ -255,7 +256,11 @@ impl EndpointMachine {
             self.queue.renew(&endpoint);
             self.aging = Aging::new(self.limits.delivery_age_max, now);
         }
-        self.gate.reconfigure(endpoint, now);
+        let is_judged_anew = self.gate.reconfigure(endpoint, now);
+        if is_judged_anew && self.phase != Phase::Restoring {
+            // What was held against it may be on its way to the store, behind the change.
+            self.note_soft(now);
+        }
     }
 
     fn soft_loaded(&mut self, id: LoadId, soft: SoftState, now: Timestamp) {
@@ -336,8 +341,8 @@ impl EndpointMachine {
         let Item { delivery, event } = item;
         check_invariant!(A2, !self.flights.is_busy(delivery.id.seq), "delivery {:?} is in flight already", delivery.id);
         self.gate.begins(delivery.id.seq, delivery.trigger(), now);
-        self.flights.begin(delivery.clone(), now);
         let endpoint = Arc::clone(self.gate.endpoint());
+        self.flights.begin(delivery.clone(), Arc::clone(&endpoint), now);
         let is_probe = self.gate.is_probe(delivery.id.seq);
         self.commands.push_back(Command::Attempt(AttemptPlan { delivery, event, endpoint, is_probe }));
     }
@@ -346,7 +351,9 @@ impl EndpointMachine {
         self.idle_since = None;
         let id = finished.command();
         let running = self.flights.get(id).filter(|flight| flight.end.is_none());
-        let Some(before) = running.map(|flight| flight.delivery.clone()) else { return };
+        let Some((before, asked)) = running.map(|flight| (flight.delivery.clone(), Arc::clone(&flight.endpoint))) else {
+            return;
+        };
         if finished.unreadable == Unreadable::Yes {
             self.gate.was_not_sent(before.id.seq, "event cannot be read", now);
             return self.give_up(&before, GiveUpReason::Unreadable, now);
@@ -357,9 +364,15 @@ impl EndpointMachine {
             self.gate.was_not_sent(before.id.seq, why, now);
             return self.queue.put_back(Item { delivery: before, event: None });
         }
-        let disable = self.gate.learn(before.id.seq, &finished.outcome, now);
+        let endpoint = Arc::clone(self.gate.endpoint());
+        // What another target answered says nothing of this one.
+        let whose = if asked.target == endpoint.target { Whose::This } else { Whose::Former };
+        let disable = match whose {
+            Whose::This => self.gate.learn(before.id.seq, &finished.outcome, now),
+            Whose::Former => None,
+        };
         let expires = before.since + self.limits.delivery_age_max;
-        let transition = settle::settle(self.gate.endpoint(), &before, finished, expires, now, dice);
+        let transition = settle::settle(&endpoint, &before, finished, whose, expires, now, dice);
         self.commit(transition, now);
         if let Some(reason) = disable {
             self.disable(reason, now);

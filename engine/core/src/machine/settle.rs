@@ -1,15 +1,27 @@
 //! What follows from an attempt: delivered, another attempt, or a dead letter.
 
+use std::time::Duration;
+
 use crate::{
-    Attempt, AttemptId, DeadLetter, Delivery, Dice, Endpoint, Failure, Finished, GiveUpReason, OnExhausted,
-    OrderingMode, Outcome, Place, RetryClass, Step, Then, Timestamp, Transition,
+    Attempt, AttemptId, DeadLetter, Delivery, Dice, Endpoint, Finished, GiveUpReason, OnExhausted, OrderingMode,
+    Outcome, Place, RetryClass, Step, Then, Timestamp, Transition,
 };
+
+/// Whose answer an attempt has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// That of the target which its endpoint has.
+    This,
+    /// That of a target which its endpoint had: it decides nothing but whether the delivery has arrived.
+    Former,
+}
 
 /// The transition that an attempt amounts to. Never called for one that was not sent.
 pub(super) fn settle(
     endpoint: &Endpoint,
     before: &Delivery,
     finished: Finished,
+    whose: Whose,
     expires: Timestamp,
     now: Timestamp,
     dice: &mut dyn Dice,
@@ -18,7 +30,13 @@ pub(super) fn settle(
     let verdict = match &finished.outcome {
         Outcome::Success { .. } => Verdict::Delivered,
         Outcome::Failure(_) if before.next_attempt().is_manual() => Verdict::Nothing,
-        Outcome::Failure(failure) => after_failure(endpoint, before, failure, expires, now, dice),
+        Outcome::Failure(failure) => {
+            let (class, wait) = match whose {
+                Whose::This => (failure.retry_class(endpoint.policy.retry_on), failure.retry_after()),
+                Whose::Former => (RetryClass::Schedule, None),
+            };
+            after_failure(endpoint, before, (class, wait), expires, now, dice)
+        }
     };
     let last_status = Some(finished.outcome.status_code()).filter(|status| *status != 0);
     let first_attempt_at = (before.attempts == 0).then_some(finished.started);
@@ -63,14 +81,13 @@ enum Verdict {
 fn after_failure(
     endpoint: &Endpoint,
     before: &Delivery,
-    failure: &Failure,
+    (class, wait): (RetryClass, Option<Duration>),
     expires: Timestamp,
     now: Timestamp,
     dice: &mut dyn Dice,
 ) -> Verdict {
     let policy = &endpoint.policy;
-    let class = failure.retry_class(policy.retry_on);
-    match policy.retry.retry_at(before.attempts + 1, class, failure.retry_after(), now, dice) {
+    match policy.retry.retry_at(before.attempts + 1, class, wait, now, dice) {
         Some(_) if expires <= now => Verdict::GiveUp(GiveUpReason::Expired),
         // Never due after its end, so that whoever is too old is found among those that are due.
         Some(due) => Verdict::RetryAt(due.min(expires)),

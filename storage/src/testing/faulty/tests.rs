@@ -35,10 +35,10 @@ fn a_hanging_commit_is_stored_and_a_panic_stores_nothing() {
     run(rows, async |rows: &dyn OpenStore| {
         let store = faulty.open().await.expect("it opens");
         let mut hangs = store.commit(wake(1), Durability::Synced);
-        let polled = std::future::poll_fn(|context| Poll::Ready(hangs.as_mut().poll(context))).await;
+        let polled = poll_fn(|context| Poll::Ready(hangs.as_mut().poll(context))).await;
         assert!(polled.is_pending());
         let mut panics = store.commit(wake(2), Durability::Synced);
-        let torn = std::future::poll_fn(|context| {
+        let torn = poll_fn(|context| {
             Poll::Ready(std::panic::catch_unwind(AssertUnwindSafe(|| panics.as_mut().poll(context))).is_err())
         });
         assert!(torn.await);
@@ -67,7 +67,7 @@ fn a_late_read_shows_what_was_there_halfway() {
         let store = faulty.open().await.expect("it opens");
         let mut late = store.reads().wakes(None, Timestamp::MAX, NonZeroUsize::MAX);
         for n in 1..=3 {
-            let polled = std::future::poll_fn(|context| Poll::Ready(late.as_mut().poll(context))).await;
+            let polled = poll_fn(|context| Poll::Ready(late.as_mut().poll(context))).await;
             assert!(polled.is_pending());
             assert!(store.commit(wake(n), Durability::Synced).await.is_ok());
         }

@@ -292,7 +292,7 @@ const fn later(second: u64) -> Timestamp {
 }
 
 /// An endpoint as it is stored.
-pub(super) fn endpoint_of(spec: EndpointSpec, now: Timestamp) -> Arc<Endpoint> {
+pub(in crate::machine) fn endpoint_of(spec: EndpointSpec, now: Timestamp) -> Arc<Endpoint> {
     let mut dice = SplitMix::new(7);
     Arc::new(Endpoint {
         id: EndpointId::new(now, &mut dice),
