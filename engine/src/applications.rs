@@ -2,9 +2,15 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use postrider_core::{Application, ApplicationId, ApplicationSpec, Batch, Guard, IdOr, RecordId, Refused, Uid, Write};
+use postrider_core::{
+    Application, ApplicationId, ApplicationSpec, Batch, Guard, IdOr, RecordId, RefusalClass, Refused, Uid, Write,
+};
 
-use crate::{ApplicationError, ListRequest, Listing, Organisation, ReadError, expired_tokens, inner::TRIES};
+use crate::{
+    ApplicationError, ListRequest, Listing, Organisation, ReadError, expired_tokens,
+    inner::TRIES,
+    quota::{Place, Quota},
+};
 
 /// Applications of one organisation.
 #[derive(Clone, Copy, Debug)]
@@ -21,9 +27,9 @@ impl Applications<'_> {
         spec.validate()?;
         let engine = self.scope.engine;
         let applications_max = engine.limits.applications_per_organisation.map_or(usize::MAX, NonZeroUsize::get);
-        if engine.registry.application_count(self.scope.id) >= applications_max {
-            return Err(ApplicationError::TooManyApplications { applications_max });
-        }
+        let (quota, there) = (Quota::Applications(self.scope.id), || engine.registry.application_count(self.scope.id));
+        let place = engine.quotas.take(quota, 1, applications_max, there).await;
+        let place = place.ok_or(ApplicationError::TooManyApplications { applications_max })?;
         let now = engine.clock.now();
         let application = Application {
             id: ApplicationId::from_bytes(engine.fresh_id(now)),
@@ -33,7 +39,7 @@ impl Applications<'_> {
             updated_at: now,
             revision: 1,
         };
-        self.put(application, 0).await
+        self.put(application, 0, Some(place)).await
     }
 
     /// The one called `uid`, made or changed to be as asked: safe to call at every start. Revision 1 says that it was
@@ -56,6 +62,7 @@ impl Applications<'_> {
             match self.create(spec.clone()).await {
                 // Somebody made it meanwhile.
                 Err(ApplicationError::UidTaken) => {}
+                Err(ApplicationError::TooManyApplications { .. }) if self.get(IdOr::Uid(uid.clone())).is_ok() => {}
                 known => return known,
             }
         }
@@ -93,7 +100,7 @@ impl Applications<'_> {
             application.spec.validate()?;
             application.updated_at = self.scope.engine.clock.now();
             application.revision += 1;
-            match self.put(application, found.revision).await {
+            match self.put(application, found.revision, None).await {
                 Err(ApplicationError::Contended) => {}
                 known => return known,
             }
@@ -127,23 +134,26 @@ impl Applications<'_> {
         Err(ApplicationError::Contended)
     }
 
-    async fn put(self, application: Application, seen: u64) -> Result<Arc<Application>, ApplicationError> {
+    async fn put(
+        self,
+        application: Application,
+        seen: u64,
+        place: Option<Place>,
+    ) -> Result<Arc<Application>, ApplicationError> {
         let stored = Arc::new(application);
         let batch = Batch::synced([Write::Application(Box::new(Application::clone(&stored)))])
             .guarded(Guard::Revision(RecordId::Application(stored.id), seen));
-        self.scope.engine.commit(stored.id, batch).await?.map_err(refused)?;
+        self.scope.engine.commit_new(stored.id, batch, place).await?.map_err(refused)?;
         Ok(stored)
     }
 }
 
 fn refused(refused: Refused) -> ApplicationError {
-    match refused {
-        Refused::UidTaken => ApplicationError::UidTaken,
-        Refused::Corrupt => ApplicationError::Corrupt,
-        Refused::Revision | Refused::Routing | Refused::Generation | Refused::QueueNotEmpty => {
+    match (refused.class(), refused) {
+        (_, Refused::UidTaken) => ApplicationError::UidTaken,
+        (RefusalClass::Corrupt, _) => ApplicationError::Corrupt,
+        (RefusalClass::Stale | RefusalClass::Taken | RefusalClass::Full | RefusalClass::Gone, _) => {
             ApplicationError::Contended
         }
-        Refused::KeyUsed(..) | Refused::EventUidTaken(_) | Refused::Stands(_) => ApplicationError::Contended,
-        Refused::NoDeadLetter | Refused::NoEvent | Refused::QueueFull(_) => ApplicationError::Contended,
     }
 }

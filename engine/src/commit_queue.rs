@@ -11,7 +11,7 @@ use postrider_core::{
 use postrider_storage::Verdict;
 use tokio::sync::{Notify, oneshot};
 
-use crate::{CommitError, lifecycle::RETRY_AFTER};
+use crate::{CommitError, lifecycle::RETRY_AFTER, quota::Place};
 
 /// For a caller whose application has too much waiting: a few groups later.
 const OVERLOAD_WAIT: Duration = Duration::from_secs(1);
@@ -27,11 +27,25 @@ pub(crate) struct CommitQueue {
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// A publisher, or whoever changes a record.
-    Caller(oneshot::Sender<Result<Verdict, CommitError>>),
+    Caller(Caller),
     /// The machine whose step it was.
     Machine(EndpointId, CommandId),
     /// The directory, which lets the actor go, and leaves a wake row for then.
     Retirement(EndpointId, Leave, Option<Timestamp>),
+}
+
+/// A caller who waits, and the places of what it makes.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    answer: oneshot::Sender<Result<Verdict, CommitError>>,
+    _place: Option<Place>,
+}
+
+impl Caller {
+    /// Whoever has gone needs no answer.
+    pub(crate) fn tell(self, answer: Result<Verdict, CommitError>) {
+        let _has_gone = self.answer.send(answer);
+    }
 }
 
 impl Answer {
@@ -65,8 +79,18 @@ impl CommitQueue {
 
     /// For callers.
     pub(crate) fn submit(&self, application: ApplicationId, batch: Batch) -> Result<Pending, CommitError> {
+        self.submit_new(application, batch, None)
+    }
+
+    /// For callers who make something that there may be only so many of.
+    pub(crate) fn submit_new(
+        &self,
+        application: ApplicationId,
+        batch: Batch,
+        place: Option<Place>,
+    ) -> Result<Pending, CommitError> {
         let (answer, answered) = oneshot::channel();
-        let pushed = self.waiting().push(application, batch, Answer::Caller(answer));
+        let pushed = self.waiting().push(application, batch, Answer::Caller(Caller { answer, _place: place }));
         match pushed {
             Ok(()) => {
                 self.ring();
@@ -80,7 +104,7 @@ impl CommitQueue {
     /// For work of the engine's own that wants to know how it went.
     pub(crate) fn submit_own(&self, batch: Batch) -> Pending {
         let (answer, answered) = oneshot::channel();
-        self.own(batch, Answer::Caller(answer));
+        self.own(batch, Answer::Caller(Caller { answer, _place: None }));
         Pending(answered)
     }
 

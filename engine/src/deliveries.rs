@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Batch, Delivery, Effect, Endpoint, EndpointId, EventId, Guard, IdOr, Place, Refused, Resend, Step, Timestamp,
-    Transition, Waiting, Write,
+    Batch, Delivery, Effect, Endpoint, EndpointId, EventId, Guard, IdOr, Place, RefusalClass, Refused, Resend, Step,
+    Timestamp, Transition, Waiting, Write,
 };
 use postrider_storage::{AttemptQuery, AttemptRecord, DeliveryRecord, DeliveryState, Page, PageRequest};
 
@@ -198,11 +198,11 @@ fn unread(error: ReadError) -> DeliveryError {
 }
 
 fn refused(refused: Refused) -> DeliveryError {
-    match refused {
-        Refused::NoEvent => DeliveryError::NoPayload,
-        Refused::Corrupt => DeliveryError::Corrupt,
-        Refused::Stands(_) | Refused::Generation | Refused::Revision | Refused::Routing => DeliveryError::Contended,
-        Refused::KeyUsed(..) | Refused::EventUidTaken(_) | Refused::UidTaken => DeliveryError::Contended,
-        Refused::QueueNotEmpty | Refused::QueueFull(_) | Refused::NoDeadLetter => DeliveryError::Contended,
+    match (refused.class(), refused) {
+        (_, Refused::NoEvent) => DeliveryError::NoPayload,
+        (RefusalClass::Corrupt, _) => DeliveryError::Corrupt,
+        (RefusalClass::Stale | RefusalClass::Taken | RefusalClass::Full | RefusalClass::Gone, _) => {
+            DeliveryError::Contended
+        }
     }
 }

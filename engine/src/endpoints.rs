@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postrider_core::{
     Application, Batch, BreakerState, DisableReason, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Generation,
-    Guard, IdOr, RecordId, Refused, Secret, SigningSecret, SoftState, Timestamp, Uid, Waiting, Write,
+    Guard, IdOr, RecordId, RefusalClass, Refused, Secret, SigningSecret, SoftState, Timestamp, Uid, Waiting, Write,
 };
 use postrider_storage::Backlog;
 
@@ -12,6 +12,7 @@ use crate::{
     EndpointError, ListRequest, Listing, ReadError,
     engine::Scope,
     inner::TRIES,
+    quota::{Place, Quota},
     secrets::{new_secret, rotated},
 };
 
@@ -80,9 +81,9 @@ impl Endpoints<'_> {
         let (engine, draft) = (self.scope.engine(), draft.into());
         let owner = self.scope.application().ok_or(EndpointError::NoSuchApplication)?;
         let endpoints_max = engine.limits.endpoints_per_application.get();
-        if engine.registry.endpoint_count(owner.id) >= endpoints_max {
-            return Err(EndpointError::TooManyEndpoints { endpoints_max });
-        }
+        let (quota, there) = (Quota::Endpoints(owner.id), || engine.registry.endpoint_count(owner.id));
+        let place = engine.quotas.take(quota, 1, endpoints_max, there).await;
+        let place = place.ok_or(EndpointError::TooManyEndpoints { endpoints_max })?;
         let target = engine.check(&draft.spec)?;
         let draft_proof = draft.spec.proof;
         self.are_known(&draft.spec.event_types)?;
@@ -101,7 +102,7 @@ impl Endpoints<'_> {
             generation: Generation(0),
             granted: None,
         };
-        self.put(&owner, endpoint, 0, None).await
+        self.put(&owner, endpoint, 0, (None, Some(place))).await
     }
 
     /// The one called `uid`, made or changed to be as asked: safe to call at every start. Its status stays as it is.
@@ -120,6 +121,7 @@ impl Endpoints<'_> {
             match self.create(spec.clone()).await {
                 // Somebody made it meanwhile.
                 Err(EndpointError::UidTaken) => {}
+                Err(EndpointError::TooManyEndpoints { .. }) if self.get(IdOr::Uid(uid.clone())).is_ok() => {}
                 known => return known,
             }
         }
@@ -308,7 +310,7 @@ impl Endpoints<'_> {
             endpoint.updated_at = engine.clock.now();
             endpoint.revision += 1;
             let forgiven = forgiven(&found, &endpoint);
-            match self.put(&owner, endpoint, found.revision, forgiven).await {
+            match self.put(&owner, endpoint, found.revision, (forgiven, None)).await {
                 Err(EndpointError::Contended) => {}
                 known => return known,
             }
@@ -321,14 +323,14 @@ impl Endpoints<'_> {
         owner: &Application,
         endpoint: Endpoint,
         seen: u64,
-        besides: Option<Write>,
+        (besides, place): (Option<Write>, Option<Place>),
     ) -> Result<Arc<Endpoint>, EndpointError> {
         let stored = Arc::new(endpoint);
         let record = Write::Endpoint(Box::new(Endpoint::clone(&stored)));
         let batch = Batch::synced([record].into_iter().chain(besides))
             .guarded(Guard::Revision(RecordId::Application(owner.id), owner.revision))
             .guarded(Guard::Revision(RecordId::Endpoint(stored.id), seen));
-        self.scope.engine().commit(owner.id, batch).await?.map_err(refused)?;
+        self.scope.engine().commit_new(owner.id, batch, place).await?.map_err(refused)?;
         Ok(stored)
     }
 }
@@ -339,12 +341,12 @@ fn forgiven(before: &Endpoint, after: &Endpoint) -> Option<Write> {
 }
 
 fn refused(refused: Refused) -> EndpointError {
-    match refused {
-        Refused::UidTaken => EndpointError::UidTaken,
-        Refused::QueueNotEmpty => EndpointError::QueueNotEmpty,
-        Refused::Corrupt => EndpointError::Corrupt,
-        Refused::Revision | Refused::Routing | Refused::Generation => EndpointError::Contended,
-        Refused::KeyUsed(..) | Refused::EventUidTaken(_) | Refused::Stands(_) => EndpointError::Contended,
-        Refused::NoDeadLetter | Refused::NoEvent | Refused::QueueFull(_) => EndpointError::Contended,
+    match (refused.class(), refused) {
+        (_, Refused::UidTaken) => EndpointError::UidTaken,
+        (_, Refused::QueueNotEmpty) => EndpointError::QueueNotEmpty,
+        (RefusalClass::Corrupt, _) => EndpointError::Corrupt,
+        (RefusalClass::Stale | RefusalClass::Taken | RefusalClass::Full | RefusalClass::Gone, _) => {
+            EndpointError::Contended
+        }
     }
 }

@@ -81,11 +81,12 @@ impl EventTypes<'_> {
             if planned.is_empty() {
                 return Ok(Vec::new());
             }
+            let place = self.places(planned.iter().filter(|(_, seen)| *seen == 0).count()).await?;
             let mut batch = Batch::synced(planned.iter().map(|(event_type, _)| self.written(event_type)));
             for (event_type, seen) in &planned {
                 batch = batch.guarded(Guard::Document(self.document(&event_type.name), *seen));
             }
-            match self.scope.engine.commit_for(self.scope.id, batch).await?.map_err(refused) {
+            match self.scope.engine.commit_new_for(self.scope.id, batch, Some(place)).await?.map_err(refused) {
                 Ok(_) => return Ok(planned.into_iter().map(|(event_type, _)| event_type).collect()),
                 Err(EventTypeError::Contended) => {}
                 Err(other) => return Err(other),
@@ -114,7 +115,6 @@ impl EventTypes<'_> {
             };
             planned.push((Arc::new(event_type), seen));
         }
-        self.have_room(planned.iter().filter(|(_, seen)| *seen == 0).count())?;
         Ok(planned)
     }
 }

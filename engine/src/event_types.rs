@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Batch, Document, DocumentId, DocumentKind, EventType, EventTypeSpec, Guard, InvalidEventType, Refused,
-    SchemaVersion, Write,
+    Batch, Document, DocumentId, DocumentKind, EventType, EventTypeSpec, Guard, InvalidEventType, RefusalClass,
+    Refused, SchemaVersion, Write,
 };
 use serde_json::Value;
 
-use crate::{CommitError, EventTypeError, ListRequest, Listing, Organisation, ReadError, inner::TRIES, schemas};
+use crate::{
+    EventTypeError, ListRequest, Listing, Organisation, ReadError,
+    inner::TRIES,
+    quota::{Place, Quota},
+    schemas,
+};
 
 /// Event types of one organisation.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +71,7 @@ impl EventTypes<'_> {
             }
             match self.put_new(name.clone(), spec.clone()).await {
                 Err(EventTypeError::Contended) => {}
+                Err(EventTypeError::TooManyEventTypes { .. }) if self.get(&name).is_ok() => {}
                 known => return known,
             }
         }
@@ -122,7 +128,7 @@ impl EventTypes<'_> {
             change(&mut event_type.spec);
             event_type.updated_at = engine.clock.now();
             event_type.revision += 1;
-            match self.put(event_type, found.revision).await {
+            match self.put(event_type, found.revision, None).await {
                 Err(EventTypeError::Contended) => {}
                 known => return known,
             }
@@ -169,34 +175,42 @@ impl EventTypes<'_> {
         DocumentId::new(DocumentKind::EventType, self.scope.id, name)
     }
 
-    /// Whether there may be so many more.
-    pub(crate) fn have_room(self, more: usize) -> Result<(), EventTypeError> {
-        let (engine, event_types_max) =
-            (self.scope.engine, self.scope.engine.limits.event_types_per_organisation.get());
-        let has_room = more == 0 || engine.catalogue.count(self.scope.id) + more <= event_types_max;
-        has_room.then_some(()).ok_or(EventTypeError::TooManyEventTypes { event_types_max })
+    /// Places for so many more.
+    pub(crate) async fn places(self, more: usize) -> Result<Place, EventTypeError> {
+        let engine = self.scope.engine;
+        let event_types_max = engine.limits.event_types_per_organisation.get();
+        let (quota, there) = (Quota::EventTypes(self.scope.id), || engine.catalogue.count(self.scope.id));
+        let places = engine.quotas.take(quota, more, event_types_max, there).await;
+        places.ok_or(EventTypeError::TooManyEventTypes { event_types_max })
     }
 
     async fn put_new(self, name: Box<str>, spec: EventTypeSpec) -> Result<Arc<EventType>, EventTypeError> {
-        self.have_room(1)?;
+        let place = self.places(1).await?;
         let now = self.scope.engine.clock.now();
-        self.put(EventType { name, spec, created_at: now, updated_at: now, revision: 1 }, 0).await
+        self.put(EventType { name, spec, created_at: now, updated_at: now, revision: 1 }, 0, Some(place)).await
     }
 
-    async fn put(self, event_type: EventType, seen: u64) -> Result<Arc<EventType>, EventTypeError> {
+    async fn put(
+        self,
+        event_type: EventType,
+        seen: u64,
+        place: Option<Place>,
+    ) -> Result<Arc<EventType>, EventTypeError> {
         let EventType { name, spec, .. } = &event_type;
         Self::check(name, spec)?;
         let guard = Guard::Document(self.document(name), seen);
         let batch = Batch::synced([self.written(&event_type)]).guarded(guard);
-        self.scope.engine.commit_for(self.scope.id, batch).await?.map_err(refused)?;
+        self.scope.engine.commit_new_for(self.scope.id, batch, place).await?.map_err(refused)?;
         Ok(Arc::new(event_type))
     }
 }
 
 /// A document is refused only if somebody else changed it, or its row makes no sense.
 pub(crate) fn refused(refused: Refused) -> EventTypeError {
-    match refused {
-        Refused::Corrupt => EventTypeError::Commit(CommitError::unavailable()),
-        _ => EventTypeError::Contended,
+    match refused.class() {
+        RefusalClass::Corrupt => EventTypeError::Corrupt,
+        RefusalClass::Stale | RefusalClass::Taken | RefusalClass::Full | RefusalClass::Gone => {
+            EventTypeError::Contended
+        }
     }
 }

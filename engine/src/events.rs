@@ -1,11 +1,12 @@
 //! Events of one application: found, listed, and what was tried for them.
 
 use postrider_core::{
-    ApplicationId, AttemptId, AttemptPlace, Batch, EventId, IdOr, Refused, StoredEvent, Task, Timestamp, Work, Write,
+    ApplicationId, AttemptId, AttemptPlace, Batch, EventId, IdOr, RefusalClass, StoredEvent, Task, Timestamp, Work,
+    Write,
 };
 use postrider_storage::{AttemptRecord, EventQuery, Page, PageRequest, Reads};
 
-use crate::{CommitError, EventError, ReadError, TaskError, engine::Scope};
+use crate::{EventError, ReadError, TaskError, engine::Scope};
 
 /// Events of one application.
 #[derive(Clone, Debug)]
@@ -112,8 +113,13 @@ impl Events<'_> {
     async fn forget(&self, owner: ApplicationId, what: Write) -> Result<(), EventError> {
         match self.scope.engine().commit(owner, Batch::synced([what])).await? {
             Ok(_) => Ok(()),
-            Err(Refused::NoEvent) => Err(EventError::NoSuchEvent),
-            Err(_) => Err(CommitError::unavailable().into()),
+            Err(refused) => Err(match refused.class() {
+                RefusalClass::Corrupt => EventError::Corrupt,
+                // Nothing guards it.
+                RefusalClass::Gone | RefusalClass::Stale | RefusalClass::Taken | RefusalClass::Full => {
+                    EventError::NoSuchEvent
+                }
+            }),
         }
     }
 

@@ -34,6 +34,7 @@ use crate::{
     pending::{self, Pending},
     permit::PermitDesk,
     proofs, purge,
+    quota::{Place, Quotas},
     registry::Registry,
     retention,
     set_back::set_back,
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) catalogue: Catalogue,
     pub(crate) settings: Settings,
     pub(crate) commits: CommitQueue,
+    pub(crate) quotas: Arc<Quotas>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metrics: Metrics,
     pub(crate) state_log: StateLog,
@@ -158,6 +160,7 @@ impl Engine {
                 waiting: limits.waiting_requests.get(),
                 waiting_bytes: limits.waiting_bytes,
             }),
+            quotas: Arc::default(),
             lifecycle: Lifecycle::new(),
             metrics: Metrics::new(),
             state_log,
@@ -233,15 +236,35 @@ impl Inner {
     }
 
     /// Commits a batch of a caller, once its turn comes.
-    pub(crate) async fn commit(&self, application: ApplicationId, mut batch: Batch) -> Result<Verdict, CommitError> {
+    pub(crate) async fn commit(&self, application: ApplicationId, batch: Batch) -> Result<Verdict, CommitError> {
+        self.commit_new(application, batch, None).await
+    }
+
+    /// As [`commit`](Self::commit), for what makes something that has a [quota](crate::quota).
+    pub(crate) async fn commit_new(
+        &self,
+        application: ApplicationId,
+        mut batch: Batch,
+        place: Option<Place>,
+    ) -> Result<Verdict, CommitError> {
         self.lifecycle.gate()?;
         self.tell_operators(&mut batch, || false);
-        self.commits.submit(application, batch)?.answer().await
+        self.commits.submit_new(application, batch, place)?.answer().await
     }
 
     /// As [`commit`](Self::commit), for what belongs to no application: an organisation takes turns as one.
     pub(crate) async fn commit_for(&self, organisation: OrganisationId, batch: Batch) -> Result<Verdict, CommitError> {
-        self.commit(ApplicationId::from_bytes(organisation.to_bytes()), batch).await
+        self.commit_new_for(organisation, batch, None).await
+    }
+
+    /// As [`commit_new`](Self::commit_new) and [`commit_for`](Self::commit_for).
+    pub(crate) async fn commit_new_for(
+        &self,
+        organisation: OrganisationId,
+        batch: Batch,
+        place: Option<Place>,
+    ) -> Result<Verdict, CommitError> {
+        self.commit_new(ApplicationId::from_bytes(organisation.to_bytes()), batch, place).await
     }
 
     /// An id of any kind, greater than every one before it: lists by id are in the order in which things were made.

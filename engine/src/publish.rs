@@ -8,9 +8,7 @@ use postrider_core::{
 };
 use postrider_storage::Verdict;
 
-use crate::{
-    Organisation, PublishError, SchemaFault, commit_queue::Pending, inner::TRIES, schemas,
-};
+use crate::{Organisation, PublishError, SchemaFault, commit_queue::Pending, inner::TRIES, schemas};
 
 /// An accepted event: durable, not yet sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +152,10 @@ impl Organisation<'_> {
         let put_off = event.deliver_at.map_or(Duration::ZERO, |at| at.since(accepted_at));
         let (entropy, event) = (
             engine.roll(),
-            kept.map_or_else(|| Arc::clone(event), |kept| Arc::new(Event::clone(event).payload_kept(kept + put_off))),
+            kept.map_or_else(
+                || Arc::clone(event),
+                |kept| Arc::new(Event::clone(event).payload_kept(kept.saturating_add(put_off))),
+            ),
         );
         let acceptance = Acceptance { application: owner, accepted_at, entropy, event, key, recipients };
         let batch = Batch::synced([Write::Accept(acceptance)]).guarded(Guard::Routing(owner, routes.version));

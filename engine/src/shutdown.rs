@@ -8,10 +8,11 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     EngineState, ShutdownReport,
+    from_now::from_now,
     inner::{Inner, Owner},
 };
 
@@ -27,8 +28,10 @@ impl Inner {
             return ShutdownReport::default();
         }
         info!(?grace, "engine is shutting down");
-        let deadline = Instant::now() + grace;
-        let end = deadline + LAST_COMMIT;
+        // However this goes, it ends: also by a panic, nobody waits for it afterwards.
+        let _ends = Ends(self);
+        let deadline = from_now(grace);
+        let end = from_now(grace.saturating_add(LAST_COMMIT));
         self.quiesce(deadline).await;
         // What ended in the last moment is committed, too; then the committer syncs and ends.
         let cut = self.cut_off_attempts();
@@ -49,6 +52,15 @@ impl Inner {
         let report = ShutdownReport { outcomes_lost, ..cut };
         info!(?report, "engine has ended");
         report
+    }
+
+    /// At once, as if the engine had crashed: what is in flight is made again after the next start.
+    fn end_at_once(&self) {
+        self.lifecycle.closed();
+        self.commits.close();
+        self.cut_off_attempts();
+        self.directory.supervisors().iter().for_each(|supervisor| supervisor.stop(None));
+        self.store.set(None);
     }
 
     /// Actors start no more attempts; waits until those in flight are committed, or the time is up.
@@ -99,10 +111,21 @@ impl Drop for Owner {
         if inner.lifecycle.state() >= EngineState::Closing {
             return;
         }
-        inner.lifecycle.closed();
-        inner.commits.close();
-        inner.cut_off_attempts();
-        inner.directory.supervisors().iter().for_each(|supervisor| supervisor.stop(None));
-        inner.store.set(None);
+        inner.end_at_once();
     }
 }
+
+/// Ends an engine that was not ended by then.
+struct Ends<'i>(&'i Inner);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        if self.0.lifecycle.state() != EngineState::Closed {
+            error!("shutdown did not come to its end, the engine ends as if it had crashed");
+            self.0.end_at_once();
+        }
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

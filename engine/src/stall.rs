@@ -21,7 +21,6 @@ use crate::{
     endpoint_actor::EndpointMsg,
     id_map::IdMap,
     inner::Inner,
-    lifecycle::RETRY_AFTER,
     registry::Registry,
     settings::Settings,
 };
@@ -129,9 +128,7 @@ impl Committer {
         let mut kept = Vec::new();
         for (batch, answer) in begun.chain(std::mem::take(&mut self.put_off)) {
             match answer {
-                Answer::Caller(caller) => {
-                    drop(caller.send(Err(CommitError::Unavailable { retry_after: RETRY_AFTER })));
-                }
+                Answer::Caller(caller) => caller.tell(Err(CommitError::unavailable())),
                 Answer::Machine(..) => kept.push((batch, answer)),
                 Answer::Retirement(..) => {}
             }
@@ -161,9 +158,7 @@ impl Inner {
         let waiting = self.commits.waiting().take_requests();
         for answer in waiting {
             match answer {
-                Answer::Caller(caller) => {
-                    drop(caller.send(Err(CommitError::Unavailable { retry_after: RETRY_AFTER })));
-                }
+                Answer::Caller(caller) => caller.tell(Err(CommitError::unavailable())),
                 // These are among our own, and are kept.
                 Answer::Machine(..) | Answer::Retirement(..) => {}
             }

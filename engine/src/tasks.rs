@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
 use postrider_core::{
     ApplicationId, Batch, Document, DocumentId, DocumentKind, EndpointId, Guard, IdOr, OrganisationId, Progress,
-    Refused, Task, TaskId, TaskStatus, Timestamp, Work, Write,
+    RefusalClass, Refused, Task, TaskId, TaskStatus, Timestamp, Work, Write,
     task::{Counted, CountedBy, Events, Tried},
 };
 use postrider_storage::{DocumentQuery, Reads, StoreError};
 
-use crate::{CommitError, ListRequest, Listing, Notice, Order, Organisation, ReadError, TaskError, inner::TRIES};
+use crate::{ListRequest, Listing, Notice, Order, Organisation, ReadError, TaskError, inner::TRIES};
 
 /// Tasks of one organisation that may run or wait at a time.
 const OPEN_MAX: usize = 100;
@@ -323,8 +323,8 @@ fn unread(error: ReadError) -> TaskError {
 }
 
 fn refused(refused: Refused) -> TaskError {
-    match refused {
-        Refused::Corrupt => TaskError::Commit(CommitError::unavailable()),
-        _ => TaskError::Contended,
+    match refused.class() {
+        RefusalClass::Corrupt => TaskError::Corrupt,
+        RefusalClass::Stale | RefusalClass::Taken | RefusalClass::Full | RefusalClass::Gone => TaskError::Contended,
     }
 }

@@ -125,3 +125,44 @@ async fn an_application_with_too_many_waiting_deliveries_is_refused_until_some_h
     }
     Ok(())
 }
+
+/// A caller may give any time: what does not fit is as far as it goes, and never a panic.
+#[tokio::test(start_paused = true)]
+async fn no_time_that_a_caller_gives_is_too_long() -> Result<(), Failed> {
+    let builder = Engine::builder(MemoryStore::new(), always_ok()).limits(|limits| {
+        (limits.unsynced, limits.retention) = (Duration::MAX, Duration::MAX);
+        (limits.window.linger, limits.window.delivery_age_max) = (Duration::MAX, Duration::MAX);
+    });
+    let engine = builder.start().await?;
+    let spec = ApplicationSpec::new("Acme").payload_kept(Duration::MAX - Duration::from_secs(1));
+    engine.applications().upsert("acme", spec).await?;
+    let endpoints = engine.endpoints("acme");
+    let mut spec = hook();
+    spec.delivery.disable_after = Some(Duration::MAX);
+    endpoints.upsert("hook", spec.clone()).await?;
+    for extreme in [Duration::MAX, Duration::ZERO, Duration::from_nanos(u64::MAX)] {
+        let with = |change: &dyn Fn(&mut postrider::EndpointSpec)| {
+            let mut spec = spec.clone();
+            change(&mut spec);
+            spec
+        };
+        let _asked = endpoints.create(with(&|spec| spec.delivery.timeout = Some(extreme))).await;
+        let _asked = endpoints.create(with(&|spec| spec.delivery.retry = Some(RetryPolicy::delays([extreme])))).await;
+        let _asked = endpoints.create(with(&|spec| spec.delivery.disable_after = Some(extreme))).await;
+        let _asked = endpoints.rotate_secret("hook", None, extreme).await;
+        let at = postrider::Timestamp::from_nanos(u64::try_from(extreme.as_nanos()).unwrap_or(u64::MAX));
+        let _asked = engine.publish("acme", event("{}").deliver_at(at)).await;
+        let _asked = engine.publish("acme", event("{}").payload_kept(extreme)).await;
+        let _asked = engine.tasks().replay_missing("acme", "hook", at, None).await;
+        let _asked = engine.tasks().replay_missing("acme", "hook", at, Some(postrider::Timestamp::MAX)).await;
+        let now = engine.publish("acme", event("{}")).await?.accepted_at;
+        let soon = now + Duration::from_secs(60);
+        let _asked = engine.publish("acme", event("{}").deliver_at(soon)).await;
+        let _asked = engine.applications().expire_tokens("acme", at, extreme).await;
+    }
+    assert!(engine.publish("acme", event("{}")).await.is_ok());
+    assert_eq!(engine.shutdown(Duration::MAX).await, postrider::ShutdownReport::default());
+    assert_eq!(engine.health().state, postrider::EngineState::Closed);
+    engine.shutdown(Duration::ZERO).await;
+    Ok(())
+}

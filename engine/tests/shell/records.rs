@@ -278,3 +278,57 @@ async fn an_application_is_deleted_with_all_it_has_and_its_uid_is_free() -> Resu
     assert!(engine.endpoints("acme").list(&ListRequest::default())?.items.is_empty());
     Ok(())
 }
+
+/// A limit of one endpoint, four made at once: there were four.
+#[tokio::test(start_paused = true)]
+async fn no_limit_is_passed_by_those_who_come_at_once() -> Result<(), Failed> {
+    let three = std::num::NonZeroUsize::MIN.saturating_add(2);
+    let builder = Engine::builder(MemoryStore::new(), always_ok()).seed(7).limits(|limits| {
+        limits.endpoints_per_application = three;
+        (limits.applications_per_organisation, limits.event_types_per_organisation) = (Some(three), three);
+    });
+    let engine = builder.start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    let mut making = tokio::task::JoinSet::new();
+    for n in 0..10 {
+        let (engine, name) = (engine.clone(), format!("n{n}"));
+        making.spawn(async move {
+            let all = [(name.clone().into(), EventTypeSpec::new("more"))].into();
+            let organisation = engine.organisation("org_23rb8YdGqMT0qIzpgGwdXfHirMv".parse().expect("it is one"));
+            tokio::join!(
+                async { engine.endpoints("acme").create(hook()).await.is_ok() },
+                async { engine.applications().create(ApplicationSpec::new("more")).await.is_ok() },
+                async { organisation.event_types().create(name.clone(), EventTypeSpec::new("more")).await.is_ok() },
+                async { organisation.event_types().upsert_all(&all).await.is_ok() },
+            );
+        });
+    }
+    while making.join_next().await.is_some() {}
+    let page = &ListRequest::default();
+    assert_eq!(engine.endpoints("acme").list(page)?.items.len(), 3);
+    assert_eq!(engine.applications().list(&ListRequest::default()).items.len(), 3);
+    let organisation = engine.organisation("org_23rb8YdGqMT0qIzpgGwdXfHirMv".parse()?);
+    let types =
+        organisation.event_types().list(true, &ListRequest::first(Order::Ascending, std::num::NonZeroUsize::MAX));
+    assert_eq!(types.items.len(), 3);
+    Ok(())
+}
+
+/// Where the last place is being taken, another one waits for what becomes of it: refused only if it is made.
+#[tokio::test(start_paused = true)]
+async fn the_last_place_is_not_refused_for_what_is_never_made() -> Result<(), Failed> {
+    let two = std::num::NonZeroUsize::MIN.saturating_add(1);
+    let builder = Engine::builder(MemoryStore::new(), always_ok()).seed(7);
+    let engine = builder.limits(|limits| limits.endpoints_per_application = two).start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    let endpoints = engine.endpoints("acme");
+    endpoints.upsert("hook", hook()).await?;
+    let mut taken = hook();
+    taken.uid = Some("hook".into());
+    let (refused, made) = tokio::join!(endpoints.create(taken), endpoints.create(hook()));
+    assert!(matches!(refused, Err(EndpointError::UidTaken)), "{refused:?}");
+    endpoints.delete(made?.id).await?;
+    let (one, other) = tokio::join!(endpoints.upsert("new", hook()), endpoints.upsert("new", hook()));
+    assert_eq!(one?.id, other?.id, "and whoever asks for the same gets it");
+    Ok(())
+}

@@ -351,7 +351,8 @@ impl EndpointMachine {
         self.idle_since = None;
         let id = finished.command();
         let running = self.flights.get(id).filter(|flight| flight.end.is_none());
-        let Some((before, asked)) = running.map(|flight| (flight.delivery.clone(), Arc::clone(&flight.endpoint))) else {
+        let Some((before, asked)) = running.map(|flight| (flight.delivery.clone(), Arc::clone(&flight.endpoint)))
+        else {
             return;
         };
         if finished.unreadable == Unreadable::Yes {
