@@ -214,7 +214,7 @@ impl Inner {
         self.cut_off.notify_one();
     }
 
-    fn about(&self, endpoint: EndpointId) -> Option<Arc<About>> {
+    pub(crate) fn about(&self, endpoint: EndpointId) -> Option<Arc<About>> {
         let (endpoint, owner) = self.registry.endpoint_and_owner(endpoint)?;
         Some(Arc::new(About::new(&endpoint, &owner)))
     }

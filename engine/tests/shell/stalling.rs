@@ -332,3 +332,64 @@ async fn an_event_that_cannot_be_read_any_more_is_given_up() -> Result<(), Faile
     }
     Err("no read was that of the event".into())
 }
+
+/// Rows beside an outcome made no sense: it was taken for one that is over, what waited behind it went out, and the next actor
+/// sent it again.
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_cannot_be_stored_holds_its_lane_and_is_not_sent_again() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let store = Knobbed::new(MemoryStore::new());
+    let fifo = postrider::OrderingMode::Fifo(postrider::OnExhausted::Continue);
+    let engine = start(store.clone(), &receiver, hook().ordering(fifo)).await?;
+    let mut notices = engine.notices();
+    store.knobs.damages.store(true, Ordering::SeqCst);
+    let first = engine.publish("acme", event("1")).await?;
+    engine.publish("acme", event("2")).await?;
+    notice(&mut notices, |notice| matches!(notice, Notice::Damaged { .. }).then_some(())).await?;
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(receiver.count(), 1, "the second waits for the end of the first, which is not sent again");
+    store.knobs.damages.store(false, Ordering::SeqCst);
+    receiver.wait_for(2).await;
+    sleep(Duration::from_secs(60)).await;
+    let attempts = engine.events("acme").attempts(first.event).await?;
+    assert_eq!((receiver.count(), attempts.len()), (2, 1), "a person has mended it");
+    Ok(())
+}
+
+/// Such an outcome is lost with the end of the engine, which does not wait for it, and says so.
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_cannot_be_stored_does_not_hold_up_the_end() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &receiver, hook()).await?;
+    let mut notices = engine.notices();
+    store.knobs.damages.store(true, Ordering::SeqCst);
+    engine.publish("acme", event("1")).await?;
+    notice(&mut notices, |notice| matches!(notice, Notice::Damaged { .. }).then_some(())).await?;
+    let began = Instant::now();
+    engine.shutdown(Duration::from_secs(60)).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    Ok(())
+}
+
+/// What a commit stored whose answer was lost was never seen: the task did not begin, and nobody asked for the proof, before
+/// the next start.
+#[tokio::test(start_paused = true)]
+async fn what_was_stored_by_a_commit_whose_answer_was_lost_is_begun() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([200_u16; 0]);
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &receiver, hook().event_types(["nothing"])).await?;
+    let mut notices = engine.notices();
+    let since = engine.publish("acme", event("1")).await?.accepted_at;
+    Knobs::set(&store.knobs.loses);
+    assert!(engine.tasks().replay_missing("acme", "hook", since, None).await.is_err(), "its answer was lost");
+    notice(&mut notices, |notice| matches!(notice, Notice::TaskEnded(_)).then_some(())).await?;
+    let mut spec = hook();
+    spec.proof = postrider::Proof::Ping;
+    Knobs::set(&store.knobs.loses);
+    assert!(engine.endpoints("acme").upsert("asks", spec).await.is_err(), "its answer was lost");
+    receiver.wait_for(1).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(engine.endpoints("acme").get("asks")?.status, postrider::EndpointStatus::Active, "it was asked");
+    Ok(())
+}

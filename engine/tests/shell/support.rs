@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, EndpointId, EndpointSpec, Engine, Event, Notice, Notices, Timestamp,
-    core::{Batch, Durability, Week, Write},
+    core::{Batch, Durability, Refused, Week, Write},
     storage::{OpenStore, Reads, Store, StoreError, StoreErrorKind, Verdict},
     testing::ScriptedTransport,
 };
@@ -75,6 +75,8 @@ pub(crate) struct Knobs {
     pub(crate) hangs: AtomicBool,
     /// The next commit is stored, and its answer is an error.
     pub(crate) loses: AtomicBool,
+    /// Outcomes are refused, because stored rows make no sense.
+    pub(crate) damages: AtomicBool,
     /// The next read panics.
     pub(crate) reads_panic: AtomicBool,
     /// How long a commit takes, in milliseconds.
@@ -158,6 +160,9 @@ impl Store for KnobbedStore {
         if takes > 0 {
             tokio::time::sleep(Duration::from_millis(takes)).await;
         }
+        if self.knobs.damages.load(Ordering::SeqCst) {
+            return self.commit_damaged(&group, durability).await;
+        }
         let verdicts = self.inner.commit(Arc::clone(&group), durability).await?;
         self.note_wakes(&group, &verdicts);
         if taken(&self.knobs.hangs) {
@@ -178,6 +183,18 @@ impl Store for KnobbedStore {
 }
 
 impl KnobbedStore {
+    /// All but outcomes.
+    async fn commit_damaged(&self, group: &[Batch], durability: Durability) -> Result<Vec<Verdict>, StoreError> {
+        let is_outcome = |batch: &Batch| batch.writes.iter().any(|write| matches!(write, Write::Outcome(_)));
+        let whole: Vec<_> = group.iter().filter(|batch| !is_outcome(batch)).cloned().collect();
+        let mut verdicts = self.inner.commit(whole.into(), durability).await?.into_iter();
+        let verdict = |batch: &Batch| match is_outcome(batch) {
+            true => Some(Err(Refused::Corrupt)),
+            false => verdicts.next(),
+        };
+        Ok(group.iter().map_while(verdict).collect())
+    }
+
     fn note_wakes(&self, group: &[Batch], verdicts: &[Verdict]) {
         let mut wakes = self.knobs.wakes.lock().expect("nobody panics with it");
         let stored = group.iter().zip(verdicts).filter(|(_, verdict)| verdict.is_ok());

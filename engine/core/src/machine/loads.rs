@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{Ask, Delivery, LoadId, Place, Seq, Timestamp};
 
+/// So many changes are remembered at most: a read that is not answered for so long is worth nothing any more.
+const CHANGES_MAX: usize = 1 << 16;
+
 /// Names a row, whatever it holds: a manual try is one beside that of its life, and there may be several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct RowName(Seq, Option<Timestamp>);
@@ -80,6 +83,11 @@ impl Loads {
         self.changes.get(&RowName::of(delivery)).is_none_or(|changed| *changed < load.stamp)
     }
 
+    /// Whether more has changed than is remembered, because a read stays without an answer.
+    pub(super) fn is_outlived(&self) -> bool {
+        self.changes.len() >= CHANGES_MAX
+    }
+
     pub(super) fn has(&self, wanted: impl Fn(&Ask) -> bool) -> bool {
         self.open.values().any(|load| wanted(&load.ask))
     }
@@ -92,3 +100,6 @@ impl Loads {
         self.open.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

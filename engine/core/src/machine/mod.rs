@@ -160,6 +160,12 @@ impl EndpointMachine {
         self.deadline
     }
 
+    /// Whether it had better begin anew from the store: a read stays without an answer, because what it would find makes no
+    /// sense, and so much has changed meanwhile that the answer would be worth nothing.
+    pub fn is_outlived(&self) -> bool {
+        self.queue.is_outlived()
+    }
+
     /// Why `delivery` is not being sent: asks the rules, in their order, that start attempts.
     pub fn why_waiting(&self, delivery: &Delivery, now: Timestamp) -> Waiting {
         if let Some(flight) = self.flights.get(flights::name(delivery)) {

@@ -359,6 +359,10 @@ impl Queue {
         }
     }
 
+    pub(super) fn is_outlived(&self) -> bool {
+        self.loads.is_outlived()
+    }
+
     pub(super) fn loads(&self) -> usize {
         self.loads.len()
     }
