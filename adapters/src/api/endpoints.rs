@@ -8,8 +8,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId, EndpointSpec, EndpointStatus, Endpoints, Order,
-    Proof, Rate, Uid, core::as_called,
+    CustomHeader, DeliveryPolicy, DeliverySettings, DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId,
+    EndpointSpec, EndpointStatus, Endpoints, Order, Proof, Rate, Uid, core::as_called,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -235,7 +235,7 @@ pub(super) async fn create_in(
     asked: EndpointIn,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
     let secret = asked.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
-    let draft = draft(asked, None)?;
+    let draft = Asked::read(asked)?.made();
     let made = match secret {
         Some(secret) => endpoints.create_with_secret(draft, secret).await?,
         None => endpoints.create(draft).await?,
@@ -250,12 +250,12 @@ pub(super) async fn replace_in(
     asked: EndpointIn,
 ) -> Result<(StatusCode, Json<EndpointOut>), ApiError> {
     let secret = asked.secret.as_deref().map(|text| secrets::parsed("secret", text)).transpose()?;
-    let old = endpoints.get(ep).ok();
-    let draft = draft(asked, old.as_deref())?;
-    match endpoints.edit(ep, |old| *old = draft.clone()).await {
+    let asked = Asked::read(asked)?;
+    let policy = endpoints.get(ep).ok().map(|found| found.policy.clone());
+    match endpoints.edit(ep, |old| *old = asked.over(old, policy.as_ref())).await {
         // An id that nobody has is nobody's uid.
         Err(EndpointError::NoSuchEndpoint) if ep.parse::<EndpointId>().is_err() => {
-            let mut draft = draft;
+            let mut draft = asked.made();
             draft.spec.uid = Some(Uid::from(ep));
             let made = match secret {
                 Some(secret) => endpoints.create_with_secret(draft, secret).await?,
@@ -272,49 +272,62 @@ fn asked_before(endpoints: &Endpoints<'_>, ep: &str) -> Vec<Box<str>> {
     endpoints.get(ep).map_or_else(|_| Vec::new(), |found| found.spec.event_types.clone())
 }
 
-/// What is asked, over what cannot be asked anew. A pause is kept.
-fn draft(asked: EndpointIn, old: Option<&Endpoint>) -> Result<EndpointDraft, ApiError> {
-    named("eventTypes", asked.event_types.as_deref())?;
-    named("channels", asked.channels.as_deref())?;
-    let mut spec = EndpointSpec::new(asked.url);
-    spec.uid = asked.uid.map(Uid::from).or_else(|| old.and_then(|old| old.spec.uid.clone()));
-    spec.description = asked.description;
-    spec.event_types = asked.event_types.unwrap_or_default();
-    spec.channels = asked.channels.unwrap_or_default();
-    spec.rate = rate(asked.throttle_rate)?;
-    spec.metadata = asked.metadata;
-    spec.headers = match (asked.headers, old) {
-        (Some(headers), _) => super::headers::all(headers)?,
-        (None, Some(old)) => old.spec.headers.clone(),
-        (None, None) => Vec::new(),
-    };
-    spec.delivery = match (asked.delivery, old) {
-        (Some(delivery), Some(old)) => settings::replaced(delivery.read()?, &old.spec.delivery, &old.policy),
-        (Some(delivery), None) => delivery.read()?,
-        (None, Some(old)) => old.spec.delivery.clone(),
-        (None, None) => spec.delivery,
-    };
-    spec.proof = match (asked.proof, old) {
-        (Some(proof), _) => proof.into(),
-        (None, Some(old)) => old.spec.proof,
-        (None, None) => spec.proof,
-    };
-    spec.version = asked.version.unwrap_or_else(|| old.map_or(spec.version, |old| old.spec.version));
-    let before = old.map_or(EndpointStatus::Active, |old| old.status);
-    Ok(EndpointDraft { spec, status: status_of(asked.disabled, before) })
+/// What is asked of an endpoint as a whole, as far as it is said.
+struct Asked {
+    spec: EndpointSpec,
+    headers: Option<Vec<CustomHeader>>,
+    delivery: Option<DeliverySettings>,
+    proof: Option<Proof>,
+    version: Option<u16>,
+    disabled: bool,
 }
 
-/// What `disabled` means for an endpoint that stands so. A pause is kept.
-pub(super) const fn status_of(disabled: bool, before: EndpointStatus) -> EndpointStatus {
-    match (disabled, before) {
-        (true, EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven) => {
-            EndpointStatus::Disabled(DisableReason::ByPerson)
-        }
-        (true, EndpointStatus::Disabled(reason)) => EndpointStatus::Disabled(reason),
-        (false, EndpointStatus::Paused) => EndpointStatus::Paused,
-        (false, EndpointStatus::Unproven) => EndpointStatus::Unproven,
-        (false, EndpointStatus::Active | EndpointStatus::Disabled(_)) => EndpointStatus::Active,
+impl Asked {
+    fn read(asked: EndpointIn) -> Result<Self, ApiError> {
+        named("eventTypes", asked.event_types.as_deref())?;
+        named("channels", asked.channels.as_deref())?;
+        let mut spec = EndpointSpec::new(asked.url);
+        spec.uid = asked.uid.map(Uid::from);
+        spec.description = asked.description;
+        spec.event_types = asked.event_types.unwrap_or_default();
+        spec.channels = asked.channels.unwrap_or_default();
+        spec.rate = rate(asked.throttle_rate)?;
+        spec.metadata = asked.metadata;
+        let headers = asked.headers.map(super::headers::all).transpose()?;
+        let delivery = asked.delivery.map(Delivery::read).transpose()?;
+        let (version, proof, disabled) = (asked.version, asked.proof.map(Proof::from), asked.disabled);
+        Ok(Self { spec, headers, delivery, proof, version, disabled })
     }
+
+    /// As a new one.
+    fn made(&self) -> EndpointDraft {
+        let mut spec = self.spec.clone();
+        spec.headers = self.headers.clone().unwrap_or_default();
+        spec.delivery = self.delivery.clone().unwrap_or_default();
+        spec.proof = self.proof.unwrap_or_default();
+        spec.version = self.version.unwrap_or(spec.version);
+        EndpointDraft { spec, status: status_of(self.disabled, EndpointStatus::Active) }
+    }
+
+    /// Over what is there, which was shown with this policy. What a client of Svix does not know is kept if it says nothing
+    /// of it; so is a pause.
+    fn over(&self, old: &EndpointDraft, policy: Option<&DeliveryPolicy>) -> EndpointDraft {
+        let mut spec = self.spec.clone();
+        spec.headers = self.headers.clone().unwrap_or_else(|| old.spec.headers.clone());
+        spec.delivery = match (&self.delivery, policy) {
+            (Some(delivery), Some(policy)) => settings::replaced(delivery.clone(), &old.spec.delivery, policy),
+            (Some(delivery), None) => delivery.clone(),
+            (None, _) => old.spec.delivery.clone(),
+        };
+        spec.proof = self.proof.unwrap_or(old.spec.proof);
+        spec.version = self.version.unwrap_or(old.spec.version);
+        EndpointDraft { spec, status: status_of(self.disabled, old.status) }
+    }
+}
+
+/// What `disabled` asks of an endpoint that stands so. A pause is kept; a proof that it still owes is for the engine to ask.
+pub(super) const fn status_of(disabled: bool, before: EndpointStatus) -> EndpointStatus {
+    if disabled { before.disabled(DisableReason::ByPerson) } else { before.enabled() }
 }
 
 impl EndpointPatch {
@@ -373,7 +386,7 @@ pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {
         url: as_called(&spec.url, &endpoint.target).to_owned(),
         description: spec.description.clone(),
         version: spec.version,
-        disabled: matches!(endpoint.status, EndpointStatus::Disabled(_)),
+        disabled: endpoint.status.is_disabled(),
         event_types: some(&spec.event_types),
         filter_types: some(&spec.event_types),
         channels: some(&spec.channels),

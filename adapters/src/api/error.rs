@@ -9,6 +9,7 @@ use axum::{
 };
 use postrider::{
     ApplicationError, CommitError, DeadLetterError, DeliveryError, EndpointError, EventError, PublishError, ReadError,
+    StoreErrorKind,
 };
 use serde::Serialize;
 use tracing::error;
@@ -182,7 +183,8 @@ impl ApiError {
 
     fn corrupt() -> Self {
         error!("stored rows make no sense, a person must look at the store");
-        Self::unavailable(None)
+        let detail = "Stored data that this needs is damaged. To send it again does not help: an operator has to look.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged_data", detail)
     }
 }
 
@@ -218,6 +220,7 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::NotFound => Self::not_found(),
+            ReadError::Store(error) if error.kind() == StoreErrorKind::Corrupt => Self::corrupt(),
             other => {
                 error!(error = told(&other), "could not read");
                 Self::unavailable(Some(Duration::from_secs(1)))

@@ -33,6 +33,9 @@ use super::{
     name_case::NameCases,
 };
 
+/// A longer timeout is taken for this one, so that no time overflows.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Sent with every request, unless the endpoint has a header of this name.
 const DEFAULTS: [(HeaderName, HeaderValue); 3] = [
     (header::ACCEPT, HeaderValue::from_static("*/*")),
@@ -95,7 +98,8 @@ impl HttpTransport {
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, request: AttemptRequest) -> Result<AttemptResponse, TransportError> {
-        let deadline = Instant::now() + request.timeout;
+        // A caller of this transport may ask for any timeout.
+        let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
         // At every attempt, because the resolver is never asked about hosts that are addresses, in whatever spelling.
         self.inner.targets.check_url(&request.url).map_err(|why| TransportError::Blocked(why.into()))?;
         let mut sent = outgoing(request.method, &request.url, request.headers, request.body)?;

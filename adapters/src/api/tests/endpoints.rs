@@ -136,3 +136,41 @@ async fn a_url_with_blanks_around_it_is_refused_when_it_is_made_and_when_it_is_c
     }
     Ok(())
 }
+
+/// It was kept by endpoints and cleared by applications. What Svix's clients do not know stays: headers, delivery, proof.
+#[tokio::test]
+async fn a_put_without_uid_clears_it() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({ "retrySchedule": [1, 2] })).await?;
+    let url = "http://127.0.0.1:9/hook";
+    let put = world.send("PUT", "/app/acme/endpoint/hook", json!({ "url": url, "uid": "hook" }).to_string()).await?;
+    assert_eq!((put.0, &put.1["uid"]), (StatusCode::OK, &json!("hook")), "{}", put.1);
+    let put = world.send("PUT", "/app/acme/endpoint/hook", json!({ "url": url }).to_string()).await?;
+    assert_eq!((put.0, &put.1["uid"]), (StatusCode::OK, &Value::Null), "{}", put.1);
+    assert_eq!(put.1["delivery"]["retrySchedule"], json!([1.0, 2.0]));
+    assert_eq!(world.get("/app/acme/endpoint/hook").await?.0, StatusCode::NOT_FOUND);
+    Ok(())
+}
+
+/// `disabled: true`, then `false`, and it was sent everything without having proved that it wants anything.
+#[tokio::test]
+async fn switching_an_endpoint_off_and_on_skips_no_proof() -> Result<(), Failed> {
+    let world = World::with_hook(&[500; 100], json!({})).await?;
+    let hook = "/app/acme/endpoint/hook";
+    let asks = json!({ "proof": "ping" });
+    assert_eq!(world.send("PATCH", hook, asks.to_string()).await?.0, StatusCode::OK);
+    for (method, off, on) in [
+        ("PATCH", json!({ "disabled": true }), json!({ "disabled": false })),
+        (
+            "PUT",
+            json!({ "url": "http://127.0.0.1:9/hook", "uid": "hook", "disabled": true }),
+            json!({ "url": "http://127.0.0.1:9/hook", "uid": "hook" }),
+        ),
+    ] {
+        let shown = world.send(method, hook, off.to_string()).await?;
+        assert_eq!(shown.1["disabled"], json!(true), "{}", shown.1);
+        let shown = world.send(method, hook, on.to_string()).await?;
+        assert_eq!(shown.1["disabled"], json!(false), "{}", shown.1);
+        assert_eq!(world.get(&format!("{hook}/state")).await?.1["status"], json!("unverified"), "{method}");
+    }
+    Ok(())
+}

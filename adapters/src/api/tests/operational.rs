@@ -24,7 +24,7 @@ async fn an_operator_hears_of_an_endpoint_that_is_made() -> Result<(), Failed> {
     let headers = json!({ "headers": { "X-Team": "ops" } }).to_string();
     assert_eq!(world.send("PUT", &format!("{one}/headers"), headers).await?.0, StatusCode::NO_CONTENT);
     assert_eq!(world.get(&format!("{one}/headers")).await?.1["headers"]["X-Team"], "ops");
-    let put = json!({ "url": "http://127.0.0.1:9/elsewhere", "description": "moved" }).to_string();
+    let put = json!({ "url": "http://127.0.0.1:9/elsewhere", "uid": "ops", "description": "moved" }).to_string();
     assert_eq!(world.send("PUT", &one, put).await?.1["description"], "moved");
     assert_eq!(world.delete(&one).await?, StatusCode::NO_CONTENT);
     assert_eq!(world.get(&one).await?.0, StatusCode::NOT_FOUND);

@@ -247,12 +247,15 @@ async fn a_portal_sees_event_types_with_a_flag_only_if_its_token_carries_it() ->
         assert_eq!(hidden.0, StatusCode::UNPROCESSABLE_ENTITY, "{method} {path}: {}", hidden.1);
     }
     assert_eq!(world.with(&beta, "POST", endpoint, hook(&["b.beta"])).await?.0, StatusCode::CREATED);
-    assert_eq!(world.send("PUT", "/app/acme/endpoint/hook", hook(&["b.beta"])).await?.0, StatusCode::OK);
+    // By its id: a PUT without a uid clears that.
+    let id = world.get("/app/acme/endpoint/hook").await?.1["id"].as_str().unwrap_or_default().to_owned();
+    let of_hook = format!("{endpoint}/{id}");
+    assert_eq!(world.send("PUT", &of_hook, hook(&["b.beta"])).await?.0, StatusCode::OK);
     // What its organisation asked for stays, and may be sent back.
     for (method, types, status) in
         [("PUT", &["b.beta", "a.open"][..], 200), ("PATCH", &["b.beta"], 200), ("PATCH", &["b.beta", "c.eu"], 422)]
     {
-        let changed = world.with(&none, method, "/app/acme/endpoint/hook", hook(types)).await?;
+        let changed = world.with(&none, method, &of_hook, hook(types)).await?;
         assert_eq!(changed.0.as_u16(), status, "{method} {types:?}: {}", changed.1);
     }
     let many: Vec<_> = (0..=50).map(|n| format!("f{n}")).collect();

@@ -81,7 +81,8 @@ pub async fn endpoints(world: &World) -> Result<(), Failed> {
     all_uids.reverse();
     same("list", listed(None).await?, all_uids)?;
 
-    let asked = EndpointUpsertIn { description: Some("Changed".into()), ..EndpointUpsertIn::new(url("/changed")) };
+    let (uid, description) = (Some("second".into()), Some("Changed".into()));
+    let asked = EndpointUpsertIn { uid, description, ..EndpointUpsertIn::new(url("/changed")) };
     let changed = api.upsert(one(), "second".into(), asked).await?;
     same("replaced", (changed.url, &*changed.description), (url("/changed"), "Changed"))?;
     let asked = EndpointUpsertIn { disabled: Some(true), ..EndpointUpsertIn::new(url("/fourth")) };
