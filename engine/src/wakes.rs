@@ -284,3 +284,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

@@ -393,3 +393,29 @@ async fn what_was_stored_by_a_commit_whose_answer_was_lost_is_begun() -> Result<
     assert_eq!(engine.endpoints("acme").get("asks")?.status, postrider::EndpointStatus::Active, "it was asked");
     Ok(())
 }
+
+/// All actors began in one moment after a stall, each with several reads: commits waited behind all of them, and a store with
+/// many endpoints could fail again for that.
+#[tokio::test(start_paused = true)]
+async fn actors_begin_one_after_another_when_the_store_is_open_again() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &receiver, hook()).await?;
+    for n in 0..1_000 {
+        engine.endpoints("acme").upsert(format!("more-{n}"), hook()).await?;
+    }
+    engine.publish("acme", event("1")).await?;
+    receiver.wait_for(1_001).await;
+    assert_eq!(engine.health().active_endpoints, 1_001);
+    Knobs::set(&store.knobs.panics);
+    assert!(engine.publish("acme", event("2")).await.is_err());
+    let (mut before, mut most) = (Knobs::count(&store.knobs.reads), 0);
+    for _ in 0..2_000 {
+        sleep(Duration::from_millis(1)).await;
+        let reads = Knobs::count(&store.knobs.reads);
+        (most, before) = (most.max(reads - before), reads);
+    }
+    assert!(most < 200, "{most} reads in one moment");
+    assert_eq!(engine.health().active_endpoints, 1_001, "and all are up again");
+    Ok(())
+}
