@@ -17,7 +17,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_core::{Batch, Document, DocumentId, DocumentKind, Durability, Guard, KEY_REMEMBERED, Timestamp, Write};
+use postrider_core::{
+    ApplicationId, Batch, Document, DocumentId, DocumentKind, Durability, Guard, KEY_REMEMBERED, Timestamp, Write,
+};
 use postrider_storage::DocumentQuery;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -275,14 +277,19 @@ impl Inner {
             None => None,
         };
         let answer = answer.filter(|found| self.is_old_answer(found));
+        let turns_of = ApplicationId::from_bytes(mark.organisation.to_bytes());
         let drops = [Some(mark), answer.as_ref().map(|found| found.id.clone())].into_iter().flatten();
         let batch = Batch::synced(drops.map(Write::DropDocument));
         let batch = match answer {
             Some(found) => batch.guarded(Guard::Document(found.id, found.revision)),
             None => batch,
         };
-        let verdict =
-            self.commits.submit_own(Batch { durability: Durability::Relaxed, ..batch }).answer().await.ok()?;
+        let verdict = self
+            .commits
+            .submit_for(turns_of, Batch { durability: Durability::Relaxed, ..batch })
+            .answer()
+            .await
+            .ok()?;
         if let Err(refused) = verdict {
             warn!(?refused, "old answer is not taken away");
         }
@@ -304,7 +311,8 @@ impl Inner {
                 // Unless a new one has taken its place meanwhile.
                 let guard = Guard::Document(found.id.clone(), found.revision);
                 let batch = Batch::synced([Write::DropDocument(found.id.clone())]).guarded(guard);
-                self.commits.submit_own(Batch { durability: Durability::Relaxed, ..batch })
+                let turns_of = ApplicationId::from_bytes(found.id.organisation.to_bytes());
+                self.commits.submit_for(turns_of, Batch { durability: Durability::Relaxed, ..batch })
             };
             let dropped: Vec<_> = found.iter().filter(|found| self.is_old_answer(found)).map(drop_it).collect();
             for dropped in dropped {

@@ -108,6 +108,14 @@ impl CommitQueue {
         Pending(answered)
     }
 
+    /// For work of the engine's own that it does for one application: in the turns of that.
+    pub(crate) fn submit_for(&self, application: ApplicationId, batch: Batch) -> Pending {
+        let (answer, answered) = oneshot::channel();
+        self.waiting().push_background(application, batch, Answer::Caller(answer));
+        self.ring();
+        Pending(answered)
+    }
+
     /// For actors: never waits.
     pub(crate) fn step(&self, endpoint: EndpointId, id: CommandId, batch: Batch) {
         self.own(batch, Answer::Machine(endpoint, id));
