@@ -197,9 +197,14 @@ impl Lanes {
         (Next::Nothing, waits)
     }
 
-    /// Puts a head into its place; gives it back if it waits for a time.
+    /// Puts a head into its place; gives it back if it waits for a time. One that holds its lane does so in the store: in
+    /// memory are as many of these as are found there, or with each that is given up another lane would stay for good.
     fn put_head(&mut self, lane: LaneId, item: Item, more: bool) -> Option<Item> {
         let seq = item.delivery.id.seq;
+        if item.delivery.is_held() && !self.has_room_for_held() {
+            self.evict(lane);
+            return None;
+        }
         let (head, waits) = if item.delivery.is_held() {
             self.held += 1;
             (Head::Held(item.delivery), None)
@@ -300,6 +305,17 @@ impl Lanes {
             Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_) => None,
         });
         ready.chain(self.lanes.values().flat_map(|lane| &lane.behind)).filter(|item| !item.delivery.is_held())
+    }
+
+    /// All that hold an event, or may.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.lanes.values_mut().flat_map(|lane| {
+            let head = match &mut lane.head {
+                Head::Ready(item) => Some(item),
+                Head::Reading(..) | Head::Waiting(_) | Head::InFlight(_) | Head::Held(_) => None,
+            };
+            head.into_iter().chain(&mut lane.behind)
+        })
     }
 
     /// Whether a delivery waits behind the head of this lane, or may.

@@ -47,8 +47,7 @@ impl Lanes {
     /// A head that was found in the store, of a lane that is not in memory. Gives it back if it waits for a time, to be put
     /// among the due rows.
     pub(in crate::machine) fn found(&mut self, item: Item) -> Result<Option<Item>, Full> {
-        let held = item.delivery.is_held();
-        if held && self.held >= self.lanes_max / 2 {
+        if item.delivery.is_held() && !self.has_room_for_held() {
             self.sleeps_outside();
             return Ok(None);
         }
@@ -77,7 +76,11 @@ impl Lanes {
         self.search.urgent_left_out |= of.is_none_or(|of| of == Priority::High);
     }
 
-    /// A head that waits had to leave memory, and its lane with it.
+    pub(super) const fn has_room_for_held(&self) -> bool {
+        self.held < self.lanes_max / 2
+    }
+
+    /// A head that waits, or holds its lane, had to leave memory, and its lane with it.
     pub(in crate::machine) fn evict(&mut self, lane: LaneId) {
         if let Some(known) = self.lanes.remove(&lane) {
             self.deliveries -= known.behind.len();

@@ -199,6 +199,42 @@ fn a_head_that_is_revived_during_a_read_of_its_lane_stays_the_head() {
     driver.asked(|ask| matches!(ask, Ask::Lane(_, Seq(1))));
 }
 
+/// Each delivery that was given up held its lane, and each such lane stayed in memory: one for every key there ever was.
+#[test]
+fn lanes_that_hold_are_bounded_in_memory() {
+    let mut driver =
+        Driver::with(OrderingMode::PerKey(OnExhausted::Hold), WindowLimits::default(), SoftState::default());
+    driver.tell(Input::Committed(CommandId::Soft, Ok(Ended(None))));
+    while let Some((id, _)) = driver.loads.pop() {
+        driver.tell(Input::Loaded(id, rows([], true)));
+    }
+    let mut given_up = 0;
+    for seq in 1..3_000_u64 {
+        let delivery = Delivery { lane: LaneId(1_000 + seq), ..driver.delivery(seq, IN_LANE) };
+        let previous = Some(Seq(seq - 1)).filter(|_| seq > 1);
+        driver.tell(Input::Nudged(Nudge { previous, seq: Seq(seq), newest: Some((delivery, None)) }));
+        while let Some((id, ask)) = driver.loads.pop() {
+            let found = match ask {
+                Ask::Lane(lane, _) => rows([Delivery { lane, ..driver.delivery(lane.0 - 1_000, IN_LANE) }], true),
+                Ask::Soft => Found::Soft(SoftState::default()),
+                Ask::Aged(..) => Found::Aged(Aged::default()),
+                Ask::Ready(_) | Ask::Due(_) | Ask::Lanes(_) | Ask::Urgent(_) => rows([], true),
+            };
+            driver.tell(Input::Loaded(id, found));
+        }
+        driver.tell(Input::Committed(CommandId::Soft, Ok(Ended(None))));
+        driver.tell(Input::Permitted);
+        while let Some(delivery) = driver.started.pop() {
+            given_up += 1;
+            driver.is_given_up(&delivery);
+        }
+        // Until it may send again after one that could not be read.
+        driver.now = driver.now + Duration::from_millis(1_100);
+    }
+    let (lanes, most) = (driver.machine.report().lanes, 2 * WindowLimits::default().lanes.get());
+    assert!(given_up > 2_900 && lanes <= most, "{given_up} were given up, {lanes} lanes are in memory");
+}
+
 const ONE: AttemptNumber = AttemptNumber::manual(1);
 const PER_KEY: OrderingMode = OrderingMode::PerKey(OnExhausted::Continue);
 const IN_LANE: Place = Place::Lane { due: None, held: false };
@@ -265,6 +301,21 @@ impl Driver {
             unreadable: crate::Unreadable::No,
         };
         self.tell(Input::AttemptFinished(finished));
+    }
+
+    /// There is nothing to send any more.
+    fn is_given_up(&mut self, delivery: &Delivery) {
+        let finished = crate::Finished {
+            seq: delivery.id.seq,
+            trigger: delivery.trigger(),
+            started: self.now,
+            took: Duration::ZERO,
+            outcome: crate::Outcome::Failure(crate::Failure::Lost),
+            response: Box::default(),
+            unreadable: crate::Unreadable::Yes,
+        };
+        self.tell(Input::AttemptFinished(finished));
+        self.tell(Input::Committed(CommandId::Step(delivery.id.seq), Ok(Ended(None))));
     }
 
     fn delivery(&mut self, seq: u64, place: Place) -> Delivery {
