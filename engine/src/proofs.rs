@@ -1,7 +1,7 @@
 //! Asks receivers for the proof that their endpoint wants, until they give it; then its deliveries begin.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     num::NonZeroU32,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
@@ -10,14 +10,14 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use postrider_core::{
-    Batch, Endpoint, EndpointId, EndpointStatus, Event, EventId, Guard, Lease, Proof, Rate, RecordId, SplitMix,
-    StoredEvent, Write,
+    ApplicationId, Batch, Endpoint, EndpointId, EndpointStatus, Event, EventId, FairLimits, FairQueue, Guard, Lease,
+    Proof, Rate, RecordId, SplitMix, StoredEvent, Write,
     proof::{self, Grant, NotProved},
 };
 use tokio::{
-    sync::{Semaphore, mpsc},
-    task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
+    sync::mpsc,
+    task::{self, AbortHandle, JoinError, JoinSet},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing::{debug, info};
 
@@ -46,18 +46,25 @@ const RATE_ASKED: NonZeroU32 = NonZeroU32::MIN.saturating_add(5_999);
 
 /// Asks whoever has something to prove, until the engine ends.
 pub(crate) async fn run(inner: Arc<Inner>, mut unproven: mpsc::UnboundedReceiver<EndpointId>) {
-    let (room, mut asking, mut running) =
-        (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new(), HashMap::<EndpointId, AbortHandle>::new());
     inner.registry.unproven().into_keys().for_each(|endpoint| inner.is_unproven(endpoint));
+    let mut asking = Asking::new(Arc::clone(&inner));
     let work = async {
-        while let Some(endpoint) = unproven.recv().await {
-            while asking.try_join_next().is_some() {}
-            running.retain(|_, asked| !asked.is_finished());
-            let (inner, room) = (Arc::clone(&inner), Arc::clone(&room));
-            let asked = asking.spawn(async move { inner.prove(endpoint, &room).await });
-            // Its record has changed: what was asked for before is not any more.
-            if let Some(before) = running.insert(endpoint, asked) {
-                before.abort();
+        loop {
+            asking.begin_all();
+            let next = asking.later.first().map(|(at, _)| *at);
+            let next_is_due = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                endpoint = unproven.recv() => match endpoint {
+                    Some(endpoint) => asking.ask_anew(endpoint),
+                    None => return,
+                },
+                Some(over) = asking.tasks.join_next_with_id() => asking.is_over(over),
+                () = next_is_due => asking.due(Instant::now()),
             }
         }
     };
@@ -65,7 +72,105 @@ pub(crate) async fn run(inner: Arc<Inner>, mut unproven: mpsc::UnboundedReceiver
         () = inner.lifecycle.closing() => {}
         () = work => {}
     }
-    asking.shutdown().await;
+    asking.tasks.shutdown().await;
+}
+
+/// Who is asked, and who waits to be: in turn by application, or one tenant's receivers that do not answer would keep
+/// those of all others waiting.
+struct Asking {
+    inner: Arc<Inner>,
+    waiting: FairQueue<ApplicationId, EndpointId>,
+    endpoints: HashMap<EndpointId, Asked>,
+    /// Those that are asked again, and when.
+    later: BTreeSet<(Instant, EndpointId)>,
+    /// Says whether there is nothing more to ask.
+    tasks: JoinSet<bool>,
+    running: HashMap<task::Id, (ApplicationId, EndpointId)>,
+}
+
+struct Asked {
+    application: ApplicationId,
+    times: usize,
+    stage: Stage,
+}
+
+enum Stage {
+    Waiting,
+    Running(AbortHandle),
+    Later(Instant),
+}
+
+impl Asking {
+    fn new(inner: Arc<Inner>) -> Self {
+        Self {
+            inner,
+            waiting: FairQueue::new(FairLimits::running(AT_ONCE)),
+            endpoints: HashMap::new(),
+            later: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+        }
+    }
+
+    /// Its record has changed, or is new: what was asked for before is not any more.
+    fn ask_anew(&mut self, endpoint: EndpointId) {
+        match self.endpoints.get_mut(&endpoint).map(|asked| (std::mem::take(&mut asked.times), &asked.stage)) {
+            Some((_, Stage::Waiting)) => return,
+            Some((_, Stage::Running(running))) => {
+                running.abort();
+                if let Some((application, _)) = self.running.remove(&running.id()) {
+                    self.waiting.end(application);
+                }
+            }
+            Some((_, Stage::Later(at))) => {
+                self.later.remove(&(*at, endpoint));
+            }
+            None => {}
+        }
+        let Some(record) = self.inner.registry.endpoint(endpoint) else {
+            return drop(self.endpoints.remove(&endpoint));
+        };
+        let application = record.application;
+        self.endpoints.insert(endpoint, Asked { application, times: 0, stage: Stage::Waiting });
+        let _nothing_bounds_it = self.waiting.push(application, endpoint);
+    }
+
+    fn begin_all(&mut self) {
+        while let Some((application, endpoint)) = self.waiting.begin() {
+            let Some(asked) = self.endpoints.get_mut(&endpoint) else {
+                self.waiting.end(application);
+                continue;
+            };
+            let inner = Arc::clone(&self.inner);
+            let task = self.tasks.spawn(async move { inner.prove(endpoint).await });
+            self.running.insert(task.id(), (application, endpoint));
+            asked.stage = Stage::Running(task);
+        }
+    }
+
+    /// It was asked: done, or to be asked again; after a panic, too.
+    fn is_over(&mut self, over: Result<(task::Id, bool), JoinError>) {
+        let (id, is_done) = over.unwrap_or_else(|failed| (failed.id(), false));
+        // One that was called off has given its place back.
+        let Some((application, endpoint)) = self.running.remove(&id) else { return };
+        self.waiting.end(application);
+        let Some(asked) = self.endpoints.get_mut(&endpoint).filter(|_| !is_done) else {
+            return drop(self.endpoints.remove(&endpoint));
+        };
+        let at = Instant::now() + WAITS[asked.times.min(WAITS.len() - 1)];
+        asked.times += 1;
+        asked.stage = Stage::Later(at);
+        self.later.insert((at, endpoint));
+    }
+
+    fn due(&mut self, now: Instant) {
+        while let Some((_, endpoint)) = self.later.first().copied().filter(|(at, _)| *at <= now) {
+            self.later.pop_first();
+            let Some(asked) = self.endpoints.get_mut(&endpoint) else { continue };
+            asked.stage = Stage::Waiting;
+            let _nothing_bounds_it = self.waiting.push(asked.application, endpoint);
+        }
+    }
 }
 
 impl Inner {
@@ -83,28 +188,25 @@ impl Inner {
         self.proof_failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn prove(&self, id: EndpointId, room: &Semaphore) {
-        let mut waits = WAITS.into_iter();
-        loop {
-            let Some(endpoint) = self.registry.endpoint(id).filter(|it| it.status == EndpointStatus::Unproven) else {
-                break;
-            };
-            let asked = {
-                let _place = room.acquire().await;
-                self.ask(&endpoint).await
-            };
-            match asked {
-                Ok(grant) if self.proved(&endpoint, grant).await => break,
-                // It was changed meanwhile, or the store is away.
-                Ok(_) => {}
+    /// Asks once. Says whether there is nothing more to ask.
+    async fn prove(&self, id: EndpointId) -> bool {
+        let found = self.registry.endpoint(id).filter(|found| found.status == EndpointStatus::Unproven);
+        let is_done = match found {
+            None => true,
+            Some(endpoint) => match self.ask(&endpoint).await {
+                // If not, it was changed meanwhile, or the store is away.
+                Ok(grant) => self.proved(&endpoint, grant).await,
                 Err(why) => {
                     debug!(endpoint = %id, %why, "receiver has not proved that it wants anything");
                     self.proof_failures().insert(id, why);
+                    false
                 }
-            }
-            sleep(waits.next().unwrap_or(WAITS[WAITS.len() - 1])).await;
+            },
+        };
+        if is_done {
+            self.forget_proof_failure(id);
         }
-        self.forget_proof_failure(id);
+        is_done
     }
 
     /// Asks once; why not, if not.
