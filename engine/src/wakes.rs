@@ -63,9 +63,11 @@ impl Wakes {
         self.bell.notify_one();
     }
 
-    /// There is room for another one.
-    pub(crate) fn actor_left(&self) {
-        self.bell.notify_one();
+    /// There may be room for another one.
+    pub(crate) fn actor_left(&self, endpoint: EndpointId) {
+        if self.scanner().left(endpoint) {
+            self.bell.notify_one();
+        }
     }
 
     fn begin_reading(&self) -> u64 {
@@ -135,7 +137,7 @@ pub(crate) async fn scan(inner: Arc<Inner>) {
 
 async fn scan_on(inner: &Arc<Inner>) {
     loop {
-        let command = inner.wakes.scanner().next(inner.clock.now(), inner.metrics.active_endpoints());
+        let command = inner.wakes.scanner().next(inner.clock.now());
         match command {
             WakeCommand::Sleep(None) => inner.wakes.bell.notified().await,
             WakeCommand::Sleep(Some(at)) => {
@@ -206,6 +208,7 @@ impl Inner {
                 slot.works();
                 return None;
             }
+            self.wakes.scanner().started(endpoint, self.clock.now());
             slot.post(Input::DeadlineReached)
         });
     }

@@ -72,6 +72,7 @@ impl World {
     pub(crate) fn drop_place(&mut self, endpoint: EndpointId) {
         let Some(place) = self.process.places.remove(&endpoint) else { return };
         self.process.last_actor = self.process.last_actor.max(place.slot.actor());
+        self.process.scanner.left(endpoint);
         self.let_go(endpoint, place.permits);
     }
 

@@ -174,10 +174,6 @@ impl Process {
         self.places.get_mut(&endpoint).filter(|place| place.slot.actor() == actor && place.actor.is_some())
     }
 
-    pub(crate) fn active(&self) -> usize {
-        self.places.values().filter(|place| place.actor.is_some()).count()
-    }
-
     /// Nothing waits to be committed, and nothing is in flight.
     pub(crate) fn is_quiet(&self) -> bool {
         let commits = self.is_grouping || self.put_off.is_some() || !self.in_hand.is_empty();

@@ -118,8 +118,8 @@ impl World {
         if self.process.is_scanning {
             return;
         }
-        let (now, active) = (self.process_now(), self.process.active());
-        match self.process.scanner.next(now, active) {
+        let now = self.process_now();
+        match self.process.scanner.next(now) {
             WakeCommand::Sleep(None) => {}
             WakeCommand::Sleep(Some(at)) => self.inside(at.since(now), Inside::Scan),
             WakeCommand::Scan { .. } if self.process.is_stalled => self.inside(Duration::from_secs(1), Inside::Scan),
@@ -169,6 +169,10 @@ impl World {
             let delete = Batch { durability: Durability::Relaxed, ..delete };
             self.process.grouping.push_own(delete, Who::Nobody);
             return self.ring();
+        }
+        let now = self.process_now();
+        if !self.process.place(endpoint).slot.is_occupied() {
+            self.process.scanner.started(endpoint, now);
         }
         let was_deleted = fence.contains(&row) || self.process.deleting.contains(&row);
         self.with_slot(endpoint, |slot| {
