@@ -32,7 +32,7 @@ use crate::{
     lifecycle::{Lifecycle, RETRY_AFTER},
     payload_desk::PayloadDesk,
     pending::{self, Pending},
-    permit::PermitDesk,
+    permit::{self, PermitDesk},
     proofs, purge,
     quota::{Place, Quotas},
     registry::Registry,
@@ -73,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) payload_desk: PayloadDesk,
     pub(crate) directory: Directory,
     pub(crate) permits: PermitDesk,
+    /// Rung when a permit or memory was dropped while others wait for some.
+    pub(crate) given_back: Notify,
     pub(crate) wakes: Wakes,
     /// How many deliveries of each application wait.
     pub(crate) pending: Pending,
@@ -168,6 +170,7 @@ impl Engine {
             payload_desk: PayloadDesk::new(limits.payload_bytes_in_memory / 2),
             directory: Directory::new(limits.shards.get()),
             permits: PermitDesk::new(limits.in_flight_requests.get()),
+            given_back: Notify::new(),
             wakes: Wakes::new(limits.active_endpoints),
             pending: Pending::new(limits.pending_deliveries_per_application),
             answering: answers::Turns::default(),
@@ -213,6 +216,8 @@ impl Inner {
             supervisors.push(supervisor);
         }
         self.directory.supervise(supervisors.into());
+        // Not among those that a shutdown waits for: it serves the last attempt, too.
+        tokio::spawn(permit::grant_what_is_dropped(Arc::clone(self)));
         let committer = Committer::new(Arc::clone(self), opener);
         let tasks = [
             tokio::spawn(committer.run()),

@@ -1,11 +1,15 @@
-//! Where attempts wait for the memory that their payload takes, as a value that gives itself back.
+//! Where attempts wait for the memory that their payload takes, as a value that gives itself back: by a ring when it is
+//! dropped, as permits do.
+//!
+//! Memory comes first, then the permit: an attempt that held a permit while it waits for memory would keep it from
+//! requests that need no memory at all.
 
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use postrider_core::{ByteShare, ByteTurns, EndpointId, Pace};
+use postrider_core::{ApplicationId, ByteShare, ByteTurns, EndpointId, Pace};
 use tokio::sync::oneshot;
 
 use crate::inner::Inner;
@@ -37,28 +41,26 @@ impl PayloadDesk {
 }
 
 impl Inner {
-    /// Waits until there is room for a payload. Whoever stops waiting takes no room.
-    pub(crate) async fn room_for_payload(
+    /// Room for a payload if there is some now, and no other turn comes first.
+    pub(crate) fn room_at_once(
         self: &Arc<Self>,
-        endpoint: EndpointId,
+        (application, endpoint): (ApplicationId, EndpointId),
         pace: Pace,
         bytes: usize,
-    ) -> Option<HeldBytes> {
-        let (waiter, granted) = oneshot::channel();
-        self.payload_desk.lock().ask(endpoint, pace, bytes, waiter);
+    ) -> Result<HeldBytes, oneshot::Receiver<HeldBytes>> {
+        let (waiter, mut granted) = oneshot::channel();
+        self.payload_desk.lock().ask(application, endpoint, pace, bytes, waiter);
         self.grant_bytes();
-        granted.await.ok()
+        granted.try_recv().map_err(|_not_yet| granted)
     }
 
-    fn grant_bytes(self: &Arc<Self>) {
+    pub(crate) fn grant_bytes(self: &Arc<Self>) {
         loop {
             let Some((share, waiter)) = self.payload_desk.lock().poll_grant() else { return };
             let held = HeldBytes { inner: Arc::clone(self), share: Some(share) };
-            if let Err(mut unwanted) = waiter.send(held) {
-                // Not by dropping it: that would grant, and so on.
-                if let Some(share) = unwanted.share.take() {
-                    self.payload_desk.lock().give_back(&share);
-                }
+            let unwanted = waiter.send(held).err();
+            if let Some(share) = unwanted.and_then(|mut held| held.share.take()) {
+                self.payload_desk.lock().give_back(&share);
             }
         }
     }
@@ -67,8 +69,14 @@ impl Inner {
 impl Drop for HeldBytes {
     fn drop(&mut self) {
         let Some(share) = self.share.take() else { return };
-        self.inner.payload_desk.lock().give_back(&share);
-        self.inner.grant_bytes();
+        let is_wanted = {
+            let mut desk = self.inner.payload_desk.lock();
+            desk.give_back(&share);
+            desk.waiting() > 0
+        };
+        if is_wanted {
+            self.inner.given_back.notify_one();
+        }
     }
 }
 

@@ -1,85 +1,162 @@
-//! Leave to send, as a value that gives itself back: whoever drops it, on a panic too, makes room for the next.
+//! Leave to send, as a value that gives itself back: if it is dropped, on a panic too, there is room for the next.
+//!
+//! Dropping one grants nothing by itself. What is granted may be refused, by an actor that ended or an attempt that was
+//! cut off, and would be dropped, and grant the next: once in a call for each of thousands that wait. So a drop only
+//! rings, and permits are granted in a loop that takes back what is refused.
 
 use std::{
+    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use postrider_core::{ApplicationId, EndpointId, Pace, Permit, Permits};
+use ractor::MessagingErr;
+use tokio::sync::oneshot;
 
-use crate::{endpoint_actor::EndpointMsg, inner::Inner};
+use crate::{endpoint_actor::EndpointMsg, id_map::IdMap, inner::Inner};
 
 /// Where permits are asked for.
 #[derive(Debug)]
-pub(crate) struct PermitDesk(Mutex<Permits>);
+pub(crate) struct PermitDesk(Mutex<Desk>);
 
-/// Leave to have one request in flight. Gives itself back when it is dropped; never drop it under a lock of the directory.
+#[derive(Debug)]
+struct Desk {
+    permits: Permits,
+    /// Attempts that gave their permit back while they waited for memory, and want one again.
+    attempts: IdMap<EndpointId, VecDeque<oneshot::Sender<HeldPermit>>>,
+}
+
+/// Leave to have one request in flight. Gives itself back when it is dropped.
 pub(crate) struct HeldPermit {
     inner: Arc<Inner>,
     permit: Option<Permit>,
 }
 
+/// Who gets a permit.
+enum Asker {
+    Attempt(oneshot::Sender<HeldPermit>),
+    Actor,
+}
+
 impl PermitDesk {
     pub(crate) fn new(in_flight_max: usize) -> Self {
-        Self(Mutex::new(Permits::new(in_flight_max)))
+        Self(Mutex::new(Desk { permits: Permits::new(in_flight_max), attempts: IdMap::default() }))
     }
 
-    /// An endpoint's actor is gone, and its wishes with it.
+    /// An endpoint's actor is gone, and its wishes with it; not those of its attempts, which go on.
     pub(crate) fn withdraw_all(&self, application: ApplicationId, endpoint: EndpointId) {
-        self.lock().withdraw_all(application, endpoint);
+        let mut desk = self.lock();
+        desk.permits.withdraw_all(application, endpoint);
+        let Some(mut attempts) = desk.attempts.remove(&endpoint) else { return };
+        attempts.retain(|attempt| !attempt.is_closed());
+        attempts.iter().for_each(|_| desk.permits.ask(application, endpoint));
+        if !attempts.is_empty() {
+            desk.attempts.insert(endpoint, attempts);
+        }
     }
 
-    /// Permits that nobody has, and wishes that are not granted.
+    /// Permits that are free, and wishes that are not granted.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        let permits = self.lock();
-        (permits.free(), permits.waiting())
+        let desk = self.lock();
+        (desk.permits.free(), desk.permits.waiting())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Permits> {
+    fn lock(&self) -> MutexGuard<'_, Desk> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    /// Wants one more for an endpoint. If one is free and nobody else's turn comes first, it is there at once; else it
-    /// comes as a message.
-    pub(crate) fn ask_permit(self: &Arc<Self>, application: ApplicationId, endpoint: EndpointId) -> Option<HeldPermit> {
-        let granted = {
-            let mut permits = self.permits.lock();
-            permits.ask(application, endpoint);
-            permits.poll_grant()?
-        };
-        if granted.endpoint == endpoint {
-            return Some(HeldPermit { inner: Arc::clone(self), permit: Some(granted) });
+impl Desk {
+    fn next(&mut self) -> Option<(Permit, Asker)> {
+        let granted = self.permits.poll_grant()?;
+        let Some(attempts) = self.attempts.get_mut(&granted.endpoint) else { return Some((granted, Asker::Actor)) };
+        let asker = attempts.pop_front().map_or(Asker::Actor, Asker::Attempt);
+        if attempts.is_empty() {
+            self.attempts.remove(&granted.endpoint);
         }
-        self.hand_over(granted);
+        Some((granted, asker))
+    }
+}
+
+impl Inner {
+    /// Wants one more for an endpoint. If one is free and no other turn comes first, it is there at once; else it comes as
+    /// a message.
+    pub(crate) fn ask_permit(self: &Arc<Self>, application: ApplicationId, endpoint: EndpointId) -> Option<HeldPermit> {
+        let (granted, asker) = {
+            let mut desk = self.permits.lock();
+            desk.permits.ask(application, endpoint);
+            desk.next()?
+        };
+        match asker {
+            Asker::Actor if granted.endpoint == endpoint => return Some(self.held(granted)),
+            Asker::Actor | Asker::Attempt(_) => self.hand_over(granted, asker),
+        }
         self.grant();
         None
     }
 
+    /// Waits for one more for an attempt that gave its own back.
+    pub(crate) async fn permit_again(
+        self: &Arc<Self>,
+        application: ApplicationId,
+        endpoint: EndpointId,
+    ) -> Option<HeldPermit> {
+        let (waiter, granted) = oneshot::channel();
+        {
+            let mut desk = self.permits.lock();
+            desk.permits.ask(application, endpoint);
+            desk.attempts.entry(endpoint).or_default().push_back(waiter);
+        }
+        self.grant();
+        granted.await.ok()
+    }
+
     /// Grants all that can be.
-    fn grant(self: &Arc<Self>) {
+    pub(crate) fn grant(self: &Arc<Self>) {
         loop {
-            let Some(granted) = self.permits.lock().poll_grant() else { return };
-            self.hand_over(granted);
+            let Some((granted, asker)) = self.permits.lock().next() else { return };
+            self.hand_over(granted, asker);
         }
     }
 
-    /// To the actor, or back if that is gone.
-    fn hand_over(self: &Arc<Self>, granted: Permit) {
+    /// To whoever asked, or back if that is gone.
+    fn hand_over(self: &Arc<Self>, granted: Permit, asker: Asker) {
         let endpoint = granted.endpoint;
-        let actor = self.actor(endpoint);
-        let mut held = HeldPermit { inner: Arc::clone(self), permit: Some(granted) };
-        let Some(actor) = actor else {
-            // Not by dropping it: that would grant, and so on.
-            if let Some(permit) = held.permit.take() {
-                self.permits.lock().give_back(&permit);
-            }
-            return;
+        let held = self.held(granted);
+        let refused = match asker {
+            Asker::Attempt(attempt) => attempt.send(held).err(),
+            Asker::Actor => match self.actor(endpoint) {
+                None => Some(held),
+                Some(actor) => match actor.send_message(EndpointMsg::Permitted(held)) {
+                    Err(MessagingErr::SendErr(EndpointMsg::Permitted(held))) => Some(held),
+                    Ok(()) | Err(_) => None,
+                },
+            },
         };
-        // An actor that just ended drops it with its mailbox.
-        let _ended_already = actor.send_message(EndpointMsg::Permitted(held));
+        if let Some(permit) = refused.and_then(|mut held| held.permit.take()) {
+            self.permits.lock().permits.give_back(&permit);
+        }
+    }
+
+    fn held(self: &Arc<Self>, permit: Permit) -> HeldPermit {
+        HeldPermit { inner: Arc::clone(self), permit: Some(permit) }
+    }
+}
+
+/// Grants what was given back by being dropped, until the engine has ended.
+pub(crate) async fn grant_what_is_dropped(inner: Arc<Inner>) {
+    let work = async {
+        loop {
+            inner.given_back.notified().await;
+            inner.grant();
+            inner.grant_bytes();
+        }
+    };
+    tokio::select! {
+        () = inner.lifecycle.ended() => {}
+        () = work => {}
     }
 }
 
@@ -93,7 +170,7 @@ impl HeldPermit {
     pub(crate) fn finish(mut self, took: Duration) {
         let Some(permit) = self.permit.take() else { return };
         {
-            let mut permits = self.inner.permits.lock();
+            let permits = &mut self.inner.permits.lock().permits;
             permits.answered(permit.application, permit.endpoint, took);
             permits.give_back(&permit);
         }
@@ -104,8 +181,14 @@ impl HeldPermit {
 impl Drop for HeldPermit {
     fn drop(&mut self) {
         let Some(permit) = self.permit.take() else { return };
-        self.inner.permits.lock().give_back(&permit);
-        self.inner.grant();
+        let is_wanted = {
+            let permits = &mut self.inner.permits.lock().permits;
+            permits.give_back(&permit);
+            permits.waiting() > 0
+        };
+        if is_wanted {
+            self.inner.given_back.notify_one();
+        }
     }
 }
 
@@ -114,3 +197,6 @@ impl fmt::Debug for HeldPermit {
         f.debug_tuple("HeldPermit").field(&self.permit).finish()
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

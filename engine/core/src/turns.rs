@@ -89,6 +89,19 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         self.take(turn, key)
     }
 
+    /// The first item of each key that has one, in the order of their turns: for a choice of one's own, taken with
+    /// [`pop_of`](Self::pop_of).
+    pub fn heads(&self) -> impl Iterator<Item = (K, &T)> {
+        self.turns.values().filter_map(|key| Some((*key, self.lines.get(key)?.waiting.front()?)))
+    }
+
+    /// Takes the next item of a key, which gives up its turn for it.
+    pub fn pop_of(&mut self, key: K) -> Option<T> {
+        let turn = self.lines.get(&key).filter(|line| !line.waiting.is_empty())?.turn;
+        self.turns.remove(&turn);
+        self.take(turn, key).map(|(_, item)| item)
+    }
+
     /// Takes the next item that may begin to run. Say [`end`](Self::end) once it is over.
     pub fn begin(&mut self) -> Option<(K, T)> {
         // Those that are passed over run something: they are no more than run in all.

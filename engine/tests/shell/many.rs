@@ -110,7 +110,8 @@ async fn two_thousand_endpoints_that_hang_take_no_permits_from_the_rest() -> Res
         }
     }
     sleep(Duration::from_secs(1)).await;
-    assert!(receivers.0.hanging.load(Ordering::SeqCst) >= 4_000, "they have as much as there is for them");
+    // One request each, and of the half for more all but what is kept for another application.
+    assert!(receivers.0.hanging.load(Ordering::SeqCst) >= 3_900, "they have as much as there is for them");
     for wait in [0, 10, 25, 40] {
         sleep(Duration::from_secs(wait)).await;
         let took = receivers.healthy(&engine, HEALTHY, 1_000).await?;

@@ -17,6 +17,7 @@ fn a_busy_application_does_not_keep_its_neighbour_waiting() {
 #[test]
 fn endpoints_of_one_application_take_turns() {
     let mut turns = Permits::new(4);
+    [1, 2].into_iter().for_each(|n| turns.answered(application(1), endpoint(n), SLOW_ANSWER / 2));
     for _ in 0..3 {
         turns.ask(application(1), endpoint(1));
     }
@@ -36,6 +37,46 @@ fn slow_endpoints_have_at_most_half_of_the_permits() {
     assert_eq!(slow.len(), 2);
     turns.ask(application(2), endpoint(2));
     assert_eq!(grant(&mut turns).endpoint, endpoint(2), "the other half is free for those that answer");
+}
+
+/// As long as a brisk endpoint had a backlog, a slow one was never asked.
+#[test]
+fn a_slow_endpoint_has_its_turn_among_brisk_ones() {
+    let mut turns = Permits::new(4);
+    turns.answered(application(1), endpoint(1), SLOW_ANSWER / 2);
+    turns.answered(application(2), endpoint(2), SLOW_ANSWER * 2);
+    turns.ask(application(2), endpoint(2));
+    (0..100).for_each(|_| turns.ask(application(1), endpoint(1)));
+    let granted: Vec<_> = std::iter::from_fn(|| turns.poll_grant()).map(|permit| permit.endpoint).collect();
+    assert_eq!(granted, [2, 1, 1, 1].map(endpoint), "and no other's is kept from it");
+}
+
+/// Fast and slow endpoints of one tenant have one turn together.
+#[test]
+fn two_paces_are_no_two_turns() {
+    let mut turns = Permits::new(8);
+    turns.answered(application(1), endpoint(1), SLOW_ANSWER / 2);
+    turns.answered(application(1), endpoint(2), SLOW_ANSWER * 2);
+    turns.answered(application(2), endpoint(3), SLOW_ANSWER / 2);
+    for _ in 0..3 {
+        [(1, 1), (1, 2), (2, 3)].into_iter().for_each(|(of, n)| turns.ask(application(of), endpoint(n)));
+    }
+    let granted: Vec<_> = std::iter::from_fn(|| turns.poll_grant()).map(|permit| permit.endpoint).collect();
+    assert_eq!(granted[..6], [1, 3, 2, 3, 1, 3].map(endpoint));
+}
+
+/// Endpoints that begin to hang all in one moment, or that have never answered: one request each is enough for some
+/// thousand of them to have every permit.
+#[test]
+fn no_application_has_every_permit() {
+    let mut turns = Permits::new(1_000);
+    for n in 0..2_000 {
+        turns.ask(application(1), endpoint(n));
+    }
+    let hanging: Vec<_> = std::iter::from_fn(|| turns.poll_grant()).collect();
+    assert!(hanging.len() > 900, "and yet it has nearly all");
+    turns.ask(application(2), endpoint(5_000));
+    assert_eq!(grant(&mut turns).endpoint, endpoint(5_000), "while nothing is given back");
 }
 
 #[test]
