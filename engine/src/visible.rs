@@ -1,12 +1,15 @@
 //! Lets the engine see what is durable, and only then. The committer calls it, not the caller: it happens even if the
 //! caller has gone.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use postrider_core::{
-    Acceptance, Application, Batch, BreakerState, Delivery, DeliveryId, DisableReason, Document, DocumentKind, Effect,
-    Endpoint, EndpointId, EndpointStatus, EventId, GiveUpReason, Input, Moved, OrganisationId, Replay, Seq, SoftState,
-    Step, StoredEvent, Then, Transition, Write,
+    Acceptance, Application, ApplicationId, Batch, BreakerState, Delivery, DeliveryId, DisableReason, Document,
+    DocumentKind, Effect, Endpoint, EndpointId, EndpointStatus, EventId, GiveUpReason, Input, Moved, OrganisationId,
+    Replay, Seq, SoftState, Step, StoredEvent, Then, Transition, Write,
 };
 use postrider_storage::Verdict;
 
@@ -15,6 +18,7 @@ use crate::{About, Notice, inner::Inner, metrics::is_open};
 impl Inner {
     pub(crate) fn make_visible(self: &Arc<Self>, batch: &Batch, verdict: &Verdict) {
         let Ok(committed) = verdict else { return };
+        let mut expunged: BTreeMap<ApplicationId, BTreeSet<EventId>> = BTreeMap::new();
         for (write, effect) in batch.writes.iter().zip(&committed.effects) {
             match write {
                 Write::Accept(acceptance) => {
@@ -37,7 +41,10 @@ impl Inner {
                 Write::Endpoint(endpoint) => self.configured(endpoint, effect),
                 Write::DropEndpoint(endpoint) => self.dropped(*endpoint, effect),
                 Write::Forget(_) | Write::Purge(..) | Write::Wake(..) | Write::Clock(..) => {}
-                Write::Expunge(..) | Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => {}
+                Write::Expunge(application, event) => {
+                    expunged.entry(*application).or_default().insert(*event);
+                }
+                Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => {}
                 Write::Document(document) => self.documented(document),
                 Write::DropDocument(document) => match document.kind {
                     DocumentKind::EventType => self.catalogue.remove(document),
@@ -46,6 +53,16 @@ impl Inner {
                     DocumentKind::Answer | DocumentKind::AnswerAge => {}
                 },
             }
+        }
+        expunged.into_iter().for_each(|(application, events)| self.expunged(application, events));
+    }
+
+    /// What is in memory of these payloads is gone before anyone hears that they are: it would be sent hours later, by an
+    /// endpoint that is paused or slow.
+    fn expunged(self: &Arc<Self>, application: ApplicationId, events: BTreeSet<EventId>) {
+        let events = Arc::new(events);
+        for endpoint in self.registry.endpoint_ids(application) {
+            self.with_known_slot(endpoint, |slot| slot.expunge(&events));
         }
     }
 

@@ -323,6 +323,7 @@ fn in_words(input: &Input) -> String {
         Input::AttemptFinished(finished) => format!("that {:?} ended", finished.command()),
         Input::Reconfigured(endpoint) => format!("that it is {:?}", endpoint.status),
         Input::Moved(moved) => format!("{moved:?}"),
+        Input::Expunged(events) => format!("that {} payloads are gone", events.len()),
         Input::Permitted | Input::DeadlineReached | Input::Quiesced => format!("{input:?}"),
     }
 }

@@ -123,6 +123,10 @@ impl Classes {
         self.0.iter().flat_map(|(_, class)| class.iter())
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.0.iter_mut().flat_map(|(_, class)| class.iter_mut())
+    }
+
     /// Whether every row is in memory, or in flight.
     pub(super) fn is_whole(&self, tail: Option<Seq>) -> bool {
         self.0.iter().all(|(_, class)| class.is_whole(tail))

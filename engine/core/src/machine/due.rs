@@ -135,6 +135,10 @@ impl DueRows {
         self.rows.values()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.rows.values_mut()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }

@@ -1,8 +1,10 @@
 //! What the shell may tell an endpoint's machine.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crate::{CommandId, Delivery, Endpoint, Found, LoadId, Outcome, Refused, Seq, StoredEvent, Timestamp, Trigger};
+use crate::{
+    CommandId, Delivery, Endpoint, EventId, Found, LoadId, Outcome, Refused, Seq, StoredEvent, Timestamp, Trigger,
+};
 
 /// What the shell may tell the machine.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub enum Input {
     Committed(CommandId, Result<Ended, Refused>),
     /// A person ended this delivery, or began its next life in its old place: its row is not what it was.
     Moved(Moved),
+    /// The payloads of these events are gone for good: no copy of them is kept or sent.
+    Expunged(Arc<BTreeSet<EventId>>),
     /// The endpoint's record changed: limits, status, secrets.
     Reconfigured(Arc<Endpoint>),
     /// [`EndpointMachine::next_deadline`](crate::EndpointMachine::next_deadline) has come. Too early is harmless.

@@ -31,6 +31,8 @@ pub(super) struct Loads {
     issued: u64,
     open: BTreeMap<LoadId, Load>,
     changes: HashMap<RowName, u64>,
+    /// Events in the answers to reads up to this stamp may be expunged by now.
+    events_distrusted: u64,
 }
 
 /// A read that was asked for.
@@ -40,6 +42,13 @@ pub(super) struct Load {
     /// The tail then known: every delivery up to it is in the picture.
     pub(super) tail: Option<Seq>,
     stamp: u64,
+}
+
+impl Load {
+    /// Whether the events in its answer are as they are stored now.
+    pub(super) const fn events_hold(&self, loads: &Loads) -> bool {
+        self.stamp > loads.events_distrusted
+    }
 }
 
 impl Loads {
@@ -52,7 +61,7 @@ impl Loads {
 
     /// None is open, and answers to earlier ones are no answers to later ones.
     pub(super) fn renewed(self) -> Self {
-        Self { issued: self.issued, ..Self::default() }
+        Self { issued: self.issued, events_distrusted: self.events_distrusted, ..Self::default() }
     }
 
     /// The read that this answers; none if nobody asked.
@@ -76,6 +85,11 @@ impl Loads {
         if !self.open.is_empty() {
             self.changes.insert(RowName::of(delivery), self.issued);
         }
+    }
+
+    /// Some payload is gone: those that are being read may still show it, and are read again for their attempt.
+    pub(super) const fn distrust_events(&mut self) {
+        self.events_distrusted = self.issued;
     }
 
     /// Whether the delivery stands as this read shows it.

@@ -136,6 +136,7 @@ impl EndpointMachine {
             Input::AttemptFinished(finished) => self.attempt_finished(finished, now, dice),
             Input::Committed(id, committed) => self.committed(id, committed),
             Input::Moved(moved) => self.moved(moved),
+            Input::Expunged(events) => self.queue.expunge(&events),
             Input::Reconfigured(endpoint) => self.reconfigured(endpoint, now),
             Input::DeadlineReached => {}
             Input::Quiesced => self.phase = Phase::Quiesced,

@@ -4,7 +4,7 @@ mod aged;
 mod answers;
 mod choice;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     WindowLimits,
@@ -14,8 +14,8 @@ use super::{
     loads::{Load, Loads},
 };
 use crate::{
-    Ask, Delivery, Endpoint, LaneId, LoadId, Nudge, OrderingMode, PerPriority, Place, Seq, StoredEvent, Timestamp,
-    WindowShare,
+    Ask, Delivery, Endpoint, EventId, LaneId, LoadId, Nudge, OrderingMode, PerPriority, Place, Seq, StoredEvent,
+    Timestamp, WindowShare,
 };
 use std::num::NonZeroUsize;
 
@@ -219,6 +219,17 @@ impl Queue {
     /// A person wants this one tried.
     pub(super) fn resent(&mut self, delivery: Delivery) {
         self.waits(Item { delivery, event: None });
+    }
+
+    /// Keeps no copy of these: in memory now, or in an answer that may have been read before.
+    pub(super) fn expunge(&mut self, events: &BTreeSet<EventId>) {
+        self.loads.distrust_events();
+        let forget = |item: &mut Item| drop(item.event.take_if(|event| events.contains(&event.id)));
+        self.due.iter_mut().for_each(forget);
+        match &mut self.order {
+            Order::Unordered(classes) => classes.iter_mut().for_each(forget),
+            Order::Lanes(lanes) => lanes.iter_mut().for_each(forget),
+        }
     }
 
     /// Asks for what is missing.

@@ -118,6 +118,10 @@ impl Unordered {
         self.rows.values()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.rows.values_mut()
+    }
+
     /// Whether every row of the class is in memory, or in flight.
     pub(super) fn is_whole(&self, tail: Option<Seq>) -> bool {
         self.began && !self.more && tail.is_none_or(|tail| tail <= self.read_to)

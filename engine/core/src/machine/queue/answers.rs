@@ -13,7 +13,10 @@ impl Queue {
         let Rows { rows, is_last } = found;
         let last = rows.last().map(|(delivery, _)| delivery.clone());
         let read_to = ReadTo::of(rows.iter().map(|(delivery, _)| delivery));
-        let rows: Vec<_> = rows.into_iter().map(|(delivery, event)| Item { delivery, event }).collect();
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|(delivery, event)| Item { delivery, event: event.filter(|_| load.events_hold(&self.loads)) })
+            .collect();
         // Of a lane all must stand as it was read: without a row that changed, or is being ended, another one would seem
         // to be the head.
         let whole = rows.iter().all(|item| self.loads.shows(&load, &item.delivery) && !in_flight(item));
