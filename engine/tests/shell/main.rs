@@ -11,6 +11,7 @@ mod disabling;
 mod ending;
 mod expired_tokens;
 mod expiring;
+mod fairness;
 mod load;
 mod many;
 mod moved;
