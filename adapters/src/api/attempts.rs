@@ -8,8 +8,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    AttemptFilter, AttemptId, AttemptRecord, EndpointId, Event, EventId, IdOr, Organisation, Outcome, Then, Timestamp,
-    core::as_called,
+    AttemptFilter, AttemptId, AttemptRecord, EndpointId, Event, EventId, IdOr, Order, Organisation, Outcome, Then,
+    Timestamp, core::as_called,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -109,11 +109,11 @@ async fn listed_of_message(
     for record in view.events(caller.application.id).attempts(msg).await? {
         let here = only.as_ref().is_none_or(|only| only.id == record.delivery.endpoint);
         if here && filter.keeps(view, caller, &record).await? {
-            shown_here.push(shown(view, caller, record, filter.with_content));
+            shown_here.push((record.attempt.id, shown(view, caller, record, filter.with_content)));
         }
     }
-    let request = params.newest_first(|id| Some(id.into()))?;
-    Ok(Json(List::part_of(shown_here, &request, |attempt| &attempt.id)?))
+    let request = params.newest_first(|id| id.parse().ok())?;
+    Ok(Json(List::part_of(shown_here, &request, Order::Descending)))
 }
 
 /// Lists the attempts at an endpoint.

@@ -6,7 +6,7 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    Attempt, AttemptFilter, Delivery, DeliveryRecord, DeliveryState, Organisation, ReadError, Then, Waiting,
+    Attempt, AttemptFilter, Delivery, DeliveryRecord, DeliveryState, Order, Organisation, ReadError, Then, Waiting,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -59,9 +59,10 @@ pub(super) async fn destinations(
         let waiting = waiting(view, &caller, &record).await?;
         let (status, status_text) = status_of(&record, waiting.as_ref());
         let next_attempt = next_attempt(&record, waiting.as_ref());
-        all.push(DestinationOut { endpoint: endpoints::shown(&endpoint), status, status_text, next_attempt });
+        let shown = DestinationOut { endpoint: endpoints::shown(&endpoint), status, status_text, next_attempt };
+        all.push((endpoint.id, shown));
     }
-    Ok(Json(List::part_of(all, &params.paged(|id| Some(id.into()))?, |destination| destination.endpoint.id())?))
+    Ok(Json(List::part_of(all, &params.paged(|id| id.parse().ok())?, Order::Ascending)))
 }
 
 /// A message that was tried at an endpoint, and how it stands there.

@@ -370,12 +370,6 @@ fn named(field: &str, names: Option<&[Box<str>]>) -> Result<(), ApiError> {
     if names.is_some_and(<[_]>::is_empty) { Err(ApiError::field("body", field, message)) } else { Ok(()) }
 }
 
-impl EndpointOut {
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-}
-
 pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {
     let spec = &endpoint.spec;
     let per_second = spec.rate.as_ref().map(Rate::attempts_per_second);

@@ -152,30 +152,62 @@ impl<T> List<T> {
         Self { data: items.into_iter().map(out).collect(), iterator, prev_iterator, done: is_last }
     }
 
-    /// Of a list that was read whole, by the id of each item.
-    pub(super) fn part_of(
-        all: Vec<T>,
-        request: &PageRequest<Box<str>>,
-        id: impl Fn(&T) -> &str,
-    ) -> Result<Self, ApiError> {
+    /// Of a list that was read whole, each item with its id, in this order of the ids. A place need not be there any
+    /// more.
+    pub(super) fn part_of<I: Ord + Display>(all: Vec<(I, T)>, request: &PageRequest<I>, order: Order) -> Self {
         let limit = request.limit.get();
-        let place = |name: &str| all.iter().position(|item| id(item) == name).ok_or_else(bad_iterator);
+        let side = |id: &I, place: &I| match order {
+            Order::Ascending => id.cmp(place),
+            Order::Descending => place.cmp(id),
+        };
         let (start, end) = match &request.part {
             Part::First => (0, limit.min(all.len())),
-            Part::After(name) => {
-                let start = place(name)? + 1;
-                (start, (start + limit).min(all.len()))
+            Part::After(place) => {
+                let start = all.partition_point(|(id, _)| side(id, place).is_le());
+                (start, start.saturating_add(limit).min(all.len()))
             }
-            Part::Before(name) => {
-                let end = place(name)?;
+            Part::Before(place) => {
+                let end = all.partition_point(|(id, _)| side(id, place).is_lt());
                 (end.saturating_sub(limit), end)
             }
             Part::Last => (all.len().saturating_sub(limit), all.len()),
         };
         let done = if request.part.is_back() { start == 0 } else { end == all.len() };
-        let data: Vec<_> = all.into_iter().take(end).skip(start).collect();
-        let iterator = data.last().map(|item| id(item).to_owned());
-        let prev_iterator = data.first().map(|item| format!("-{}", id(item)));
-        Ok(Self { data, iterator, prev_iterator, done })
+        let shown: Vec<_> = all.into_iter().take(end).skip(start).collect();
+        let iterator = shown.last().map(|(id, _)| id.to_string());
+        let prev_iterator = shown.first().map(|(id, _)| format!("-{id}"));
+        Self { data: shown.into_iter().map(|(_, item)| item).collect(), iterator, prev_iterator, done }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list that was read whole refused its own iterator once the item that it names was gone: an endpoint that was
+    /// deleted between two pages, an attempt that a filter passes over now.
+    #[test]
+    fn a_place_need_not_be_there_any_more() {
+        let limit = NonZeroUsize::MIN.saturating_add(1);
+        let page = |order, part| {
+            let mut all: Vec<_> = [1, 2, 4, 5].map(|id| (id, id)).into();
+            if order == Order::Descending {
+                all.reverse();
+            }
+            let List { data, done, .. } = List::part_of(all, &PageRequest { part, limit }, order);
+            (data, done)
+        };
+        let (up, down) = (Order::Ascending, Order::Descending);
+        assert_eq!(page(up, Part::First), (vec![1, 2], false));
+        assert_eq!(page(up, Part::After(2)), (vec![4, 5], true));
+        assert_eq!(page(up, Part::After(3)), (vec![4, 5], true));
+        assert_eq!(page(up, Part::Before(3)), (vec![1, 2], true));
+        assert_eq!(page(up, Part::After(9)), (vec![], true));
+        assert_eq!(page(up, Part::Before(0)), (vec![], true));
+        assert_eq!(page(down, Part::First), (vec![5, 4], false));
+        assert_eq!(page(down, Part::After(3)), (vec![2, 1], true));
+        assert_eq!(page(down, Part::Before(3)), (vec![5, 4], true));
+        assert_eq!(page(down, Part::Before(2)), (vec![5, 4], true));
+        assert_eq!(page(down, Part::Last), (vec![2, 1], false));
     }
 }

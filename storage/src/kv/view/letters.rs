@@ -1,5 +1,7 @@
 //! Dead letters, from the newest position of each endpoint.
 
+use std::collections::BTreeSet;
+
 use postrider_core::{DeadLetter, DeliveryId, EndpointId, Generation, Seq};
 
 use super::{
@@ -34,14 +36,19 @@ impl View<'_> {
         page: &PageRequest<DeliveryId>,
     ) -> Result<Page<DeadLetter, DeliveryId>, StoreError> {
         let (direction, place) = (direction(query.oldest_first, &page.part), page.part.place());
-        let mut endpoints = query.endpoints.clone();
+        // In order, so that a place says what lies beyond it also if its endpoint is gone.
+        let mut endpoints: Vec<_> = query.endpoints.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        match (place, page.part.is_back()) {
+            (Some(place), false) => endpoints.retain(|endpoint| place.endpoint <= *endpoint),
+            (Some(place), true) => endpoints.retain(|endpoint| *endpoint <= place.endpoint),
+            (None, _) => {}
+        }
         if page.part.is_back() {
             endpoints.reverse();
         }
-        let is_reached = |endpoint: &EndpointId| place.is_none_or(|place| place.endpoint == *endpoint);
         let at_once = page.limit.saturating_add(1);
         let mut gathered = Gathered::new(page.limit);
-        'page: for endpoint in endpoints.into_iter().skip_while(|endpoint| !is_reached(endpoint)) {
+        'page: for endpoint in endpoints {
             let Some(kept_from) = self.kept_from(endpoint)? else { continue };
             let prefix = keys::under(table::DEAD_LETTER, endpoint.to_bytes());
             let mut range = (prefix.clone(), keys::end_of(&prefix));

@@ -1,5 +1,7 @@
 //! Cursors come from outside: they show nothing of anyone else, and nothing breaks on them.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use postrider_core::{DeliveryId, EndpointId, EventId, OrderingMode, Seq, Write};
 
@@ -84,10 +86,44 @@ pub async fn any_id_is_a_place(medium: &dyn OpenStore) {
         let page = around(EndpointId::from_bytes([byte; 20]));
         assert_eq!(reads.endpoints(&page[0]).await.expect("no failure").items.len(), before, "{page:?}");
         assert_eq!(reads.endpoints(&page[1]).await.expect("no failure").items.len(), behind, "{page:?}");
-        let elsewhere = around(DeliveryId { endpoint: EndpointId::from_bytes([byte; 20]), seq: dead.id.seq });
-        for page in elsewhere {
-            assert_eq!(reads.dead_letters(&letters, &page).await.expect("no failure").items, [], "{page:?}");
+        // The place of an endpoint that is not in the list.
+        let page = around(DeliveryId { endpoint: EndpointId::from_bytes([byte; 20]), seq: dead.id.seq });
+        assert_eq!(reads.dead_letters(&letters, &page[0]).await.expect("no failure").items.len(), before, "{page:?}");
+        assert_eq!(reads.dead_letters(&letters, &page[1]).await.expect("no failure").items.len(), behind, "{page:?}");
+    }
+}
+
+/// A list of the dead letters of several endpoints went on behind the place where it stood only if the endpoint of that
+/// place was still among them: when it was deleted between two pages, the rest of the list was empty, and a task over it
+/// ended as if it were done. Places compare by order.
+pub async fn a_cursor_outlives_its_endpoint(medium: &dyn OpenStore) {
+    let mut world = World::open(medium, OrderingMode::Concurrent).await;
+    let others = [2, 3].map(|n| endpoint(&world.application, n, OrderingMode::Concurrent));
+    world.write(others.iter().map(|other| world.put(other))).await;
+    let mut dead = Vec::new();
+    for endpoint in [world.endpoint.clone()].into_iter().chain(others) {
+        world = World { endpoint, ..world };
+        for _ in 0..2 {
+            let delivery = world.publish("a").await;
+            dead.push(world.give_up(&delivery).await.id);
         }
+    }
+    dead.sort_unstable_by_key(|id| (id.endpoint, Reverse(id.seq)));
+    // Whoever asks names them in any order.
+    let named = |ids: &[DeliveryId]| ids.iter().rev().map(|id| id.endpoint).collect::<Vec<_>>();
+    let found = async |endpoints: Vec<EndpointId>, page: &PageRequest<DeliveryId>| {
+        let letters = DeadLetterQuery { endpoints, ..DeadLetterQuery::default() };
+        let found = world.reads().dead_letters(&letters, page).await.expect("reads work");
+        found.items.iter().map(|letter| letter.last.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(named(&dead), &PageRequest::first(many(100))).await, dead);
+    let [first, middle, last] = [&dead[..2], &dead[2..4], &dead[4..]];
+    world.write([Write::DropEndpoint(middle[0].endpoint)]).await;
+    let left = named(&[first, last].concat());
+    for place in middle {
+        let [after, before] = around(*place);
+        assert_eq!(found(left.clone(), &after).await, last, "{place:?}");
+        assert_eq!(found(left.clone(), &before).await, first, "{place:?}");
     }
 }
 

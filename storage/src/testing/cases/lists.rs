@@ -231,6 +231,8 @@ pub async fn dead_letters_come_newest_first(medium: &dyn OpenStore) {
         }
         expected.extend(letters);
     }
+    // By endpoint, in whatever order they are named.
+    expected.sort_by_key(|letter: &DeliveryId| letter.endpoint);
     let all = DeadLetterQuery { endpoints: vec![second.id, world.endpoint.id], ..DeadLetterQuery::default() };
     let read = async |query: &DeadLetterQuery, limit| {
         let read =
@@ -243,7 +245,8 @@ pub async fn dead_letters_come_newest_first(medium: &dyn OpenStore) {
     let between = DeadLetterQuery { after: Some(NOW), before: Some(NOW + HOUR * 3), ..all.clone() };
     assert_eq!(read(&between, 3).await, [&expected[1..3], &expected[5..7]].concat());
     let one = DeadLetterQuery { endpoints: vec![second.id], ..all };
-    assert_eq!(read(&one, 2).await, expected[..4]);
+    let of_one: Vec<_> = expected.into_iter().filter(|letter| letter.endpoint == second.id).collect();
+    assert_eq!(read(&one, 2).await, of_one);
     assert_eq!(read(&DeadLetterQuery::default(), 2).await, []);
 }
 
