@@ -81,7 +81,7 @@ impl Inner {
     }
 
     async fn soft(&self, endpoint: &Endpoint) -> Result<SoftState, StoreError> {
-        let share = WindowShare { rows: NonZeroUsize::MIN, event_bytes: 0 };
+        let share = WindowShare { rows: NonZeroUsize::MIN, event_bytes: 0, at_hand: None };
         let store = self.store.get()?;
         match store.reads().window(endpoint.id, endpoint.generation, Ask::Soft, share).await? {
             Found::Soft(soft) => Ok(soft),
@@ -90,7 +90,7 @@ impl Inner {
     }
 
     async fn next_due(&self, endpoint: &Endpoint) -> Result<Option<Timestamp>, StoreError> {
-        let share = WindowShare { rows: NonZeroUsize::MIN, event_bytes: 0 };
+        let share = WindowShare { rows: NonZeroUsize::MIN, event_bytes: 0, at_hand: None };
         let store = self.store.get()?;
         // One lane has one head, and no index of those that wait.
         let due = match endpoint.policy.ordering {

@@ -41,7 +41,7 @@ const BREATH: Duration = Duration::from_millis(10);
 /// After the store was not there.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// Rows of one read.
-const SHARE: WindowShare = WindowShare { rows: NonZeroUsize::MIN.saturating_add(255), event_bytes: 0 };
+const SHARE: WindowShare = WindowShare { rows: NonZeroUsize::MIN.saturating_add(255), event_bytes: 0, at_hand: None };
 const PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 /// In front of what was never tried: what waits for a time is not looked through.
 const NEVER_TRIED: AgedKey = AgedKey::Lane(LaneId::WHOLE, Seq(0));

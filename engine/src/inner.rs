@@ -20,7 +20,8 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport, agenda,
+    Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport,
+    agenda::{self, AgendaDesk},
     answers,
     backlogs::{self, Backlogs},
     catalogue::Catalogue,
@@ -39,6 +40,7 @@ use crate::{
     retention,
     set_back::set_back,
     settings::Settings,
+    shared_events::SharedEvents,
     space::FreeSpace,
     state_log::StateLog,
     store_cell::StoreCell,
@@ -69,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) state_log: StateLog,
     /// For events that were just published, or read along with their rows.
     pub(crate) payloads: ByteBudget,
+    /// Those that are in memory.
+    pub(crate) shared_events: SharedEvents,
     /// For those that are read for an attempt.
     pub(crate) payload_desk: PayloadDesk,
     pub(crate) directory: Directory,
@@ -94,8 +98,8 @@ pub(crate) struct Inner {
     pub(crate) full_queues: FullQueues,
     /// Whose backlog may be old.
     pub(crate) backlogs: Backlogs,
-    /// Rung when something was put off.
-    pub(crate) put_off: Notify,
+    /// What is to be done at a time of its own.
+    pub(crate) agenda: AgendaDesk,
     /// Rung when a queue was cut off.
     pub(crate) cut_off: Notify,
     /// What a reader met, until the committer looks.
@@ -167,6 +171,7 @@ impl Engine {
             metrics: Metrics::new(),
             state_log,
             payloads: ByteBudget::new(limits.payload_bytes_in_memory / 2),
+            shared_events: SharedEvents::default(),
             payload_desk: PayloadDesk::new(limits.payload_bytes_in_memory / 2),
             directory: Directory::new(limits.shards.get()),
             permits: PermitDesk::new(limits.in_flight_requests.get()),
@@ -181,7 +186,7 @@ impl Engine {
             grant_at,
             full_queues: FullQueues::default(),
             backlogs: Backlogs::default(),
-            put_off: Notify::new(),
+            agenda: AgendaDesk::new(),
             cut_off: Notify::new(),
             failure: Mutex::new(None),
             tasks: Mutex::new(Vec::new()),
@@ -320,8 +325,11 @@ impl Inner {
     pub(crate) fn within_budget(&self, found: Found) -> Found {
         let Found::Rows(Rows { rows, is_last }) = found else { return found };
         let leased = |event: Arc<StoredEvent>| {
+            if let Some(held) = self.shared_events.get(event.id) {
+                return Some(held);
+            }
             let lease = self.payloads.lease(event.event.payload.len())?;
-            Some(Arc::new(StoredEvent { lease, ..(*event).clone() }))
+            Some(self.shared_events.share(Arc::new(StoredEvent { lease, ..(*event).clone() })))
         };
         let rows = rows.into_iter().map(|(delivery, event)| (delivery, event.and_then(leased))).collect();
         Found::Rows(Rows { rows, is_last })

@@ -192,7 +192,7 @@ impl Inner {
             }
         }
         open_tasks.iter().for_each(|task| self.task_opened(task));
-        self.put_off.notify_one();
+        self.agenda.store_reopened();
         self.cut_off.notify_one();
         self.backlogs.search();
     }

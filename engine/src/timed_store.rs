@@ -149,8 +149,13 @@ impl Reads for TimedStore {
         answer_of("read which weeks there are", async { self.0.reads().weeks().await }).await
     }
 
-    async fn agenda(&self, until: Timestamp, limit: NonZeroUsize) -> Answer<Vec<AgendaItem>> {
-        answer_of("read the agenda", async { self.0.reads().agenda(until, limit).await }).await
+    async fn agenda(
+        &self,
+        after: Option<AgendaItem>,
+        until: Timestamp,
+        limit: NonZeroUsize,
+    ) -> Answer<Vec<AgendaItem>> {
+        answer_of("read the agenda", async { self.0.reads().agenda(after, until, limit).await }).await
     }
 
     async fn document(&self, document: &DocumentId) -> Answer<Option<Document>> {

@@ -42,6 +42,7 @@ impl Inner {
                 Write::DropEndpoint(endpoint) => self.dropped(*endpoint, effect),
                 Write::Forget(_) | Write::Purge(..) | Write::Wake(..) | Write::Clock(..) => {}
                 Write::Expunge(application, event) => {
+                    self.shared_events.forget(*event);
                     expunged.entry(*application).or_default().insert(*event);
                 }
                 Write::ExpungeResponse(_) | Write::Agenda(_) | Write::Rescue(..) => {}
@@ -49,7 +50,7 @@ impl Inner {
                 Write::DropDocument(document) => match document.kind {
                     DocumentKind::EventType => self.catalogue.remove(document),
                     DocumentKind::Setting => self.settings.remove(document),
-                    DocumentKind::Task | DocumentKind::OpenTask => {}
+                    DocumentKind::Task | DocumentKind::OpenTask | DocumentKind::TaskPart => {}
                     DocumentKind::Answer | DocumentKind::AnswerAge => {}
                 },
             }
@@ -68,15 +69,17 @@ impl Inner {
 
     /// The event rides along, within the budget for payloads: nothing is read back for what was just published.
     fn accepted(self: &Arc<Self>, acceptance: &Acceptance, seq: Seq, id: EventId, full: &[EndpointId]) {
-        if acceptance.event.deliver_at.is_some() || acceptance.event.payload_kept.is_some() {
-            self.put_off.notify_one();
-        }
+        self.agenda.accepted(acceptance, id);
         self.metrics.accepted(acceptance.recipients.len() - full.len().min(acceptance.recipients.len()));
         if acceptance.recipients.is_empty() {
             return;
         }
         let lease = self.payloads.lease(acceptance.event.payload.len());
         let event = lease.map(|lease| Arc::new(StoredEvent { lease, ..StoredEvent::of(id, acceptance) }));
+        let event = match acceptance.recipients.len() {
+            1 => event,
+            _ => event.map(|event| self.shared_events.share(event)),
+        };
         // Both are in the order of the recipients.
         let mut full = full.iter().peekable();
         for to in &acceptance.recipients {
@@ -94,7 +97,8 @@ impl Inner {
     fn replayed(self: &Arc<Self>, replay: &Replay, effect: &Effect) {
         match effect {
             Effect::Queued(delivery) => {
-                self.with_slot(replay.endpoint, |slot| slot.nudge(delivery.clone(), None));
+                let event = self.shared_events.get(replay.event);
+                self.with_slot(replay.endpoint, |slot| slot.nudge(delivery.clone(), event));
                 self.pending.added(replay.application, replay.endpoint);
                 self.metrics.queue_changed(1);
             }
@@ -191,7 +195,8 @@ impl Inner {
             DocumentKind::EventType => self.catalogue.put(document),
             DocumentKind::OpenTask => self.task_opened(&document.id),
             DocumentKind::Setting => self.settings.put(document),
-            DocumentKind::Task | DocumentKind::Answer | DocumentKind::AnswerAge => {}
+            DocumentKind::Task | DocumentKind::TaskPart => {}
+            DocumentKind::Answer | DocumentKind::AnswerAge => {}
         }
     }
 

@@ -24,6 +24,8 @@ pub enum DocumentKind {
     Setting = 5,
     /// That an answer was kept, by the time of that and its hash: what is old is found in front.
     AnswerAge = 6,
+    /// Counts of a task that are kept beside it, by its id and their number.
+    TaskPart = 7,
 }
 
 /// Names one document.

@@ -62,19 +62,29 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     ///
     /// Gives it back if as many of this key wait as may.
     pub fn push(&mut self, key: K, item: T) -> Result<(), T> {
-        let line = self.lines.entry(key).or_insert_with(Line::new);
-        if line.waiting.len() >= self.limits.waiting_per_key {
-            Self::forget_empty(&mut self.lines, key);
+        if self.len_of(key) >= self.limits.waiting_per_key {
             return Err(item);
         }
+        self.line_that_waits(key).waiting.push_back(item);
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// Puts back one that was taken and could not begin: in front of the others of its key, however many they are.
+    pub fn push_front(&mut self, key: K, item: T) {
+        self.line_that_waits(key).waiting.push_front(item);
+        self.waiting += 1;
+    }
+
+    /// The line of a key, which has its turn behind all others unless something waits in it already.
+    fn line_that_waits(&mut self, key: K) -> &mut Line<T> {
+        let line = self.lines.entry(key).or_insert_with(Line::new);
         if line.waiting.is_empty() {
             line.turn = self.next_turn;
             self.turns.insert(self.next_turn, key);
             self.next_turn += 1;
         }
-        line.waiting.push_back(item);
-        self.waiting += 1;
-        Ok(())
+        line
     }
 
     /// What [`pop`](Self::pop) would take.

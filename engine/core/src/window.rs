@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use crate::{Delivery, LaneId, PerPriority, Seq, SoftState, StoredEvent, Timestamp};
+use crate::{Delivery, EventId, LaneId, PerPriority, Seq, SoftState, StoredEvent, Timestamp};
 
 /// What to read. Each has its own order, so that nothing starves behind what cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +82,14 @@ pub struct Rows {
     pub is_last: bool,
 }
 
+impl Rows {
+    /// Gives this event to those of its deliveries that have none. Says whether there were any.
+    pub fn bring(&mut self, event: &Arc<StoredEvent>) -> bool {
+        let lacking = self.rows.iter_mut().filter(|(delivery, found)| delivery.event == event.id && found.is_none());
+        lacking.map(|(_, found)| *found = Some(Arc::clone(event))).count() > 0
+    }
+}
+
 /// What is too old, among the rows that were looked at.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Aged {
@@ -102,4 +110,6 @@ pub struct WindowShare {
     pub rows: NonZeroUsize,
     /// Events are read along with their rows until they have so many payload bytes.
     pub event_bytes: usize,
+    /// This one is in memory, and is not read.
+    pub at_hand: Option<EventId>,
 }

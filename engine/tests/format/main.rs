@@ -29,6 +29,8 @@ type Failed = Box<dyn std::error::Error>;
 
 const DAY_ONE: Timestamp = Timestamp::from_nanos(1_795_600_000_000_000_000);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Endpoints that get one event: more than its own row names.
+const CROWD: usize = 20;
 const ALL: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
 
 // cases.md 117
@@ -54,6 +56,16 @@ async fn rows_of_format_3_are_read_and_gone_on_with() -> Result<(), Failed> {
     goes_on_with_what_came_with_format_3(&medium).await
 }
 
+// cases.md 117
+#[tokio::test(start_paused = true)]
+async fn rows_of_format_4_are_read_and_gone_on_with() -> Result<(), Failed> {
+    let medium = restored(include_str!("rows-4.txt"))?;
+    goes_on(&medium).await?;
+    goes_on_with_what_came_with_format_2(&medium).await?;
+    goes_on_with_what_came_with_format_3(&medium).await?;
+    goes_on_with_what_came_with_format_4(&medium).await
+}
+
 /// The same with rows that this very code writes, so that the checks themselves hold.
 #[tokio::test(start_paused = true)]
 async fn rows_that_are_written_today_are_read_and_gone_on_with() -> Result<(), Failed> {
@@ -66,7 +78,8 @@ async fn rows_that_are_written_today_are_read_and_gone_on_with() -> Result<(), F
     let medium = restored(&text)?;
     goes_on(&medium).await?;
     goes_on_with_what_came_with_format_2(&medium).await?;
-    goes_on_with_what_came_with_format_3(&medium).await
+    goes_on_with_what_came_with_format_3(&medium).await?;
+    goes_on_with_what_came_with_format_4(&medium).await
 }
 
 /// A value of a version that nobody knows is refused in words, and nothing is taken for empty.
@@ -78,7 +91,7 @@ async fn a_store_of_a_later_format_is_refused_in_words() -> Result<(), Failed> {
     let later = format.strip_suffix("0101").ok_or("two small numbers")?.to_owned() + "0909";
     let refused = start(&restored(&text.replace(format, &later))?, &ScriptedTransport::new([200; 0]), DAY_ONE).await;
     let told = refused.err().map(|error| in_words(&*error)).ok_or("it was opened")?;
-    assert!(told.contains("needs a program that knows format 9; this one knows 3"), "{told}");
+    assert!(told.contains("needs a program that knows format 9; this one knows 4"), "{told}");
     Ok(())
 }
 
@@ -141,6 +154,14 @@ async fn write_a_day(medium: &MemoryKv) -> Result<(), Failed> {
             publish(Event::new(name, format!("{{\"{priority:?}\":9}}")).priority(priority), 5).await?;
         }
     }
+    engine.applications().upsert("crowd", ApplicationSpec::new("Crowd")).await?;
+    for n in 0..CROWD {
+        let name = format!("crowd-{n}");
+        let spec = EndpointSpec::new(format!("https://receiver.example/{name}"));
+        engine.endpoints("crowd").upsert(name.as_str(), spec).await?;
+        engine.endpoints("crowd").pause(name.as_str()).await?;
+    }
+    engine.publish("crowd", Event::new("crowd", "{\"n\":10}").uid("uid-10")).await?;
     let spec = EventTypeSpec::new("An invoice was paid.").schema(1, "{\"type\":\"object\"}");
     engine.event_types().upsert("invoice.paid", spec).await?;
     endpoints.delete("gone").await?;
@@ -174,6 +195,20 @@ async fn goes_on_with_what_came_with_format_3(medium: &MemoryKv) -> Result<(), F
         assert_eq!(bodies, ["{\"High\":9}", "{\"Normal\":9}", "{\"Low\":9}"], "{name}");
         engine.shutdown(Duration::from_secs(5)).await;
     }
+    Ok(())
+}
+
+async fn goes_on_with_what_came_with_format_4(medium: &MemoryKv) -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([200; 0]);
+    let engine = start(medium, &receiver, DAY_ONE + Duration::from_secs(120)).await?;
+    let records = engine.deliveries("crowd").of_event("uid-10").await?;
+    assert_eq!(records.len(), CROWD);
+    assert!(records.iter().all(|record| matches!(record.state, DeliveryState::Pending(_))));
+    engine.endpoints("crowd").resume("crowd-7").await?;
+    receiver.wait_for(1).await;
+    sleep(Duration::from_secs(1)).await;
+    let state = engine.deliveries("crowd").get("uid-10", "crowd-7").await?.state;
+    assert_eq!(state, DeliveryState::Delivered);
     Ok(())
 }
 

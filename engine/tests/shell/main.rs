@@ -12,6 +12,7 @@ mod ending;
 mod expired_tokens;
 mod expiring;
 mod fairness;
+mod fanout;
 mod load;
 mod many;
 mod moved;

@@ -89,6 +89,8 @@ pub(crate) struct Knobs {
     pub(crate) synced: AtomicU64,
     /// Commits.
     pub(crate) commits: AtomicU64,
+    /// Bytes of documents in commits.
+    pub(crate) document_bytes: AtomicU64,
     /// Reads, or several of one moment.
     pub(crate) reads: AtomicU64,
     /// Wake rows that are stored, as far as this store saw them come and go.
@@ -151,6 +153,11 @@ impl Store for KnobbedStore {
         if durability == Durability::Synced {
             self.knobs.synced.fetch_add(1, Ordering::SeqCst);
         }
+        let of_documents = group.iter().flat_map(|batch| &batch.writes).map(|write| match write {
+            Write::Document(document) => document.value.len() as u64,
+            _ => 0,
+        });
+        self.knobs.document_bytes.fetch_add(of_documents.sum(), Ordering::SeqCst);
         let failed = || StoreError::new(StoreErrorKind::Poisoned, "commit", "a planned fault");
         assert!(!taken(&self.knobs.panics), "a planned panic in the store");
         if self.knobs.fails.load(Ordering::SeqCst) {

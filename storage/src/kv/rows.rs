@@ -13,7 +13,8 @@ use postrider_core::{
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::events::{
-    EventMore, EventRow, RecipientRow, decode_event, encode_event, encode_expunged, event_row,
+    EventHead, EventMore, EventRow, RecipientRow, decode_event, encode_event, encode_expunged, event_row, recipient,
+    recipients_outside,
 };
 pub(super) use self::records::{application, encode_application, encode_endpoint, encode_soft, endpoint, soft};
 use super::{
@@ -212,7 +213,7 @@ pub(super) struct NeededRow {
 pub(super) enum NeededBy {
     /// A dead letter at this position.
     Letter,
-    /// A life after the first one, which waits at this position.
+    /// A life after the first one, which waits at this position; or one that was given up and holds its lane there.
     Life,
 }
 
@@ -342,5 +343,12 @@ impl LifeRow {
         let RecipientRow { endpoint, generation, .. } = *of;
         let (life, lane, begun_by) = (Life::FIRST, of.lane(seq, priority), BegunBy::Schedule);
         Self { endpoint, life, seq, generation, lane, begun_by, manuals: 0 }
+    }
+
+    /// The life that is tried by hand.
+    pub(super) fn tried(by_hand: &Delivery) -> Self {
+        let Delivery { id: DeliveryId { endpoint, seq }, generation, lane, life, .. } = *by_hand;
+        let manuals = by_hand.next_attempt().count();
+        Self { endpoint, life, seq, generation, lane, begun_by: BegunBy::Hand, manuals }
     }
 }

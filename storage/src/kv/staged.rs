@@ -1,7 +1,11 @@
 //! The rows of one group before they are written: what a batch writes is read by the batches that follow it, and goes
 //! again if its batch is refused.
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+};
 
 use bytes::{Bytes, BytesMut};
 use foldhash::HashMap;
@@ -48,11 +52,14 @@ pub(super) struct Staged<'a> {
     buffers: &'a mut Buffers,
     entries: Vec<Entry>,
     latest: HashMap<Bytes, usize>,
+    /// The rows of `latest` in their order, once something was looked for by that.
+    ordered: OnceCell<BTreeSet<Bytes>>,
 }
 
 impl<'a> Staged<'a> {
     pub(super) fn new(snapshot: &'a dyn Snapshot, cache: &'a mut Cache, buffers: &'a mut Buffers) -> Self {
-        Self { snapshot, cache, buffers, entries: Vec::new(), latest: HashMap::default() }
+        let (entries, latest) = (Vec::new(), HashMap::default());
+        Self { snapshot, cache, buffers, entries, latest, ordered: OnceCell::new() }
     }
 
     /// How it stands before a batch.
@@ -69,7 +76,10 @@ impl<'a> Staged<'a> {
                     self.entries[earlier].replaced = false;
                     self.latest.insert(entry.row, earlier);
                 }
-                None => drop(self.latest.remove(&entry.row)),
+                None => {
+                    self.latest.remove(&entry.row);
+                    self.ordered.get_mut().map(|ordered| ordered.remove(&entry.row));
+                }
             }
         }
     }
@@ -149,14 +159,19 @@ impl<'a> Staged<'a> {
 
     fn push(&mut self, row: Bytes, value: Option<Bytes>) {
         let replaces = self.latest.insert(row.clone(), self.entries.len());
+        if replaces.is_none()
+            && let Some(ordered) = self.ordered.get_mut()
+        {
+            ordered.insert(row.clone());
+        }
         if let Some(earlier) = replaces {
             self.entries[earlier].replaced = true;
         }
         self.entries.push(Entry { row, value, replaces, replaced: false });
     }
 
-    /// The first rows with `from <= key < to` as they will be, in order, at most `limit`. Walks over what is staged:
-    /// not for what happens with every delivery.
+    /// The first rows with `from <= key < to` as they will be, in order, at most `limit`. The first of a group puts what
+    /// is staged in order: not for what happens with every delivery.
     pub(super) fn scan(
         &self,
         partition: Partition,
@@ -167,15 +182,18 @@ impl<'a> Staged<'a> {
         if from >= to {
             return Ok(Vec::new());
         }
-        let staged =
-            self.entries.iter().filter(|entry| !entry.replaced && entry.row.starts_with(&partition.0.to_be_bytes()));
-        let staged = staged.map(|entry| (entry.row.slice(PARTITION_BYTES..), entry.value.clone()));
+        let ordered = self.ordered.get_or_init(|| self.latest.keys().cloned().collect());
+        let row = |key: &[u8]| Bytes::from([&partition.0.to_be_bytes()[..], key].concat());
+        let staged = ordered.range(row(from)..row(to));
+        let value = |row: &Bytes| self.latest.get(row).and_then(|entry| self.entries[*entry].value.clone());
         let mut staged: BTreeMap<Bytes, Option<Bytes>> =
-            staged.filter(|(key, _)| from <= &key[..] && &key[..] < to).collect();
+            staged.map(|row| (row.slice(PARTITION_BYTES..), value(row))).collect();
+        // As many as may be hidden by what is staged, and what is asked for.
+        let at_once = SCAN_ROWS.min(limit.saturating_add(staged.len()));
         let (mut found, mut next) = (Vec::new(), from.to_vec());
         loop {
-            let stored = self.snapshot.scan(partition, &next..to, Direction::Forward, SCAN_ROWS)?;
-            let is_last = stored.len() < SCAN_ROWS.get();
+            let stored = self.snapshot.scan(partition, &next..to, Direction::Forward, at_once)?;
+            let is_last = stored.len() < at_once.get();
             next = stored.last().map(|(key, _)| super::keys::after(key)).unwrap_or_default();
             for (key, value) in stored {
                 // What is staged before this row comes first, and what is staged for it replaces it.

@@ -134,7 +134,7 @@ impl World {
         rows: usize,
         event_bytes: usize,
     ) -> (Vec<(Delivery, Option<Arc<StoredEvent>>)>, bool) {
-        let share = WindowShare { rows: many(rows), event_bytes };
+        let share = WindowShare { rows: many(rows), event_bytes, at_hand: None };
         let Endpoint { id, generation, .. } = self.endpoint;
         let found = self.reads().window(id, generation, ask, share).await.expect("reads work");
         let Found::Rows(found) = found else { panic!("rows were asked for: {found:?}") };
@@ -143,7 +143,7 @@ impl World {
 
     /// The health of this world's endpoint.
     pub(super) async fn soft(&self) -> SoftState {
-        let share = WindowShare { rows: many(1), event_bytes: 0 };
+        let share = WindowShare { rows: many(1), event_bytes: 0, at_hand: None };
         let Endpoint { id, generation, .. } = self.endpoint;
         let found = self.reads().window(id, generation, Ask::Soft, share).await.expect("reads work");
         let Found::Soft(soft) = found else { panic!("soft state was asked for: {found:?}") };

@@ -288,7 +288,7 @@ impl Queue {
     fn want(&mut self, ask: Ask, rows: usize) -> LoadId {
         let id = self.loads.issue(ask, self.tail);
         let rows = NonZeroUsize::new(rows).unwrap_or(NonZeroUsize::MIN);
-        self.wanted.push((id, ask, WindowShare { rows, event_bytes: self.event_bytes }));
+        self.wanted.push((id, ask, WindowShare { rows, event_bytes: self.event_bytes, at_hand: None }));
         id
     }
 

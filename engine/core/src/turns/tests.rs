@@ -158,3 +158,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_put_back_goes_before_the_others_of_its_key() {
+    let mut queue = FairQueue::new(FairLimits { waiting_per_key: 2, ..FairLimits::NONE });
+    [(1, 'a'), (1, 'b'), (2, 'c')].into_iter().for_each(|(key, item)| queue.push(key, item).expect("there is room"));
+    let taken = [queue.pop(), queue.pop()].map(|taken| taken.expect("something waits"));
+    assert_eq!(taken, [(1, 'a'), (2, 'c')]);
+    taken.into_iter().rev().for_each(|(key, item)| queue.push_front(key, item));
+    assert_eq!(queue.push(1, 'd'), Err('d'), "they count");
+    let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+    assert_eq!(order, [(1, 'a'), (2, 'c'), (1, 'b')]);
+    assert!(queue.is_idle());
+}

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use postrider_core::{
     Acceptance, ApplicationId, EndpointId, Event, EventId, Generation, IdempotencyKey, LaneId, Lease, OrderingKey,
-    Priority, RecipientLane, Seq, StoredEvent, Timestamp, Uid,
+    Priority, Recipient, RecipientLane, Seq, StoredEvent, Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,12 @@ use crate::{
     StoreError,
     kv::codec::{decode_with_more, encode_with, encode_with_more},
 };
+
+/// Recipients that lie in an event's own row. Those of an event that has more lie in rows of their own: whoever wants what
+/// was published, which all of them do, reads as much for each however many they are.
+const RECIPIENTS_INSIDE: usize = 16;
+/// Recipients of one such row.
+const RECIPIENTS_OF_ROW: usize = 128;
 
 /// An event without its payload, which is the rest of the value.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,7 +33,44 @@ pub(in crate::kv) struct EventRow<'v> {
     pub(in crate::kv) channels: Vec<&'v str>,
     pub(in crate::kv) ordering_key: Option<&'v str>,
     idempotency_key: Option<&'v str>,
+    /// None if they are many, or there are none.
     pub(in crate::kv) recipients: Vec<RecipientRow>,
+}
+
+/// What is asked of an event again and again while a group is applied: read once for all that ask.
+#[derive(Clone, Debug)]
+pub(in crate::kv) struct EventHead {
+    pub(in crate::kv) id: EventId,
+    pub(in crate::kv) seq: Seq,
+    pub(in crate::kv) accepted_at: Timestamp,
+    /// Of its payload.
+    pub(in crate::kv) bytes: u32,
+    pub(in crate::kv) is_expunged: bool,
+    pub(in crate::kv) priority: Priority,
+    pub(in crate::kv) ordering_key: Option<OrderingKey>,
+    /// None if they are many, or there are none.
+    recipients: Vec<RecipientRow>,
+}
+
+impl EventHead {
+    pub(in crate::kv) fn of(value: &[u8]) -> Result<Self, StoreError> {
+        let (row, more, payload) = event_row(value)?;
+        Ok(Self {
+            id: row.id,
+            seq: row.seq,
+            accepted_at: row.accepted_at,
+            bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            is_expunged: more.marks.is_expunged(),
+            priority: more.marks.priority(),
+            ordering_key: row.ordering_key.map(|key| OrderingKey(key.into())),
+            recipients: row.recipients,
+        })
+    }
+
+    /// The recipient at this endpoint, if it lies in the event's own row; and whether none lies anywhere else.
+    pub(in crate::kv) fn recipient(&self, at: EndpointId) -> (Option<RecipientRow>, bool) {
+        (recipient(&self.recipients, at), !self.recipients.is_empty())
+    }
 }
 
 /// What not every event has: behind the row, only if there is any of it.
@@ -96,6 +139,15 @@ enum LaneRow {
 }
 
 impl RecipientRow {
+    const fn of(to: &Recipient) -> Self {
+        let lane = match to.lane {
+            RecipientLane::Unordered => LaneRow::Unordered,
+            RecipientLane::In(lane) => LaneRow::In(lane),
+            RecipientLane::Alone => LaneRow::Alone,
+        };
+        Self { endpoint: to.endpoint, generation: to.generation, lane }
+    }
+
     /// Among the rows of which lane it began.
     pub(in crate::kv) fn lane(&self, seq: Seq, priority: Priority) -> LaneId {
         match self.lane {
@@ -106,18 +158,25 @@ impl RecipientRow {
     }
 }
 
+/// The recipient at this endpoint.
+pub(in crate::kv) fn recipient(all: &[RecipientRow], at: EndpointId) -> Option<RecipientRow> {
+    all.iter().find(|recipient| recipient.endpoint == at).copied()
+}
+
+/// The recipients that lie in rows of their own, in the order of their endpoints: none unless they are many.
+pub(in crate::kv) fn recipients_outside(acceptance: &Acceptance) -> Vec<Vec<RecipientRow>> {
+    if acceptance.recipients.len() <= RECIPIENTS_INSIDE {
+        return Vec::new();
+    }
+    let mut all: Vec<_> = acceptance.recipients.iter().map(RecipientRow::of).collect();
+    all.sort_unstable_by_key(|recipient| recipient.endpoint);
+    all.chunks(RECIPIENTS_OF_ROW).map(<[_]>::to_vec).collect()
+}
+
 /// Appends the value of an accepted event's row.
 pub(in crate::kv) fn encode_event(acceptance: &Acceptance, id: EventId, seq: Seq, out: &mut Vec<u8>) {
     let Acceptance { accepted_at, event, recipients, .. } = acceptance;
-    let recipients = recipients.iter().map(|to| RecipientRow {
-        endpoint: to.endpoint,
-        generation: to.generation,
-        lane: match to.lane {
-            RecipientLane::Unordered => LaneRow::Unordered,
-            RecipientLane::In(lane) => LaneRow::In(lane),
-            RecipientLane::Alone => LaneRow::Alone,
-        },
-    });
+    let inside = if recipients.len() <= RECIPIENTS_INSIDE { &recipients[..] } else { &[] };
     let row = EventRow {
         id,
         seq,
@@ -128,7 +187,7 @@ pub(in crate::kv) fn encode_event(acceptance: &Acceptance, id: EventId, seq: Seq
         channels: event.channels.iter().map(|channel| &**channel).collect(),
         ordering_key: event.ordering_key.as_ref().map(|key| &*key.0),
         idempotency_key: event.idempotency_key.as_ref().map(|key| &*key.0),
-        recipients: recipients.collect(),
+        recipients: inside.iter().map(RecipientRow::of).collect(),
     };
     let Event { tags, deliver_at, payload_kept, .. } = &**event;
     let tags = tags.iter().map(|tag| &**tag).collect();

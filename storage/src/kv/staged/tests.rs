@@ -45,6 +45,17 @@ fn a_scan_sees_what_is_staged_over_what_is_stored() -> Result<(), StoreError> {
     let first = staged.scan(Partition::LASTING, b"Z", b"[", NonZeroUsize::MIN)?;
     assert_eq!(first.len(), 1);
     assert_eq!(staged.scan(Partition::LASTING, b"[", b"Z", ALL)?, [], "that is no range");
+    // What comes after a first scan is seen by the next one, and is gone when it is rolled back.
+    let mark = staged.mark();
+    staged.put(&Key::Meta("0000b"), &Seq(5));
+    staged.delete(&Key::Meta("0000a"));
+    let three = NonZeroUsize::MIN.saturating_add(2);
+    let first = |staged: &Staged<'_>| -> Result<Vec<Bytes>, StoreError> {
+        Ok(staged.scan(Partition::LASTING, b"Z", b"[", three)?.into_iter().map(|(key, _)| key).collect())
+    };
+    assert_eq!(first(&staged)?, ["Z0000", "Z0000b", "Z0001"]);
+    staged.roll_back(mark);
+    assert_eq!(first(&staged)?, ["Z0000", "Z0000a", "Z0001"]);
     Ok(())
 }
 

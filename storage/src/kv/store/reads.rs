@@ -160,8 +160,13 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         .await
     }
 
-    async fn agenda(&self, until: Timestamp, limit: NonZeroUsize) -> Result<Vec<AgendaItem>, StoreError> {
-        self.read(move |view| view.agenda(until, limit)).await
+    async fn agenda(
+        &self,
+        after: Option<AgendaItem>,
+        until: Timestamp,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<AgendaItem>, StoreError> {
+        self.read(move |view| view.agenda(after, until, limit)).await
     }
 
     async fn document(&self, document: &DocumentId) -> Result<Option<Document>, StoreError> {

@@ -1,8 +1,8 @@
 //! Takes an event: its position, its id, its row, and one ready row for each recipient whose queue has room for it.
 
 use postrider_core::{
-    Acceptance, AgendaItem, AgendaKind, ApplicationId, DeadLetter, Delivery, Effect, EventId, GiveUpReason,
-    KEY_REMEMBERED, KeyClaim, Refused, SameBody, Timestamp, Uid, WhenFull,
+    Acceptance, ApplicationId, DeadLetter, Delivery, Effect, EventId, GiveUpReason, KEY_REMEMBERED, KeyClaim, Refused,
+    SameBody, Timestamp, Uid, WhenFull,
 };
 
 use super::{Stop, Transaction};
@@ -39,10 +39,12 @@ impl Transaction<'_> {
             self.rows.put(&Key::EventUid(*application, uid, week(id.time())), &id);
         }
         self.rows.put_with(&Key::Event(*application, id), |value| rows::encode_event(acceptance, id, seq, value));
-        let at = |at, what| AgendaItem { at, what, application: *application, event: id };
-        let later = event.deliver_at.filter(|later| accepted_at < later).map(|later| at(later, AgendaKind::Deliver));
-        let gone = event.payload_kept.map(|kept| at(*accepted_at + kept, AgendaKind::Expunge));
-        for item in later.into_iter().chain(gone) {
+        for some in rows::recipients_outside(acceptance) {
+            if let Some(last) = some.last() {
+                self.rows.put(&Key::Recipients(id, last.endpoint), &some);
+            }
+        }
+        for item in acceptance.agenda(id) {
             self.rows.put(&Key::Agenda(item), application);
         }
         let mut full = Vec::new();

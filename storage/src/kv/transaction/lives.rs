@@ -3,8 +3,8 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use postrider_core::{
-    AttemptNumber, DeadLetter, Delivery, DeliveryId, Effect, EventId, Generation, LaneId, Life, OrderingKey,
-    OrderingMode, Place, Priority, Refused, Resend, Seq, Timestamp,
+    AttemptNumber, DeadLetter, Delivery, DeliveryId, Effect, EndpointId, EventId, Generation, LaneId, Life,
+    OrderingMode, Place, Refused, Resend, Seq, Timestamp,
 };
 
 use super::{Stop, Transaction};
@@ -12,8 +12,8 @@ use crate::{
     StoreError,
     kv::{
         Partition, codec,
-        keys::{self, Key},
-        rows::{self, BegunBy, EventRow, LifeRow, NeededBy, QueueRow},
+        keys::{self, Key, table},
+        rows::{self, BegunBy, EventHead, LifeRow, NeededBy, QueueRow, RecipientRow},
     },
 };
 
@@ -48,7 +48,11 @@ impl Transaction<'_> {
     pub(super) fn forget(&mut self, id: DeliveryId) -> Result<Effect, Stop> {
         let letter = self.letter(id)?.ok_or(Refused::NoDeadLetter)?;
         self.rows.delete(&Key::DeadLetter(id));
-        self.is_needed_no_more(letter.last.event, id)?;
+        match (self.holding(&letter)?, self.queue(id.endpoint)?) {
+            // It still holds its lane: whoever calls it off finds it by its event.
+            (Some(held), Some(queue)) => self.is_needed(queue.application, &held, NeededBy::Life)?,
+            (Some(_) | None, _) => self.is_needed_no_more(letter.last.event, id)?,
+        }
         Ok(Effect::Done)
     }
 
@@ -56,13 +60,8 @@ impl Transaction<'_> {
         let Resend { application, event, endpoint, generation, at } = *resend;
         let queue = self.queue(endpoint)?.filter(|queue| queue.generation == generation);
         queue.ok_or(Refused::Generation)?;
-        let stored = self.event(application, event)?.ok_or(Refused::NoEvent)?;
-        let (row, more, payload) = rows::event_row(&stored)?;
-        if more.marks.is_expunged() {
-            return Err(Refused::NoEvent.into());
-        }
-        let priority = more.marks.priority();
-        let life = match self.current_life(&row, priority, endpoint)? {
+        let row = self.head(application, event)?.filter(|head| !head.is_expunged).ok_or(Refused::NoEvent)?;
+        let life = match self.current_life(&row, endpoint)? {
             Some(life) => life,
             None => LifeRow {
                 endpoint,
@@ -86,8 +85,8 @@ impl Transaction<'_> {
             life: life.life,
             // It is as old as the wish for it, however old the event is.
             since: at,
-            bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-            priority,
+            bytes: row.bytes,
+            priority: row.priority,
         };
         self.rows.put(&Key::Life(event, endpoint, life.life), &life);
         self.put_delivery(&manual);
@@ -147,9 +146,8 @@ impl Transaction<'_> {
     /// The lane of an event whose endpoint did not order by key before.
     fn lane_of(&mut self, queue: &QueueRow, event: EventId, seq: Seq) -> Result<LaneId, StoreError> {
         let alone = LaneId::alone(seq);
-        let Some(stored) = self.event(queue.application, event)? else { return Ok(alone) };
-        let (row, ..) = rows::event_row(&stored)?;
-        Ok(row.ordering_key.map_or(alone, |key| LaneId::of(&OrderingKey(key.into()))))
+        let Some(head) = self.head(queue.application, event)? else { return Ok(alone) };
+        Ok(head.ordering_key.as_ref().map_or(alone, LaneId::of))
     }
 
     pub(super) fn put_life(&mut self, of: &Delivery, begun_by: BegunBy, manuals: u32) {
@@ -159,19 +157,29 @@ impl Transaction<'_> {
     }
 
     /// The latest life of an event at an endpoint, if it had any.
-    pub(super) fn current_life(
-        &self,
-        event: &EventRow<'_>,
-        priority: Priority,
-        endpoint: postrider_core::EndpointId,
-    ) -> Result<Option<LifeRow>, StoreError> {
+    pub(super) fn current_life(&self, event: &EventHead, endpoint: EndpointId) -> Result<Option<LifeRow>, StoreError> {
         let first = Key::Life(event.id, endpoint, Life(0));
         let (partition, from) = (first.partition(), first.bytes());
         let to = keys::end_of(&from[..from.len() - size_of::<u32>()]);
         if let Some((_, value)) = self.rows.scan(partition, &from, &to, NonZeroUsize::MAX)?.last() {
             return codec::decode(value).map(Some);
         }
-        let recipient = event.recipients.iter().find(|recipient| recipient.endpoint == endpoint);
-        Ok(recipient.map(|recipient| LifeRow::first(recipient, event.seq, priority)))
+        let recipient = self.recipient(event, endpoint)?;
+        Ok(recipient.map(|recipient| LifeRow::first(&recipient, event.seq, event.priority)))
+    }
+
+    /// The recipient of an event at one endpoint, however many there are.
+    fn recipient(&self, event: &EventHead, at: EndpointId) -> Result<Option<RecipientRow>, StoreError> {
+        let (inside, is_all) = event.recipient(at);
+        if is_all {
+            return Ok(inside);
+        }
+        let end = keys::end_of(&keys::under(table::RECIPIENTS, event.id.to_bytes()));
+        for key in [Key::Recipients(event.id, at), Key::KeptRecipients(event.id, at)] {
+            if let Some((_, value)) = self.rows.scan(key.partition(), &key.bytes(), &end, NonZeroUsize::MIN)?.first() {
+                return Ok(rows::recipient(&codec::decode::<Vec<_>>(value)?, at));
+            }
+        }
+        Ok(None)
     }
 }

@@ -11,15 +11,15 @@ mod records;
 mod replay;
 mod retention;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use postrider_core::{Batch, Committed, Effect, Refused, Seq, Timestamp, Week, Write};
+use postrider_core::{ApplicationId, Batch, Committed, Effect, EventId, Refused, Seq, Timestamp, Week, Write};
 
 use super::{
     Partition,
     counts::Counts,
     keys::{Key, meta},
-    rows::{self, LastEvent},
+    rows::{self, EventHead, LastEvent},
     staged::{Staged, StagedRows},
 };
 use crate::{StoreError, StoreErrorKind, Verdict};
@@ -50,6 +50,8 @@ pub(super) struct Transaction<'a> {
     partitions: &'a mut BTreeSet<Partition>,
     /// The week whose needed events are put where they last.
     rescue: &'a mut Option<Rescue>,
+    /// The event that was last asked about.
+    head: Option<((ApplicationId, EventId), Arc<EventHead>)>,
 }
 
 /// How far the needed events of a week have been put where they last.
@@ -94,7 +96,7 @@ impl<'a> Transaction<'a> {
         partitions: &'a mut BTreeSet<Partition>,
         rescue: &'a mut Option<Rescue>,
     ) -> Self {
-        Self { rows, counts, given_out, before: given_out, partitions, rescue }
+        Self { rows, counts, given_out, before: given_out, partitions, rescue, head: None }
     }
 
     /// All of a batch, or nothing and why. Later batches see what earlier ones wrote.
@@ -109,6 +111,7 @@ impl<'a> Transaction<'a> {
             Err(Stop::Failed(error)) => return Err(error),
         };
         self.rows.roll_back(mark);
+        self.head = None;
         self.counts.roll_back();
         self.given_out = given_out;
         Ok(Err(refused))

@@ -103,13 +103,15 @@ impl Transaction<'_> {
             self.is_needed_no_more(tried.event, tried.id)?;
         }
         let key = Key::Life(tried.event, endpoint, tried.life);
-        let Some(life) = self.rows.get::<LifeRow>(&key)?.filter(|life| life.generation == queue.generation) else {
+        // It may have gone with its week; the try itself says as much.
+        let life = self.rows.get::<LifeRow>(&key)?.unwrap_or_else(|| LifeRow::tried(tried));
+        if life.generation != queue.generation {
             return Ok(None);
-        };
+        }
         let scheduled = self.scheduled(tried, &life)?;
         if let Some(scheduled) = &scheduled {
             self.delete_delivery(scheduled)?;
-            if scheduled.life > Life::FIRST {
+            if scheduled.life > Life::FIRST || scheduled.is_held() {
                 self.is_needed_no_more(scheduled.event, scheduled.id)?;
             }
         }

@@ -1,13 +1,13 @@
 //! An event once more in a queue: the first life it never had there, or the next one.
 
-use postrider_core::{Delivery, DeliveryId, Effect, LaneId, Life, Place, Priority, Refused, Replay, ReplayTo};
+use postrider_core::{Delivery, DeliveryId, Effect, LaneId, Life, Place, Refused, Replay, ReplayTo};
 
 use super::{Stop, Transaction};
 use crate::{
     StoreError,
     kv::{
         keys::Key,
-        rows::{self, BegunBy, EventRow, LifeRow, NeededBy},
+        rows::{BegunBy, EventHead, LifeRow, NeededBy},
     },
 };
 
@@ -15,17 +15,14 @@ impl Transaction<'_> {
     pub(super) fn replay(&mut self, replay: &Replay) -> Result<Effect, Stop> {
         let Replay { application, event, endpoint, generation, at, whom, limit } = *replay;
         let queue = self.queue(endpoint)?.filter(|queue| queue.generation == generation).ok_or(Refused::Generation)?;
-        let Some(stored) = self.event(application, event)? else { return Ok(Effect::Done) };
-        let (row, more, payload) = rows::event_row(&stored)?;
-        if more.marks.is_expunged() {
+        let Some(row) = self.head(application, event)?.filter(|head| !head.is_expunged) else {
             return Ok(Effect::Done);
-        }
-        let priority = more.marks.priority();
-        let before = self.current_life(&row, priority, endpoint)?;
+        };
+        let before = self.current_life(&row, endpoint)?;
         let is_wanted = match (&before, whom) {
             (None, _) => true,
             (Some(_), ReplayTo::Missing) => false,
-            (Some(life), ReplayTo::All) => !self.is_waiting(&row, life, priority)?,
+            (Some(life), ReplayTo::All) => !self.is_waiting(&row, life)?,
         };
         if !is_wanted {
             return Ok(Effect::Done);
@@ -39,8 +36,8 @@ impl Transaction<'_> {
             attempts: 0,
             life: before.as_ref().map_or(Life(0), |life| life.life),
             since: at,
-            bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-            priority,
+            bytes: row.bytes,
+            priority: row.priority,
         };
         let next = self.at_the_end(&last, &queue, at)?;
         if before.is_some() && self.rows.value(&Key::DeadLetter(last.id))?.is_some() {
@@ -62,13 +59,13 @@ impl Transaction<'_> {
     }
 
     /// Whether a life waits in the queue as it is, also as one that holds its lane.
-    fn is_waiting(&mut self, event: &EventRow<'_>, at: &LifeRow, priority: Priority) -> Result<bool, StoreError> {
+    fn is_waiting(&mut self, event: &EventHead, at: &LifeRow) -> Result<bool, StoreError> {
         let LifeRow { endpoint, seq, generation, lane, life, .. } = *at;
         if self.queue(endpoint)?.is_none_or(|queue| queue.generation != generation) {
             return Ok(false);
         }
         let id = DeliveryId { endpoint, seq };
-        let (place, since) = (Place::Ready, event.accepted_at);
+        let (place, since, priority) = (Place::Ready, event.accepted_at, event.priority);
         let (event, attempts, bytes) = (event.id, 0, 0);
         let of = Delivery { id, event, generation, lane, place, attempts, life, since, bytes, priority };
         Ok(self.scheduled(&of, at)?.is_some())

@@ -3,11 +3,12 @@
 //!
 //! Each of those has a row that says so, so that nothing else is looked at when a week goes.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use bytes::Bytes;
 use postrider_core::{
-    ApplicationId, AttemptPlace, DeadLetter, Delivery, DeliveryId, EXPUNGED, Effect, EventId, More, Refused, Week,
+    ApplicationId, AttemptPlace, DeadLetter, Delivery, DeliveryId, EXPUNGED, Effect, EndpointId, EventId, More,
+    Refused, Week,
 };
 
 use super::{Rescue, Stop, Transaction};
@@ -15,8 +16,8 @@ use crate::{
     StoreError,
     kv::{
         Partition,
-        keys::{self, Key, table, week},
-        rows::{self, NeededBy, NeededRow},
+        keys::{self, ID_BYTES, Key, table, week},
+        rows::{self, EventHead, NeededBy, NeededRow},
     },
 };
 
@@ -27,6 +28,19 @@ impl Transaction<'_> {
             Some(stored) => Ok(Some(stored)),
             None => self.rows.value(&Key::Kept(owner, event)),
         }
+    }
+
+    /// What is asked of an event, read once for all of a group that ask one after another.
+    pub(super) fn head(&mut self, owner: ApplicationId, event: EventId) -> Result<Option<Arc<EventHead>>, StoreError> {
+        if let Some((of, head)) = &self.head
+            && *of == (owner, event)
+        {
+            return Ok(Some(Arc::clone(head)));
+        }
+        let Some(stored) = self.event(owner, event)? else { return Ok(None) };
+        let head = Arc::new(EventHead::of(&stored)?);
+        self.head = Some(((owner, event), Arc::clone(&head)));
+        Ok(Some(head))
     }
 
     /// A dead letter or a later life of this delivery needs its event, also when its week is forgotten.
@@ -46,6 +60,10 @@ impl Transaction<'_> {
         let prefix = keys::under(table::NEEDED, event.to_bytes());
         if self.rows.scan(Partition::LASTING, &prefix, &keys::end_of(&prefix), NonZeroUsize::MIN)?.is_empty() {
             self.rows.delete(&Key::Kept(application, event));
+            let recipients = keys::under(table::RECIPIENTS, event.to_bytes());
+            let kept =
+                self.rows.scan(Partition::LASTING, &recipients, &keys::end_of(&recipients), NonZeroUsize::MAX)?;
+            kept.iter().for_each(|(key, _)| self.rows.delete_found(Partition::LASTING, key));
         }
         Ok(())
     }
@@ -83,6 +101,7 @@ impl Transaction<'_> {
         if self.event(owner, event)?.is_none() {
             return Err(Refused::NoEvent.into());
         }
+        self.head = None;
         for key in [Key::Event(owner, event), Key::Kept(owner, event)] {
             if let Some(stored) = self.rows.value(&key)? {
                 let (row, more, _) = rows::event_row(&stored)?;
@@ -112,6 +131,15 @@ impl Transaction<'_> {
             && let Some(stored) = self.rows.value(&Key::Event(owner, event))?
         {
             self.rows.put_with(&kept, |value| value.extend_from_slice(&stored));
+            let of = Key::Recipients(event, EndpointId::from_bytes([0; ID_BYTES]));
+            let recipients = keys::under(table::RECIPIENTS, event.to_bytes());
+            let found = self.rows.scan(of.partition(), &recipients, &keys::end_of(&recipients), NonZeroUsize::MAX)?;
+            for (key, some) in found {
+                if let Some(last) = key.last_chunk().copied().map(EndpointId::from_bytes) {
+                    let kept = Key::KeptRecipients(event, last);
+                    self.rows.put_with(&kept, |value| value.extend_from_slice(&some));
+                }
+            }
         }
         Ok(())
     }

@@ -70,12 +70,29 @@ impl<'a> View<'a> {
         Ok(rows.iter().filter_map(understand).collect())
     }
 
-    /// What is to be done until then, soonest first.
-    pub(super) fn agenda(self, until: Timestamp, limit: NonZeroUsize) -> Result<Vec<AgendaItem>, StoreError> {
-        let from = keys::all(table::AGENDA);
-        let to = [&from[..], &until.as_nanos().saturating_add(1).to_be_bytes()].concat();
-        let rows = self.scan(Partition::LASTING, &from, &to, limit)?;
-        Ok(rows.iter().filter_map(|(key, _)| keys::agenda(key)).collect())
+    /// What is to be done until then, behind this item, soonest first.
+    pub(super) fn agenda(
+        self,
+        after: Option<AgendaItem>,
+        until: Timestamp,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<AgendaItem>, StoreError> {
+        let mut from = after.map_or_else(|| keys::all(table::AGENDA), |after| keys::after(&Key::Agenda(after).bytes()));
+        let to = match until.as_nanos().checked_add(1) {
+            Some(next) => [&[table::AGENDA][..], &next.to_be_bytes()].concat(),
+            None => keys::end_of(&[table::AGENDA]),
+        };
+        let mut items = Vec::new();
+        // The key says it all. One that is damaged is passed over, and does not end the list.
+        while let Some(left) = NonZeroUsize::new(limit.get() - items.len()) {
+            let rows = self.scan(Partition::LASTING, &from, &to, left)?;
+            items.extend(rows.iter().filter_map(|(key, _)| keys::agenda(key)));
+            match rows.last() {
+                Some((last, _)) if rows.len() == left.get() => from = keys::after(last),
+                Some(_) | None => break,
+            }
+        }
+        Ok(items)
     }
 
     /// How late it is or was, as far as it was written down.

@@ -2,15 +2,15 @@
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
-use postrider_core::{ApplicationId, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Then};
+use postrider_core::{ApplicationId, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Life, Then};
 
 use super::View;
 use crate::{
     DeliveryRecord, DeliveryState, Routed, StoreError,
     kv::{
-        codec,
+        Partition, codec,
         keys::{self, Key, table},
-        rows::{self, BegunBy, EndRow, LifeRow},
+        rows::{self, BegunBy, EndRow, EventRow, LifeRow, RecipientRow},
     },
 };
 
@@ -42,9 +42,52 @@ impl View<'_> {
         event: EventId,
         endpoint: EndpointId,
     ) -> Result<Option<DeliveryRecord>, StoreError> {
-        let lives = self.lives(owner, event)?;
-        let current = lives.iter().rfind(|life| life.endpoint == endpoint);
-        current.map(|life| self.record(event, life)).transpose()
+        let Some(value) = self.event_value(owner, event)? else { return Ok(None) };
+        let (row, more, _) = rows::event_row(&value)?;
+        let first = Key::Life(event, endpoint, Life(0));
+        let from = first.bytes();
+        let to = keys::end_of(&from[..from.len() - size_of::<Life>()]);
+        let later = self.scan(first.partition(), &from, &to, NonZeroUsize::MAX)?;
+        let current = match later.last() {
+            Some((_, value)) => Some(codec::decode(value)?),
+            None => {
+                let recipient = self.recipient(&row, endpoint)?;
+                recipient.map(|recipient| LifeRow::first(&recipient, row.seq, more.marks.priority()))
+            }
+        };
+        current.map(|life| self.record(event, &life)).transpose()
+    }
+
+    /// Everyone for whom an event was published.
+    fn recipients(self, event: &EventRow<'_>) -> Result<Vec<RecipientRow>, StoreError> {
+        if !event.recipients.is_empty() {
+            return Ok(event.recipients.clone());
+        }
+        let prefix = keys::under(table::RECIPIENTS, event.id.to_bytes());
+        let mut all = Vec::new();
+        for partition in [keys::week(event.id.time()), Partition::LASTING] {
+            for (_, value) in self.scan(partition, &prefix, &keys::end_of(&prefix), NonZeroUsize::MAX)? {
+                all.extend(codec::decode::<Vec<RecipientRow>>(&value)?);
+            }
+            if !all.is_empty() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The recipient at one endpoint, however many there are.
+    fn recipient(self, event: &EventRow<'_>, at: EndpointId) -> Result<Option<RecipientRow>, StoreError> {
+        if !event.recipients.is_empty() {
+            return Ok(rows::recipient(&event.recipients, at));
+        }
+        let end = keys::end_of(&keys::under(table::RECIPIENTS, event.id.to_bytes()));
+        for key in [Key::Recipients(event.id, at), Key::KeptRecipients(event.id, at)] {
+            if let Some((_, value)) = self.scan(key.partition(), &key.bytes(), &end, NonZeroUsize::MIN)?.first() {
+                return Ok(rows::recipient(&codec::decode::<Vec<_>>(value)?, at));
+            }
+        }
+        Ok(None)
     }
 
     /// Every life of an event: those that publishing began, and those that have a row of their own, by endpoint and life.
@@ -53,7 +96,8 @@ impl View<'_> {
         let Some(value) = self.event_value(owner, event)? else { return Ok(Vec::new()) };
         let (row, more, _) = rows::event_row(&value)?;
         let priority = more.marks.priority();
-        let first = row.recipients.iter().map(|recipient| LifeRow::first(recipient, row.seq, priority));
+        let recipients = self.recipients(&row)?;
+        let first = recipients.iter().map(|recipient| LifeRow::first(recipient, row.seq, priority));
         let mut lives: BTreeMap<_, LifeRow> = first.map(|life| ((life.endpoint, life.life), life)).collect();
         let prefix = keys::under(table::LIFE, event.to_bytes());
         for (_, value) in self.scan(key.partition(), &prefix, &keys::end_of(&prefix), NonZeroUsize::MAX)? {
@@ -67,39 +111,45 @@ impl View<'_> {
         let id = DeliveryId { endpoint: life.endpoint, seq: life.seq };
         let of_life = self.attempts_at(id, event)?.into_iter().filter(|record| record.life == life.life);
         let mut attempts: Vec<Attempt> = of_life.map(|record| record.attempt).collect();
-        let state = self.state(id, event, life, &attempts)?;
+        let is_delivered = attempts.iter().any(|attempt| attempt.then == Then::Delivered);
+        let last = attempts.iter().rfind(|attempt| !attempt.number.is_manual()).map(|attempt| attempt.then);
+        let row = if is_delivered { None } else { self.pending(life, last)? };
+        let (held, pending) = match row {
+            Some(row) if row.is_held() => (Some(row), None),
+            row => (None, row),
+        };
+        let state = match (is_delivered, pending, &held) {
+            (true, ..) => DeliveryState::Delivered,
+            (false, Some(pending), _) => DeliveryState::Pending(pending),
+            (false, None, held) => self.ended(id, event, life, last, held.is_some())?,
+        };
         attempts.sort_by_key(|attempt| (attempt.started, attempt.id));
-        Ok(DeliveryRecord { id, event, life: life.life, attempts, state })
+        Ok(DeliveryRecord { id, event, life: life.life, attempts, state, held })
     }
 
-    fn state(
+    /// How a life ended that is not delivered and does not wait.
+    fn ended(
         self,
         id: DeliveryId,
         event: EventId,
         life: &LifeRow,
-        attempts: &[Attempt],
+        last: Option<Then>,
+        is_held: bool,
     ) -> Result<DeliveryState, StoreError> {
-        if attempts.iter().any(|attempt| attempt.then == Then::Delivered) {
-            return Ok(DeliveryState::Delivered);
-        }
         match self.get::<EndRow>(&Key::End(id, life.life, event))? {
             Some(EndRow::Cancelled(at)) => return Ok(DeliveryState::Cancelled(at)),
             Some(EndRow::GaveUp { .. }) => return self.given_up(id, life),
             None => {}
         }
-        let last = attempts.iter().rfind(|attempt| !attempt.number.is_manual()).map(|attempt| attempt.then);
         match (last, life.begun_by) {
             (Some(Then::GivenUp(_)), _) => self.given_up(id, life),
             (_, BegunBy::Hand) => Ok(DeliveryState::Manual),
+            // What was tried went with its week. It was given up if its letter stayed, or it holds its lane.
             (Some(Then::RetryAt(_) | Then::Nothing | Then::Delivered) | None, BegunBy::Schedule) => {
-                match self.pending(life, last)? {
-                    Some(pending) => Ok(DeliveryState::Pending(pending)),
-                    // What was tried went with its week, and the letter stayed.
-                    None => Ok(match self.given_up(id, life)? {
-                        DeliveryState::GivenUp(None) => DeliveryState::CutOff,
-                        letter => letter,
-                    }),
-                }
+                Ok(match self.given_up(id, life)? {
+                    DeliveryState::GivenUp(None) if !is_held => DeliveryState::CutOff,
+                    given_up => given_up,
+                })
             }
         }
     }

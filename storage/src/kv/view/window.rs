@@ -38,7 +38,7 @@ impl View<'_> {
             Ask::Due(after) => self.due(of, generation, after, share.rows)?,
             Ask::Aged(before, after) => return Ok(Found::Aged(self.aged(of, generation, before, after, share.rows)?)),
         };
-        Ok(Found::Rows(Rows { rows: self.with_events(&queue, deliveries, share.event_bytes)?, is_last }))
+        Ok(Found::Rows(Rows { rows: self.with_events(&queue, deliveries, share)?, is_last }))
     }
 
     pub(in crate::kv) fn soft(self, of: EndpointId) -> Result<SoftState, StoreError> {
@@ -151,14 +151,18 @@ impl View<'_> {
         }
     }
 
-    /// Each delivery with its event, in this order, as long as `bytes` last.
+    /// Each delivery with its event, in this order, as long as the bytes for that last, without the one that is at hand.
     fn with_events(
         self,
         queue: &QueueRow,
         deliveries: Vec<Delivery>,
-        mut bytes: usize,
+        share: WindowShare,
     ) -> Result<Vec<WithEvent>, StoreError> {
+        let mut bytes = share.event_bytes;
         let with_event = |delivery: Delivery| {
+            if share.at_hand == Some(delivery.event) {
+                return Ok((delivery, None));
+            }
             let payload = delivery.bytes as usize;
             if payload > bytes {
                 // The first that does not fit ends it: those behind it are not wanted sooner.

@@ -78,7 +78,7 @@ async fn publish(world: &World, key: &str, second: u64) -> Delivery {
 
 /// All pieces together.
 async fn all(world: &World, before: Timestamp, rows: usize) -> Aged {
-    let share = WindowShare { rows: many(rows), event_bytes: 0 };
+    let share = WindowShare { rows: many(rows), event_bytes: 0, at_hand: None };
     let (of, generation) = (world.endpoint.id, world.endpoint.generation);
     let mut all = Aged::default();
     let mut after = AgedKey::Start;

@@ -5,12 +5,12 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 use postrider_core::{
     Acceptance, AgendaItem, AgendaKind, Attempt, AttemptPlace, Delivery, EXPUNGED, Effect, Event, EventId, Life, More,
-    OrderingMode, Refused, Replay, ReplayTo, Timestamp, Week, Write,
+    OnExhausted, OrderingMode, Refused, Replay, ReplayTo, Timestamp, Week, Write,
 };
 
 use crate::{
     DeliveryState, EventQuery, OpenStore, PageRequest,
-    testing::world::{DAY, HOUR, NOW, WEEK, World, given_up, many, succeeded},
+    testing::world::{DAY, HOUR, NOW, WEEK, World, cancelled, given_up, holding, many, succeeded},
 };
 
 const CONCURRENT: OrderingMode = OrderingMode::Concurrent;
@@ -123,6 +123,42 @@ pub async fn what_is_needed_late_is_kept(medium: &dyn OpenStore) {
     assert_eq!(payload(&world, alive.event).await, None);
 }
 
+/// A head that was given up and holds its lane is found by its event, and called off, after the week of that is gone, its
+/// letter forgotten before or not. Then nothing needs the event any more.
+pub async fn what_holds_its_lane_is_kept(medium: &dyn OpenStore) {
+    let mut world = World::open(medium, OrderingMode::PerKey(OnExhausted::Hold)).await;
+    let mut heads = Vec::new();
+    for key in ["cancelled", "sent by hand", "purged", "with its letter"] {
+        let event = Event::new("case.old", "kept").ordering_key(key);
+        let head = world.accept(world.acceptance(event)).await.remove(0);
+        let held = holding(&head);
+        world.step(given_up(&head, Some(held.clone()))).await;
+        heads.push(held);
+    }
+    for held in &heads[..3] {
+        world.write([Write::Forget(held.id)]).await;
+    }
+    let by_hand = world.resent(heads[1].event, NOW + HOUR).await;
+    forget(&world, 10).await;
+    world = world.reopen(medium).await;
+    let [cancelled_head, .., with_letter] = &heads[..] else { panic!("there are four") };
+    let record = world.record(cancelled_head.event).await;
+    assert_eq!((record.state, record.held), (DeliveryState::GivenUp(None), Some(cancelled_head.clone())));
+    let record = world.record(with_letter.event).await;
+    assert!(matches!(record.state, DeliveryState::GivenUp(Some(_))), "it does not wait: {record:?}");
+    for held in [cancelled_head, with_letter] {
+        world.step(cancelled(held, NOW + HOUR)).await;
+        assert_eq!(payload(&world, held.event).await, None);
+    }
+    assert_eq!(payload(&world, heads[1].event).await, Some("kept".into()));
+    world.step(succeeded(&by_hand)).await;
+    assert_eq!(payload(&world, heads[1].event).await, None);
+    assert_eq!(world.waiting().await, [heads[2].clone()]);
+    world.write([Write::DropEndpoint(world.endpoint.id)]).await;
+    world.write([Write::Purge(world.endpoint.id, many(99))]).await;
+    assert_eq!(payload(&world, heads[2].event).await, None);
+}
+
 /// One event that two endpoints gave up is kept until both let go of it; a deleted endpoint lets go of all.
 pub async fn what_two_need_is_kept_for_both(medium: &dyn OpenStore) {
     let world = World::open(medium, CONCURRENT).await;
@@ -186,13 +222,21 @@ pub async fn the_agenda_is_kept_until_it_is_done(medium: &dyn OpenStore) {
     let acceptance = Acceptance { recipients: Vec::new(), ..world.acceptance(later) };
     let effects = world.write([Write::Accept(acceptance)]).await;
     let Effect::Accepted(_, event, _) = effects[0] else { panic!("an acceptance is accepted: {effects:?}") };
-    let item = |at: Timestamp, what| AgendaItem { at, what, application: world.application.id, event };
+    let application = world.application.id;
+    let item = |at: Timestamp, what| AgendaItem { at, what, application, event };
     let (deliver, expunge) = (item(NOW + HOUR, AgendaKind::Deliver), item(NOW + HOUR * 2, AgendaKind::Expunge));
     let world = world.reopen(medium).await;
-    let until = async |at| world.reads().agenda(at, many(10)).await.expect("reads work");
+    let until = async |at| world.reads().agenda(None, at, many(10)).await.expect("reads work");
     assert_eq!(until(NOW).await, []);
     assert_eq!(until(NOW + HOUR).await, [deliver]);
     assert_eq!(until(NOW + DAY).await, [deliver, expunge]);
+    let behind =
+        async |at: AgendaItem, until| world.reads().agenda(Some(at), until, many(10)).await.expect("reads work");
+    assert_eq!(behind(deliver, Timestamp::MAX).await, [expunge]);
+    let nothing = item(NOW + HOUR * 3 / 2, AgendaKind::Deliver);
+    assert_eq!(behind(nothing, NOW + DAY).await, [expunge], "a place need not be there");
+    assert_eq!(behind(expunge, NOW + HOUR).await, [], "that is no range");
+    assert_eq!(behind(expunge, Timestamp::MAX).await, []);
     world.write([Write::Agenda(deliver)]).await;
     assert_eq!(until(NOW + DAY).await, [expunge]);
 }

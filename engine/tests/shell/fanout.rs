@@ -1,0 +1,158 @@
+//! One event for many endpoints: what it costs grows with their number, and not with its square.
+//!
+//! Each of thousands of endpoints that were idle read back the event that had just been published for all of them, and
+//! each read walked over all of its recipients: ten thousand endpoints took six seconds for one small event, and all other
+//! tenants waited for as long. Published for a later time, its payload was read once for each endpoint in one commit.
+
+use std::{
+    num::NonZeroUsize,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postrider::{
+    ApplicationSpec, DeliveryState, EndpointSpec, Engine, Event,
+    core::Durability,
+    storage::{
+        KvStore, OpenStore, Store, StoreError,
+        kv::{Direction, MemoryKv, OrderedKv, Partition, Row, Snapshot},
+    },
+    testing::ScriptedTransport,
+};
+use tokio::time::sleep;
+
+use crate::support::{Failed, always_ok};
+
+const PAYLOAD: usize = 64 << 10;
+
+/// Counts the bytes of values that are read.
+#[derive(Clone, Debug, Default)]
+struct Counting {
+    rows: MemoryKv,
+    read: Arc<AtomicU64>,
+}
+
+struct CountingSnapshot<'a>(Box<dyn Snapshot + 'a>, &'a AtomicU64);
+
+impl Snapshot for CountingSnapshot<'_> {
+    fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = self.0.get(partition, key)?;
+        self.1.fetch_add(value.as_ref().map_or(0, Bytes::len) as u64, Ordering::Relaxed);
+        Ok(value)
+    }
+
+    fn scan(
+        &self,
+        partition: Partition,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let rows = self.0.scan(partition, keys, direction, limit)?;
+        self.1.fetch_add(rows.iter().map(|(_, value)| value.len() as u64).sum(), Ordering::Relaxed);
+        Ok(rows)
+    }
+}
+
+impl OrderedKv for Counting {
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        Ok(Box::new(CountingSnapshot(self.rows.snapshot()?, &self.read)))
+    }
+
+    fn write(&self, rows: &[Row], durability: Durability) -> Result<(), StoreError> {
+        self.rows.write(rows, durability)
+    }
+
+    fn partitions(&self) -> Result<Vec<Partition>, StoreError> {
+        self.rows.partitions()
+    }
+
+    fn drop_partition(&self, partition: Partition) -> Result<(), StoreError> {
+        self.rows.drop_partition(partition)
+    }
+
+    fn blocks(&self) -> bool {
+        false
+    }
+}
+
+#[async_trait]
+impl OpenStore for Counting {
+    async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(KvStore::over(self.clone())?))
+    }
+}
+
+async fn crowd(store: &Counting, receiver: &ScriptedTransport, endpoints: usize) -> Result<Engine, Failed> {
+    let engine = Engine::builder(store.clone(), receiver.clone()).seed(7).start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    for n in 0..endpoints {
+        engine.endpoints("acme").create(EndpointSpec::new(format!("https://receiver.example/{n}"))).await?;
+    }
+    sleep(Duration::from_secs(600)).await;
+    Ok(engine)
+}
+
+fn large() -> Event {
+    Event::new("case.large", format!("\"{}\"", "x".repeat(PAYLOAD)))
+}
+
+/// Bytes read from the store for each endpoint, from the moment at which the event is there until all have it.
+async fn bytes_for_each(endpoints: usize, wait: Option<Duration>) -> Result<u64, Failed> {
+    let (store, receiver) = (Counting::default(), always_ok());
+    let engine = crowd(&store, &receiver, endpoints).await?;
+    store.read.store(0, Ordering::Relaxed);
+    let now = engine.publish("acme", Event::new("case.first", "{}").tags(["now"])).await?.accepted_at;
+    receiver.wait_for(endpoints).await;
+    sleep(Duration::from_secs(600)).await;
+    let event = wait.map_or_else(large, |wait| large().deliver_at(now + wait));
+    store.read.store(0, Ordering::Relaxed);
+    engine.publish("acme", event).await?;
+    receiver.wait_for(2 * endpoints).await;
+    Ok(store.read.load(Ordering::Relaxed) / endpoints as u64)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_published_for_many_is_not_read_back_by_each() -> Result<(), Failed> {
+    let (few, many) = (bytes_for_each(50, None).await?, bytes_for_each(400, None).await?);
+    assert!(few < 4_096 && many < few + few / 4, "{few} bytes for each of 50, {many} for each of 400");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_published_for_many_and_later_is_read_once() -> Result<(), Failed> {
+    let wait = Some(Duration::from_secs(3_600));
+    let (few, many) = (bytes_for_each(50, wait).await?, bytes_for_each(400, wait).await?);
+    // It is read when its time has come, and by the commits that begin its deliveries.
+    assert!(few < 4_096 + 4 * PAYLOAD as u64 / 50, "{few} bytes for each of 50");
+    assert!(many < few, "{many} bytes for each of 400, {few} for each of 50");
+    Ok(())
+}
+
+/// Those who find nothing of it in memory read the event and not all for whom it was published.
+#[tokio::test(start_paused = true)]
+async fn what_is_read_back_is_read_without_its_recipients() -> Result<(), Failed> {
+    let read = async |endpoints: usize| -> Result<u64, Failed> {
+        let (store, receiver) = (Counting::default(), always_ok());
+        let engine = crowd(&store, &receiver, endpoints).await?;
+        let receipt = engine.publish("acme", Event::new("case.small", "{}")).await?;
+        receiver.wait_for(endpoints).await;
+        sleep(Duration::from_secs(600)).await;
+        let endpoint = engine.endpoints("acme").list(&Default::default())?.items[7].id;
+        assert_eq!(engine.deliveries("acme").of_event(receipt.event).await?.len(), endpoints);
+        store.read.store(0, Ordering::Relaxed);
+        engine.events("acme").get(receipt.event).await?;
+        let record = engine.deliveries("acme").get(receipt.event, endpoint).await?;
+        assert_eq!(record.state, DeliveryState::Delivered);
+        Ok(store.read.load(Ordering::Relaxed))
+    };
+    let (few, many) = (read(200).await?, read(600).await?);
+    assert!(few < 8_192 && many <= few + 64, "{few} bytes with 200 recipients, {many} with 600");
+    Ok(())
+}
