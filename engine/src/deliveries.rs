@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postrider_core::{
-    Batch, Delivery, Effect, Endpoint, EndpointId, EventId, Guard, IdOr, Place, RefusalClass, Refused, Resend, Step,
+    Batch, Delivery, Effect, Endpoint, EndpointId, EventId, Guard, IdOr, RefusalClass, Refused, Resend, Step,
     Timestamp, Transition, Waiting, Write,
 };
 use postrider_storage::{AttemptQuery, AttemptRecord, DeliveryRecord, DeliveryState, Page, PageRequest};
@@ -162,17 +162,11 @@ impl Deliveries<'_> {
     }
 }
 
-/// The row to call off: what waits, or what was given up and holds its lane.
+/// The row to call off: what waits, or what was given up and holds its lane, be its letter forgotten or not.
 fn cancellable(record: DeliveryRecord) -> Option<Delivery> {
     match record.state {
         DeliveryState::Pending(delivery) => Some(delivery),
-        DeliveryState::GivenUp(letter) => {
-            let last = letter?.last;
-            match last.place {
-                Place::Lane { .. } => Some(Delivery { place: Place::Lane { due: None, held: true }, ..last }),
-                Place::Ready | Place::Due(_) | Place::Manual { .. } => None,
-            }
-        }
+        DeliveryState::GivenUp(_) => record.held,
         DeliveryState::Delivered | DeliveryState::Cancelled(_) | DeliveryState::CutOff | DeliveryState::Manual => None,
     }
 }

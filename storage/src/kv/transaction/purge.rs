@@ -48,7 +48,8 @@ impl Transaction<'_> {
 /// The event that a row which is purged was a reason to keep.
 fn needing(table: u8, of: EndpointId, key: &[u8], value: &[u8]) -> Option<(EventId, DeliveryId)> {
     let suffix = key.get(1 + ID_BYTES + size_of::<Generation>()..).unwrap_or_default();
-    let later = |delivery: Delivery| (delivery.life > Life::FIRST).then_some((delivery.event, delivery.id));
+    let needs = |row: &Delivery| row.life > Life::FIRST || row.is_held();
+    let later = |delivery: Delivery| needs(&delivery).then_some((delivery.event, delivery.id));
     match table {
         table::DEAD_LETTER => rows::letter(value).ok().map(|letter| (letter.last.event, letter.last.id)),
         table::READY => rows::decode_ready(of, Generation(0), suffix, value).ok().and_then(later),

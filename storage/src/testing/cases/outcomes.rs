@@ -1,8 +1,8 @@
 //! A step of a delivery is stored once, and its end is remembered.
 
 use postrider_core::{
-    Batch, BreakerState, Delivery, Effect, GiveUpReason, Guard, OnExhausted, OrderingMode, PerPriority, Refused, Seq,
-    SoftState, Then, Write,
+    Batch, BreakerState, DeadLetter, Delivery, Effect, GiveUpReason, Guard, OnExhausted, OrderingMode, PerPriority,
+    Refused, Seq, SoftState, Then, Transition, Write,
 };
 
 use crate::{
@@ -105,6 +105,33 @@ pub async fn a_held_head_holds_its_lane_until_it_is_called_off(medium: &dyn Open
     assert_eq!(world.lane(head.lane).await, [next]);
     assert_eq!(world.letter(head.id).await, None, "who calls it off has no use for its letter");
     assert_eq!(world.state(head.event).await, DeliveryState::Cancelled(NOW + HOUR));
+}
+
+/// When the letter of a head that holds its lane was forgotten, nothing could find its row any more: it was neither called
+/// off nor redriven, and its lane stood still until all that waited behind it was too old. The row is what holds the lane.
+pub async fn a_held_head_is_found_without_its_letter(medium: &dyn OpenStore) {
+    let world = World::open(medium, OrderingMode::PerKey(OnExhausted::Hold)).await;
+    let (attempted, expired_head) = (world.publish("a").await, world.publish("b").await);
+    let (held, held_too) = (holding(&attempted), Delivery { attempts: 0, ..holding(&expired_head) });
+    world.step(given_up(&attempted, Some(held.clone()))).await;
+    let gone = expired(&expired_head, NOW + HOUR);
+    let dead = gone.dead.map(|dead| DeadLetter { last: held_too.clone(), ..dead });
+    world.step(Transition { after: Some(held_too.clone()), dead, ..gone }).await;
+    for held in [held, held_too] {
+        let record = world.record(held.event).await;
+        assert!(matches!(record.state, DeliveryState::GivenUp(Some(_))), "{record:?}");
+        assert_eq!(record.held, Some(held.clone()));
+        world.write([Write::Forget(held.id)]).await;
+        let record = world.record(held.event).await;
+        assert_eq!((record.state, record.held), (DeliveryState::GivenUp(None), Some(held.clone())));
+        world.step(cancelled(&held, NOW + HOUR)).await;
+        let record = world.record(held.event).await;
+        assert_eq!((record.state, record.held), (DeliveryState::Cancelled(NOW + HOUR), None));
+        assert_eq!(world.lane(held.lane).await, []);
+    }
+    let passed_by = world.publish("c").await;
+    world.give_up(&passed_by).await;
+    assert_eq!(world.record(passed_by.event).await.held, None, "it holds nothing");
 }
 
 /// An end without an attempt is remembered, with its reason or its time.
