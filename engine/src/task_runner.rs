@@ -1,45 +1,39 @@
 //! Does the work of tasks, a piece at a time, and notes after each piece how far it has come.
 //!
-//! What a piece puts into a queue and the note of it are one commit wherever they can be; where they cannot, a piece that
+//! Whose turn it is, is decided in `core/task_turns.rs`. A task that waits, for room in a queue or for the store, runs in
+//! nothing meanwhile, and is read again before it goes on. What a piece puts into a queue and the note of it are one commit wherever they can be; where they cannot, a piece that
 //! is done again after a crash finds nothing left to do.
 
 mod counting;
+mod letters;
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use postrider_core::{
-    ApplicationId, Batch, DeadLetter, DeliveryId, DocumentId, DocumentKind, Endpoint, EndpointId, EventId, Guard, IdOr,
-    OrganisationId, Refused, Replay, ReplayTo, Seq, Space, StoredEvent, Task, TaskId, TaskStatus, Work, Write,
-    task::{Events, Letters, Tried, TriedEnd},
+    ApplicationId, Batch, DocumentId, DocumentKind, Endpoint, EventId, GotOn, Guard, IdOr, OrganisationId, Refused,
+    Replay, ReplayTo, Space, StoredEvent, Task, TaskId, TaskStatus, TaskTurn, TaskTurns, Work, Write,
+    task::{Events, Tried, TriedEnd},
 };
 use postrider_storage::{
-    DeadLetterQuery, DeliveryRecord, DeliveryState, DocumentQuery, EventQuery, Page, PageRequest, Part, Reads,
-    StoreError, Verdict,
+    DeliveryRecord, DeliveryState, DocumentQuery, EventQuery, Page, PageRequest, Part, Reads, StoreError, Verdict,
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::{AbortHandle, JoinSet},
-    time::sleep,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tracing::{info, warn};
 
 use crate::{
-    CommitError, DeadLetterError, Notice,
+    CommitError, Notice,
     catch::catch,
-    dead_letters::{redrive, refused as letter_refused},
-    id_map::IdMap,
+    dead_letters::redrive,
     inner::Inner,
     tasks::{document_of, progress, read},
 };
 
 /// Items of one piece.
 const PIECE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
-/// Tasks that run at a time; more wait.
+/// Pieces that are done at a time.
 const AT_ONCE: usize = 8;
 /// A replay waits while so many deliveries wait at its endpoint: what is published meanwhile has not all of it ahead.
 const WAITING_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
-/// Until a queue is looked at again.
-const QUEUE_WAIT: Duration = Duration::from_millis(250);
 /// After the store was not there.
 const STORE_WAIT: Duration = Duration::from_secs(1);
 /// Open tasks read at once.
@@ -50,18 +44,32 @@ pub(crate) type NewTasks = mpsc::UnboundedReceiver<(OrganisationId, TaskId)>;
 
 /// Runs what was open, and what is begun, until the engine ends.
 pub(crate) async fn run(inner: Arc<Inner>, mut new: NewTasks) {
-    let (room, mut workers) = (Arc::new(Semaphore::new(AT_ONCE)), Workers::default());
+    let (mut turns, mut running) = (TaskTurns::new(AT_ONCE), JoinSet::new());
     let work = async {
         inner.find_open_tasks().await;
-        while let Some((organisation, task)) = new.recv().await {
-            let (inner, room) = (Arc::clone(&inner), Arc::clone(&room));
-            workers.begin(task, async move {
-                let _place = room.acquire().await;
-                if catch(inner.run_task(organisation, task)).await.is_err() {
-                    // Its next start would meet the same; a person has to look.
-                    warn!(%task, "task panicked, and is left until the next start");
+        loop {
+            let now = inner.clock.now();
+            while let Some((organisation, task)) = turns.begin(now) {
+                let inner = Arc::clone(&inner);
+                running.spawn(async move { (task, inner.turn(organisation, task).await) });
+            }
+            let next = turns.next();
+            let rested = async {
+                match next {
+                    Some(at) => sleep(at.since(now)).await,
+                    None => std::future::pending().await,
                 }
-            });
+            };
+            tokio::select! {
+                new = new.recv() => match new {
+                    Some((organisation, task)) => turns.open(organisation, task),
+                    None => return,
+                },
+                Some(Ok((task, (about, turn)))) = running.join_next() => {
+                    turns.did(task, about, turn, inner.clock.now());
+                }
+                () = rested => {}
+            }
         }
     };
     tokio::select! {
@@ -69,44 +77,35 @@ pub(crate) async fn run(inner: Arc<Inner>, mut new: NewTasks) {
         () = work => {}
     }
     // What is done of a piece is done; the rest is done after the next start.
-    workers.running.shutdown().await;
+    running.shutdown().await;
 }
 
-/// Whoever does a task: one at a time.
-#[derive(Debug, Default)]
-struct Workers {
-    running: JoinSet<()>,
-    by_task: IdMap<TaskId, AbortHandle>,
-}
-
-impl Workers {
-    /// Unless it is being done: what is begun while that which was open is read, is found both ways.
-    fn begin(&mut self, task: TaskId, work: impl Future<Output = ()> + Send + 'static) {
-        while self.running.try_join_next().is_some() {}
-        self.by_task.retain(|_, worker| !worker.is_finished());
-        if !self.by_task.contains_key(&task) {
-            self.by_task.insert(task, self.running.spawn(work));
-        }
-    }
+/// How a piece came to its end.
+#[derive(Clone, Copy, Debug)]
+enum Piece {
+    /// How far it came is stored, and more is left.
+    Goes(GotOn),
+    /// As that, and there is nothing more to do for now.
+    Waits(GotOn),
 }
 
 /// Why a piece did not come to its end.
 enum Stop {
-    /// It is to be begun again after so long, from what is stored.
-    Wait(Duration),
+    /// It is to be begun again later, from what is stored.
+    Later,
     /// It cannot be done.
     Failed(&'static str),
 }
 
 impl From<StoreError> for Stop {
     fn from(_: StoreError) -> Self {
-        Self::Wait(STORE_WAIT)
+        Self::Later
     }
 }
 
 impl From<CommitError> for Stop {
     fn from(_: CommitError) -> Self {
-        Self::Wait(STORE_WAIT)
+        Self::Later
     }
 }
 
@@ -133,41 +132,41 @@ impl Inner {
         }
     }
 
-    async fn run_task(&self, organisation: OrganisationId, task: TaskId) {
+    /// One piece of a task, from what is stored of it: it may have been called off since the last one.
+    async fn turn(&self, organisation: OrganisationId, task: TaskId) -> (Option<ApplicationId>, TaskTurn) {
         let id = document_of(organisation, task);
-        // What is stored is the truth: read once, and again after anything that was not as expected.
-        let mut known: Option<Task> = None;
-        loop {
-            let task = match known.take() {
-                Some(task) => task,
-                None => match read(self.store.opened().await.reads(), &id).await {
-                    Ok(Some(task)) => task,
-                    Ok(None) => return,
-                    Err(_) => {
-                        sleep(STORE_WAIT).await;
-                        continue;
-                    }
-                },
-            };
-            if task.status != TaskStatus::Running {
-                return;
-            }
-            let mut next = task.clone();
-            next.revision += 1;
-            match self.piece(&task, &mut next).await {
-                Ok(()) => known = Some(next),
-                Err(Stop::Wait(wait)) => sleep(wait).await,
-                Err(Stop::Failed(why)) => match self.fail_task(task, why).await {
-                    Ok(failed) => known = Some(failed),
-                    Err(_) => sleep(STORE_WAIT).await,
-                },
-            }
+        let stored = match read(self.store.opened().await.reads(), &id).await {
+            Ok(Some(stored)) if stored.status == TaskStatus::Running => stored,
+            Ok(_) => return (None, TaskTurn::Over),
+            Err(_) => return (None, TaskTurn::Rests(GotOn::No)),
+        };
+        let about = stored.work.application();
+        let turn = catch(self.do_piece(stored)).await.unwrap_or_else(|_| {
+            // Its next start would meet the same; a person has to look.
+            warn!(%task, "task panicked, and is left until the next start");
+            TaskTurn::Over
+        });
+        (about, turn)
+    }
+
+    async fn do_piece(&self, task: Task) -> TaskTurn {
+        let mut next = task.clone();
+        next.revision += 1;
+        match self.piece(&task, &mut next).await {
+            Ok(Piece::Goes(_)) if next.status != TaskStatus::Running => TaskTurn::Over,
+            Ok(Piece::Goes(got_on)) => TaskTurn::Goes(got_on),
+            Ok(Piece::Waits(got_on)) => TaskTurn::Rests(got_on),
+            Err(Stop::Later) => TaskTurn::Rests(GotOn::No),
+            Err(Stop::Failed(why)) => match self.fail_task(task, why).await {
+                Ok(_) => TaskTurn::Over,
+                Err(_) => TaskTurn::Rests(GotOn::No),
+            },
         }
     }
 
     /// Does the next piece, and commits how far the task has come with it; `next` is the task after that, which has
     /// ended if nothing is left.
-    async fn piece(&self, task: &Task, next: &mut Task) -> Result<(), Stop> {
+    async fn piece(&self, task: &Task, next: &mut Task) -> Result<Piece, Stop> {
         next.updated_at = self.clock.now();
         match &task.work {
             Work::Redrive(letters) | Work::Recover(letters) => {
@@ -189,71 +188,6 @@ impl Inner {
         }
     }
 
-    async fn change_letters(
-        &self,
-        task: &Task,
-        next: &mut Task,
-        letters: &Letters,
-        change: impl Fn(&Endpoint, DeliveryId) -> Batch,
-    ) -> Result<(), Stop> {
-        let owner = letters.application;
-        let endpoints = match letters.endpoint {
-            Some(endpoint) => vec![endpoint],
-            None => self.registry.endpoint_ids(owner),
-        };
-        // What dies later is none of its business: what it puts back and dies again is not met twice.
-        let before = letters.before.map_or(task.created_at, |before| before.min(task.created_at));
-        let query = DeadLetterQuery { endpoints, before: Some(before), after: letters.after, oldest_first: true };
-        let store = self.store.opened().await;
-        let found = store.reads().dead_letters(&query, &page(task.place.as_deref().and_then(letter_at))).await?;
-        let mut wanted: Vec<DeadLetter> = Vec::new();
-        let written = |at: DeliveryId| [&at.endpoint.to_bytes()[..], &at.seq.0.to_be_bytes()].concat();
-        for letter in turn_page(next, found, written) {
-            let is_wanted = letters.event_types.is_empty() || {
-                let event = store.reads().event(owner, letter.last.event).await?;
-                event.is_some_and(|event| letters.event_types.contains(&event.event.event_type))
-            };
-            if is_wanted {
-                wanted.push(letter);
-            }
-        }
-        drop(store);
-        next.progress.done += self.change_each(wanted, change).await?;
-        self.note(task, next, Vec::new(), None).await
-    }
-
-    /// Each in a commit of its own guards, all of them together; where a queue is full, again until it has room. Says how
-    /// many were changed by us, or may have been.
-    async fn change_each(
-        &self,
-        letters: Vec<DeadLetter>,
-        change: impl Fn(&Endpoint, DeliveryId) -> Batch,
-    ) -> Result<u64, Stop> {
-        let (mut left, mut changed) = (letters, 0);
-        while !left.is_empty() {
-            let mut pending = Vec::with_capacity(left.len());
-            for letter in left {
-                // A letter whose endpoint is gone went with it.
-                let Some(endpoint) = self.registry.endpoint(letter.last.id.endpoint) else { continue };
-                self.lifecycle.gate()?;
-                let answer = self.commits.submit(endpoint.application, change(&endpoint, letter.last.id))?;
-                pending.push((letter, answer));
-            }
-            left = Vec::new();
-            for (letter, answer) in pending {
-                match answer.answer().await?.map_err(letter_refused) {
-                    Ok(_) => changed += 1,
-                    Err(DeadLetterError::QueueFull) => left.push(letter),
-                    Err(_) => {}
-                }
-            }
-            if !left.is_empty() {
-                sleep(QUEUE_WAIT).await;
-            }
-        }
-        Ok(changed)
-    }
-
     async fn replay_events(
         &self,
         task: &Task,
@@ -261,16 +195,18 @@ impl Inner {
         events: &Events,
         tried: &Tried,
         whom: ReplayTo,
-    ) -> Result<(), Stop> {
+    ) -> Result<Piece, Stop> {
         let gone = Stop::Failed("its endpoint was deleted");
         let endpoint = self.registry.find_endpoint(events.application, &IdOr::Id(events.endpoint)).ok_or(gone)?;
         let limit = endpoint.policy.queue.deliveries;
         let store = self.store.opened().await;
         let waiting = store.reads().backlog(endpoint.id, endpoint.generation, WAITING_MAX).await?.queued;
         if waiting >= WAITING_MAX.get() {
-            return Err(Stop::Wait(QUEUE_WAIT));
+            return Err(Stop::Later);
         }
-        let at_once = PIECE.min(NonZeroUsize::try_from(limit).unwrap_or(PIECE));
+        // As many as there is room for: the rest need not wait until there is room for all.
+        let room = usize::try_from(limit.get()).unwrap_or(usize::MAX).saturating_sub(waiting);
+        let at_once = PIECE.min(NonZeroUsize::new(room).ok_or(Stop::Later)?);
         let mut query = EventQuery::of(events.application);
         query.event_types.clone_from(&events.event_types);
         query.channel.clone_from(&events.channel);
@@ -297,7 +233,7 @@ impl Inner {
         self.note(task, next, writes, Some(Guard::Space(endpoint.id, generation, space))).await
     }
 
-    async fn expunge_events(&self, task: &Task, next: &mut Task, owner: ApplicationId) -> Result<(), Stop> {
+    async fn expunge_events(&self, task: &Task, next: &mut Task, owner: ApplicationId) -> Result<Piece, Stop> {
         let query = EventQuery { before: Some(task.created_at), oldest_first: true, ..EventQuery::of(owner) };
         let request = page(task.place.as_deref().and_then(event_at));
         let found = self.store.opened().await.reads().events(&query, &request).await?;
@@ -314,7 +250,7 @@ impl Inner {
         next: &mut Task,
         mut writes: Vec<Write>,
         guard: Option<Guard>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Piece, Stop> {
         if next.place.is_none() {
             next.status = TaskStatus::Finished;
         }
@@ -324,11 +260,11 @@ impl Inner {
         match self.commit_task(task, batch).await? {
             Ok(_) => {
                 self.tell_ended(next);
-                Ok(())
+                Ok(Piece::Goes(GotOn::Yes))
             }
             Err(Refused::Corrupt) => Err(Stop::Failed("stored rows that it needs make no sense")),
             // There is no room, it was called off, its endpoint was changed, or the answer to the last piece was lost.
-            Err(_) => Err(Stop::Wait(QUEUE_WAIT)),
+            Err(_) => Err(Stop::Later),
         }
     }
 
@@ -343,7 +279,7 @@ impl Inner {
         let (seen, failure, updated_at) = (task.revision, Some(why.into()), self.clock.now());
         let failed = Task { status: TaskStatus::Failed, failure, updated_at, revision: seen + 1, ..task };
         let batch = progress(&failed, seen);
-        self.commit_task(&failed, batch).await?.map_err(|_| Stop::Wait(QUEUE_WAIT))?;
+        self.commit_task(&failed, batch).await?.map_err(|_| Stop::Later)?;
         self.tell_ended(&failed);
         Ok(failed)
     }
@@ -364,13 +300,6 @@ fn page<C>(place: Option<C>) -> PageRequest<C> {
 /// Where a task goes on among events. Earlier programs wrote more in front of the id.
 fn event_at(place: &[u8]) -> Option<EventId> {
     place.last_chunk().copied().map(EventId::from_bytes)
-}
-
-/// Where a task goes on among dead letters.
-fn letter_at(place: &[u8]) -> Option<DeliveryId> {
-    let (endpoint, seq) = place.split_first_chunk()?;
-    let seq = Seq(u64::from_be_bytes(seq.try_into().ok()?));
-    Some(DeliveryId { endpoint: EndpointId::from_bytes(*endpoint), seq })
 }
 
 /// The items of a page, which are seen now; the task goes on after them.

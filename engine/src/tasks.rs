@@ -53,6 +53,7 @@ impl Tasks<'_> {
             status: TaskStatus::Running,
             progress: Progress::default(),
             counts: BTreeMap::new(),
+            parts: 0,
             place: None,
             failure: None,
             created_at: now,
@@ -71,7 +72,8 @@ impl Tasks<'_> {
     /// [`ReadError::NotFound`], or as it was read.
     pub async fn get(self, task: TaskId) -> Result<Task, ReadError> {
         let store = self.scope.engine.store.get()?;
-        read(store.reads(), &document_of(self.scope.id, task)).await?.ok_or(ReadError::NotFound)
+        let found = read(store.reads(), &document_of(self.scope.id, task)).await?.ok_or(ReadError::NotFound)?;
+        Ok(whole(store.reads(), found).await?)
     }
 
     /// By id, which is by age. A filter that wants few may give a part that is shorter than asked for, and says that it
@@ -99,6 +101,9 @@ impl Tasks<'_> {
         }
         is_last &= items.len() <= request.limit.get();
         items.truncate(request.limit.get());
+        for item in &mut items {
+            *item = whole(store.reads(), item.clone()).await?;
+        }
         if turned {
             items.reverse();
         }
@@ -112,7 +117,10 @@ impl Tasks<'_> {
     pub async fn cancel(self, task: TaskId) -> Result<Task, TaskError> {
         let engine = self.scope.engine;
         for _ in 0..TRIES {
-            let mut task = self.get(task).await.map_err(unread)?;
+            let store = engine.store.get().map_err(TaskError::Read)?;
+            let stored = read(store.reads(), &document_of(self.scope.id, task)).await.map_err(TaskError::Read)?;
+            drop(store);
+            let mut task = stored.ok_or(TaskError::NoSuchTask)?;
             if task.status != TaskStatus::Running {
                 return Err(TaskError::HasEnded);
             }
@@ -181,9 +189,8 @@ impl Tasks<'_> {
         if before <= after {
             return Err(TaskError::EmptyTime);
         }
-        let all = || self.scope.engine.registry.application_ids(self.scope.id);
-        let applications = applications.unwrap_or_else(all);
-        self.start(Work::Count(Counted { applications, after, before, by })).await
+        let (all, applications) = (applications.is_none(), applications.unwrap_or_default());
+        self.start(Work::Count(Counted { applications, all, after, before, by })).await
     }
 
     /// When one has ended, as it then is.
@@ -199,7 +206,10 @@ impl Tasks<'_> {
             }
             loop {
                 match notices.next().await {
-                    Some(Notice::TaskEnded(ended)) if ended.id == task => return Ok(Task::clone(&ended)),
+                    Some(Notice::TaskEnded(ended)) if ended.id == task && ended.parts == 0 => {
+                        return Ok(Task::clone(&ended));
+                    }
+                    Some(Notice::TaskEnded(ended)) if ended.id == task => break,
                     Some(Notice::Missed(_)) => break,
                     Some(_) => {}
                     None => return Ok(found),
@@ -305,6 +315,29 @@ pub(crate) fn progress(task: &Task, seen: u64) -> Batch {
     Batch::synced(writes).guarded(Guard::Document(document_of(task.organisation, task.id), seen))
 }
 
+/// Counts that are kept beside a task.
+pub(crate) fn part(task: &Task, number: u32, counts: &BTreeMap<Box<str>, u64>) -> Write {
+    let value = serde_json::to_vec(counts).expect("names and numbers can be written as JSON").into();
+    Write::Document(Box::new(Document { id: part_of(task, number), revision: 1, value }))
+}
+
+fn part_of(task: &Task, number: u32) -> DocumentId {
+    DocumentId::new(DocumentKind::TaskPart, task.organisation, format!("{}/{number}", task.id))
+}
+
+/// A task with the counts that are kept beside it.
+async fn whole(reads: &dyn Reads, mut task: Task) -> Result<Task, StoreError> {
+    for number in 0..task.parts {
+        let Some(document) = reads.document(&part_of(&task, number)).await? else { continue };
+        let counts = serde_json::from_slice::<BTreeMap<Box<str>, u64>>(&document.value);
+        let counts = counts.inspect_err(|error| tracing::error!(task = %task.id, %error, "counts are damaged"));
+        for (name, count) in counts.unwrap_or_default() {
+            *task.counts.entry(name).or_default() += count;
+        }
+    }
+    Ok(task)
+}
+
 /// As it is stored now. One that makes no sense is none.
 pub(crate) async fn read(reads: &dyn Reads, id: &DocumentId) -> Result<Option<Task>, StoreError> {
     Ok(reads.document(id).await?.as_ref().and_then(understood))
@@ -313,13 +346,6 @@ pub(crate) async fn read(reads: &dyn Reads, id: &DocumentId) -> Result<Option<Ta
 fn understood(document: &Document) -> Option<Task> {
     let read = serde_json::from_slice::<Task>(&document.value);
     read.inspect_err(|error| tracing::error!(task = %document.id.name, %error, "task is damaged and passed over")).ok()
-}
-
-fn unread(error: ReadError) -> TaskError {
-    match error {
-        ReadError::NotFound => TaskError::NoSuchTask,
-        ReadError::Store(error) => TaskError::Read(error),
-    }
 }
 
 fn refused(refused: Refused) -> TaskError {

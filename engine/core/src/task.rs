@@ -22,6 +22,10 @@ pub struct Task {
     /// What it has counted so far, by the name of what is counted.
     #[serde(default)]
     pub counts: BTreeMap<Box<str>, u64>,
+    /// Counts that are kept beside it, so many documents of them: what is written with each piece stays small. Whoever
+    /// reads a task through the facade finds them among its counts.
+    #[serde(default)]
+    pub parts: u32,
     /// Behind which item it goes on; only its store can read that.
     pub place: Option<Vec<u8>>,
     /// Why it failed.
@@ -80,8 +84,11 @@ pub enum Work {
 /// Which events are counted, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
-    /// Of these applications, one after another.
+    /// Of these applications, in the order of their ids.
     pub applications: Vec<ApplicationId>,
+    /// Of all applications of the organisation instead.
+    #[serde(default)]
+    pub all: bool,
     /// Accepted after.
     pub after: Timestamp,
     /// Accepted before.

@@ -1,12 +1,16 @@
 //! Long-running tasks: they do what they are for once, in order, keep to the limits, survive, and can be called off.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
 use postrider::{
-    EndpointSpec, Engine, Event, ListRequest, Notice, OnExhausted, Order, OrderingMode, ReplayFilter, RetryPolicy,
-    Task, TaskError, TaskFilter, TaskStatus, Timestamp,
+    ApplicationSpec, DeadLetterFilter, DeliveryError, EndpointSpec, Engine, Event, ListRequest, Notice, OnExhausted,
+    Order, OrderingMode, ReplayFilter, RetryPolicy, Task, TaskError, TaskFilter, TaskStatus, Timestamp,
     storage::MemoryStore,
-    task::{Tried, TriedEnd},
+    task::{CountedBy, Tried, TriedEnd},
     testing::ScriptedTransport,
 };
 use tokio::time::sleep;
@@ -168,6 +172,160 @@ async fn a_redrive_waits_for_room_in_the_queue() -> Result<(), Failed> {
     engine.endpoints("acme").resume("hook").await?;
     assert_eq!(ended(&engine, &task).await?.progress.done, 5);
     receiver.wait_for(10).await;
+    Ok(())
+}
+
+/// A redrive that waited for room in a full queue never looked at its task again: called off, it put back its letters all
+/// the same, hours later. Eight such tasks kept every task of every organisation waiting.
+#[tokio::test(start_paused = true)]
+async fn a_redrive_that_waits_for_room_is_called_off_and_keeps_no_other_task_waiting() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([400_u16; 3]);
+    let mut spec = hook().retry(RetryPolicy::delays([]));
+    spec.delivery.max_queued = NonZeroU32::new(3);
+    let engine = start(MemoryStore::new(), &receiver, spec).await?;
+    for n in 1..=3 {
+        engine.publish("acme", event("{}")).await?;
+        receiver.wait_for(n).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    engine.endpoints("acme").pause("hook").await?;
+    for _ in 0..3 {
+        engine.publish("acme", event("{}")).await?;
+    }
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        tasks.push(engine.dead_letters("acme").redrive_many(&DeadLetterFilter::of("hook")).await?);
+    }
+    sleep(Duration::from_secs(10)).await;
+    let other = engine.organisation(postrider::OrganisationId::from_bytes([9; 20]));
+    other.applications().upsert("other", ApplicationSpec::new("Other")).await?;
+    let counted = other.tasks().count(None, EPOCH, Timestamp::MAX, CountedBy::Application).await?;
+    assert_eq!(other.tasks().ended(counted.id).await?.status, TaskStatus::Finished);
+    for task in &tasks {
+        assert_eq!(engine.tasks().cancel(task.id).await?.status, TaskStatus::Cancelled);
+    }
+    engine.endpoints("acme").resume("hook").await?;
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(receiver.count(), 6, "what was called off is not put back");
+    Ok(())
+}
+
+/// A full queue keeps its own letters waiting, and no others of the same task.
+#[tokio::test(start_paused = true)]
+async fn what_finds_no_room_is_passed_over_and_put_back_later() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([400_u16; 4]);
+    let mut spec = hook().retry(RetryPolicy::delays([]));
+    spec.delivery.max_queued = NonZeroU32::new(1);
+    let engine = start(MemoryStore::new(), &receiver, spec.clone()).await?;
+    sleep(Duration::from_secs(2)).await;
+    engine.endpoints("acme").upsert("second", spec).await?;
+    for n in 1..=2 {
+        engine.publish("acme", event("{}")).await?;
+        receiver.wait_for(2 * n).await;
+        sleep(Duration::from_secs(600)).await;
+    }
+    engine.endpoints("acme").pause("hook").await?;
+    let task = engine.dead_letters("acme").redrive_many(&DeadLetterFilter::default()).await?;
+    receiver.wait_for(6).await;
+    sleep(Duration::from_secs(60)).await;
+    let waits = engine.tasks().get(task.id).await?;
+    assert_eq!((waits.status, waits.progress.done), (TaskStatus::Running, 3), "one of the first endpoint waits");
+    engine.endpoints("acme").resume("hook").await?;
+    assert_eq!(ended(&engine, &task).await?.progress.done, 4);
+    receiver.wait_for(8).await;
+    Ok(())
+}
+
+/// A replay asked for room for all of a page at once, and waited for ever where most of it had room.
+#[tokio::test(start_paused = true)]
+async fn a_replay_puts_in_as_much_as_there_is_room_for() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let engine = start(MemoryStore::new(), &receiver, other_types()).await?;
+    let mut spec = late();
+    spec.delivery.max_queued = NonZeroU32::new(50);
+    let since = missed(&engine, 100, spec).await?;
+    engine.endpoints("acme").pause("late").await?;
+    for _ in 0..20 {
+        engine.publish("acme", Event::new("missed", "{}")).await?;
+    }
+    let task = engine.tasks().replay_missing("acme", "late", since, None).await?;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(engine.tasks().get(task.id).await?.progress.done, 30);
+    engine.endpoints("acme").resume("late").await?;
+    assert_eq!(ended(&engine, &task).await?.progress.done, 100);
+    receiver.wait_for(120).await;
+    Ok(())
+}
+
+/// A count over sixteen hundred applications without an event wrote 238 MB in as many commits: all that it had counted, and
+/// the names of all of them, again with each.
+#[tokio::test(start_paused = true)]
+async fn a_count_writes_as_much_as_there_is_to_count() -> Result<(), Failed> {
+    let mut costs = Vec::new();
+    for applications in [600, 2_400] {
+        let store = Knobbed::new(MemoryStore::new());
+        let engine = Engine::builder(store.clone(), always_ok()).seed(7).start().await?;
+        for n in 0..applications {
+            engine.applications().upsert(format!("a{n}").as_str(), ApplicationSpec::new("A")).await?;
+        }
+        engine.publish("a7", event("{}")).await?;
+        store.knobs.document_bytes.store(0, Ordering::SeqCst);
+        let commits = Knobs::count(&store.knobs.commits);
+        let task = engine.tasks().count(None, EPOCH, Timestamp::MAX, CountedBy::Application).await?;
+        let done = ended(&engine, &task).await?;
+        let counts = [done.counts.len(), usize::try_from(done.counts.values().sum::<u64>())?];
+        assert_eq!((done.status, counts), (TaskStatus::Finished, [applications, 1]));
+        assert_eq!(engine.tasks().list(&TaskFilter::default(), &ListRequest::default()).await?.items, [done]);
+        assert!(Knobs::count(&store.knobs.commits) - commits <= 6, "many that are empty are one piece");
+        costs.push(Knobs::count(&store.knobs.document_bytes));
+    }
+    assert!(costs[1] < 5 * costs[0] && costs[1] < 2_400 * 60, "{costs:?} bytes");
+    Ok(())
+}
+
+/// A task over the dead letters of two endpoints ended as if it were done when the endpoint at whose letters it stood was
+/// deleted, with all letters of the other one left. It goes on behind the place where it stood.
+#[tokio::test(start_paused = true)]
+async fn a_task_goes_on_behind_an_endpoint_that_is_deleted() -> Result<(), Failed> {
+    let (store, receiver) = (Knobbed::new(MemoryStore::new()), ScriptedTransport::new([400_u16; 180]));
+    let spec = |wanted| hook().retry(RetryPolicy::delays([])).event_types([wanted]);
+    let engine = start(store.clone(), &receiver, spec("a")).await?;
+    sleep(Duration::from_secs(2)).await;
+    engine.endpoints("acme").upsert("second", spec("b")).await?;
+    for n in 0..180 {
+        engine.publish("acme", Event::new(if n < 150 { "a" } else { "b" }, "{}")).await?;
+    }
+    receiver.wait_for(180).await;
+    sleep(Duration::from_secs(600)).await;
+    store.knobs.commit_millis.store(2_000, Ordering::SeqCst);
+    let task = engine.dead_letters("acme").purge(&DeadLetterFilter::default()).await?;
+    while engine.tasks().get(task.id).await?.progress.seen < 100 {
+        sleep(Duration::from_millis(500)).await;
+    }
+    engine.endpoints("acme").delete("hook").await?;
+    assert_eq!(ended(&engine, &task).await?.status, TaskStatus::Finished);
+    assert_eq!(engine.dead_letters("acme").count(&DeadLetterFilter::default(), NonZeroUsize::MAX).await?, 0);
+    Ok(())
+}
+
+/// Once the letter of a delivery that holds its lane was purged, the delivery could not be called off any more, and all
+/// that waited behind it stood still until it was too old.
+#[tokio::test(start_paused = true)]
+async fn what_holds_its_lane_is_called_off_after_its_letter_was_purged() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([400_u16]);
+    let spec = hook().retry(RetryPolicy::delays([])).ordering(OrderingMode::Fifo(OnExhausted::Hold));
+    let engine = start(MemoryStore::new(), &receiver, spec).await?;
+    let first = engine.publish("acme", event("1")).await?;
+    receiver.wait_for(1).await;
+    engine.publish("acme", event("2")).await?;
+    sleep(Duration::from_secs(1)).await;
+    let task = engine.dead_letters("acme").purge(&DeadLetterFilter::of("hook")).await?;
+    assert_eq!(ended(&engine, &task).await?.progress.done, 1);
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(receiver.count(), 1, "the lane is still held");
+    engine.deliveries("acme").cancel(first.event, "hook").await?;
+    assert_eq!(&receiver.wait_for(2).await[1].body[..], b"2");
+    assert!(matches!(engine.deliveries("acme").cancel(first.event, "hook").await, Err(DeliveryError::HasEnded)));
     Ok(())
 }
 
