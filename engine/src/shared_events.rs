@@ -3,7 +3,10 @@
 //!
 //! Holds nothing by itself: whatever holds an event pays for its bytes, and one that nothing holds is read again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
 
 use postrider_core::{EventId, StoredEvent};
 
@@ -21,6 +24,9 @@ struct Known {
     events: IdMap<EventId, Weak<StoredEvent>>,
     /// How many were of use when that was last looked at.
     live: usize,
+    /// The last that were forgotten: one that was read just before is not put in just after.
+    gone: BTreeSet<EventId>,
+    gone_in_order: VecDeque<EventId>,
 }
 
 impl SharedEvents {
@@ -32,6 +38,9 @@ impl SharedEvents {
     /// This event, or the same one that others hold.
     pub(crate) fn share(&self, event: Arc<StoredEvent>) -> Arc<StoredEvent> {
         let mut known = self.lock();
+        if known.gone.contains(&event.id) {
+            return event;
+        }
         if let Some(held) = known.events.get(&event.id).and_then(Weak::upgrade) {
             return held;
         }
@@ -45,7 +54,16 @@ impl SharedEvents {
 
     /// It is not to be found here any more: its payload is forgotten.
     pub(crate) fn forget(&self, event: EventId) {
-        self.lock().events.remove(&event);
+        let mut known = self.lock();
+        known.events.remove(&event);
+        if known.gone.insert(event) {
+            known.gone_in_order.push_back(event);
+        }
+        if known.gone_in_order.len() > FEW
+            && let Some(oldest) = known.gone_in_order.pop_front()
+        {
+            known.gone.remove(&oldest);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -80,6 +98,8 @@ mod tests {
         assert!(shared.get(first.id).is_some_and(|found| Arc::ptr_eq(&found, &first)));
         shared.forget(first.id);
         assert_eq!(shared.get(first.id), None);
+        drop(shared.share(Arc::clone(&first)));
+        assert_eq!(shared.get(first.id), None, "it was read before it was forgotten");
         drop(shared.share(event(2)));
         assert_eq!(shared.get(event(2).id), None, "nothing holds it any more");
     }
