@@ -111,7 +111,7 @@ impl CommitQueue {
     /// For work of the engine's own that it does for one application: in the turns of that.
     pub(crate) fn submit_for(&self, application: ApplicationId, batch: Batch) -> Pending {
         let (answer, answered) = oneshot::channel();
-        self.waiting().push_background(application, batch, Answer::Caller(answer));
+        self.waiting().push_background(application, batch, Answer::Caller(Caller { answer, _place: None }));
         self.ring();
         Pending(answered)
     }

@@ -1,8 +1,8 @@
 //! Removes what is left of queues that were cut off, a piece at a time, behind everything else.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use postrider_core::{Batch, Durability, EndpointId, More, Write};
+use postrider_core::{ApplicationId, Batch, Durability, EndpointId, More, Write};
 use postrider_storage::StoreError;
 use tokio::time::sleep;
 use tracing::debug;
@@ -49,14 +49,14 @@ impl Inner {
         if endpoints.is_empty() {
             return Ok(Purged::Nothing);
         }
-        for endpoint in endpoints {
-            while let Some(more) = self.purge_piece(endpoint).await {
-                match more {
-                    More::Yes => {}
-                    More::No => break,
-                }
+        // A piece of each in turn: what is large keeps nothing small waiting.
+        let mut left: VecDeque<_> = endpoints.into();
+        while let Some(endpoint) = left.pop_front() {
+            match self.purge_piece(endpoint).await {
+                Some(More::Yes) => left.push_back(endpoint),
+                Some(More::No) => debug!(%endpoint, "queue that was cut off is purged"),
+                None => return Ok(Purged::NotNow),
             }
-            debug!(%endpoint, "queue that was cut off is purged");
         }
         Ok(if self.lifecycle.gate().is_ok() { Purged::Some } else { Purged::NotNow })
     }
@@ -64,6 +64,8 @@ impl Inner {
     /// None if it could not be done now.
     async fn purge_piece(&self, endpoint: EndpointId) -> Option<More> {
         let piece = Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Purge(endpoint, PIECE)]) };
-        self.commits.submit_own(piece).answer().await.ok()?.ok()?.more()
+        // Its application may be gone: it has turns of its own.
+        let line = ApplicationId::from_bytes(endpoint.to_bytes());
+        self.commits.submit_for(line, piece).answer().await.ok()?.ok()?.more()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use postrider_core::{Batch, More, Week, Write};
+use postrider_core::{ApplicationId, Batch, More, Week, Write};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -19,6 +19,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// After the store was not there.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
+/// It is done for all of them, in turns of its own.
+const LINE: ApplicationId = ApplicationId::from_bytes([0; 20]);
 
 enum Looked {
     /// Nothing is old enough.
@@ -52,7 +55,7 @@ impl Inner {
         let Some(week) = weeks.first().copied().filter(is_old) else { return Looked::Nothing };
         loop {
             let piece = Batch::synced([Write::Rescue(week, PIECE)]);
-            match self.commits.submit_own(piece).answer().await.map(|verdict| verdict.map(|done| done.more())) {
+            match self.commits.submit_for(LINE, piece).answer().await.map(|verdict| verdict.map(|done| done.more())) {
                 Ok(Ok(Some(More::Yes))) => sleep(BETWEEN).await,
                 Ok(Ok(Some(More::No))) => break,
                 Ok(Ok(None) | Err(_)) | Err(_) => return Looked::NotNow,
