@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, AttemptRequest, AttemptResponse, EndpointSpec, Engine, Event, Limits, Proof, RetryPolicy,
-    Timestamp, Transport, TransportError, http::StatusCode, storage::MemoryStore,
+    Transport, TransportError, http::StatusCode, storage::MemoryStore,
 };
 use tokio::{
     sync::Notify,
