@@ -303,15 +303,7 @@ fn a_missing_part_of_the_database_is_corrupt_and_never_an_empty_start() -> Resul
     let mut running = Running::start(Values::Json, 13)?;
     running.write(1, Synced)?;
     let (journal, _) = running.journal()?;
-    let tables = "fjall/keyspaces/0/tables";
-    let a_table = fs::read_dir(running.folder.path().join(tables))?.next().ok_or("a table")??.file_name();
-    for missing in [
-        "fjall/version".into(),
-        "fjall/keyspaces/0/current".into(),
-        Path::new(tables).join(a_table),
-        journal,
-        PathBuf::from("fjall"),
-    ] {
+    for missing in ["fjall/version".into(), "fjall/keyspaces/0/current".into(), journal, PathBuf::from("fjall")] {
         let image = running.image(&[])?;
         let path = image.path().join(&missing);
         if path.is_dir() {
@@ -323,5 +315,11 @@ fn a_missing_part_of_the_database_is_corrupt_and_never_an_empty_start() -> Resul
         assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{} is missing: {error:?}", missing.display());
         assert!(!path.exists(), "nothing is made anew");
     }
+    let image = running.image(&[])?;
+    for table in fs::read_dir(image.path().join("fjall/keyspaces/0/tables"))? {
+        fs::remove_file(table?.path())?;
+    }
+    let error = FjallKv::open(&Fjall::at(image.path())).expect_err("a person must look");
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt, "its tables are missing: {error:?}");
     Ok(())
 }

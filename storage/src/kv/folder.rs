@@ -12,9 +12,11 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
+
+use tracing::debug;
 
 use crate::{StoreError, StoreErrorKind};
 
@@ -23,16 +25,21 @@ const FORMAT: &str = "postrider.format";
 const FORMAT_NEW: &str = "postrider.format.new";
 const NAME: &str = "postrider data folder";
 
-/// What this version writes.
-const WRITES: u32 = 1;
-/// The oldest version that can read what this version writes.
-const READABLE_BY: u32 = 1;
+/// What keeps its files in a data folder.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backend {
+    pub(super) name: &'static str,
+    /// Of the folder, as it is written and as it can be read; older ones can be read too.
+    pub(super) format: u32,
+}
 
 /// A data folder, ours alone as long as this is held.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    backend: &'static str,
+    backend: Backend,
+    /// The format that the folder had when it was opened.
+    format: u32,
     _lock: File,
 }
 
@@ -47,14 +54,16 @@ pub(super) enum FolderError {
     NoFormat(PathBuf),
     #[error("{} is not a format file that this version understands", .0.display())]
     Unreadable(PathBuf),
-    #[error("{} has format {wrote} and needs a postrider that reads format {needs}; this one reads {WRITES}", .path.display())]
-    Newer { path: PathBuf, wrote: u32, needs: u32 },
+    #[error("{} has format {wrote} and needs a postrider that reads format {needs}; this one reads {reads}", .path.display())]
+    Newer { path: PathBuf, wrote: u32, needs: u32, reads: u32 },
     #[error("{} was written by the backend {wrote}, not by {asked}", .path.display())]
     OtherBackend { path: PathBuf, wrote: String, asked: &'static str },
     #[error("{}", .path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("{} is missing, though the folder was in use before: restore the folder from a backup", .0.display())]
     Missing(PathBuf),
+    #[error("{} is damaged: restore the folder from a backup", .0.display())]
+    Damaged(PathBuf),
 }
 
 impl FolderError {
@@ -64,7 +73,7 @@ impl FolderError {
             Self::InUse(_) => StoreErrorKind::Locked,
             Self::Foreign(_) | Self::NoFormat(_) | Self::Unreadable(_) => StoreErrorKind::Format,
             Self::Newer { .. } | Self::OtherBackend { .. } => StoreErrorKind::Format,
-            Self::Missing(_) => StoreErrorKind::Corrupt,
+            Self::Missing(_) | Self::Damaged(_) => StoreErrorKind::Corrupt,
         }
     }
 }
@@ -80,25 +89,40 @@ impl Folder {
     /// database at the path it is given, and closes it.
     pub(super) fn open(
         path: &Path,
-        backend: &'static str,
+        backend: Backend,
         create: impl FnOnce(&Path) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
-        fs::create_dir_all(path).map_err(at(path))?;
+        create_folders(path).map_err(at(path))?;
         // Before the lock file is written too: a stranger's folder stays as it is.
-        survey(path, backend)?;
-        let folder = Self { path: path.to_owned(), backend, _lock: lock(path)? };
-        match survey(path, backend)? {
+        survey(path, backend.name)?;
+        let mut folder = Self { path: path.to_owned(), backend, format: backend.format, _lock: lock(path)? };
+        match survey(path, backend.name)? {
             State::Fresh => folder.make(create)?,
             State::AlmostMade => folder.finish()?,
             State::Made => {}
         }
-        folder.check_format()?;
+        folder.format = folder.check_format()?;
         Ok(folder)
+    }
+
+    /// Whether it was written by a version that kept less beside the database than this one does.
+    pub(super) fn is_older(&self) -> bool {
+        self.format < self.backend.format
+    }
+
+    /// Says that the folder has now all that its format asks for.
+    pub(super) fn now_is_current(&mut self) -> Result<(), StoreError> {
+        if self.is_older() {
+            self.write_format()?;
+            self.finish()?;
+            self.format = self.backend.format;
+        }
+        Ok(())
     }
 
     /// Where the database is.
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join(self.backend)
+        self.path.join(self.backend.name)
     }
 
     /// Says that a file or folder which the database cannot do without is not there.
@@ -108,25 +132,27 @@ impl Folder {
     }
 
     fn make(&self, create: impl FnOnce(&Path) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let unfinished = self.path.join(unfinished(self.backend));
+        let unfinished = self.path.join(unfinished(self.backend.name));
         if unfinished.try_exists().map_err(at(&unfinished))? {
             fs::remove_dir_all(&unfinished).map_err(at(&unfinished))?;
         }
         create(&unfinished)?;
-        let text = format!("{NAME}\nformat {WRITES}\nreadable-by {READABLE_BY}\nbackend {}\n", self.backend);
-        let format = self.path.join(FORMAT_NEW);
-        fs::write(&format, text).map_err(at(&self.path))?;
-        File::open(&format).and_then(|file| file.sync_all()).map_err(at(&self.path))?;
-        sync_folder(&unfinished).map_err(at(&self.path))?;
+        self.write_format()?;
+        sync_all_below(&unfinished).map_err(at(&self.path))?;
+        // The database gets its name only when the format file surely has one.
+        sync_folder(&self.path).map_err(at(&self.path))?;
         fs::rename(&unfinished, self.database()).map_err(at(&self.path))?;
         sync_folder(&self.path).map_err(at(&self.path))?;
         self.finish()?;
-        // The folder itself is news to the one above it, which need not be ours to open.
-        let above = self.path.canonicalize().map_err(at(&self.path))?;
-        match above.parent().map_or(Ok(()), sync_folder) {
-            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(at(&above)(error)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        // An earlier start may have made folders above this one and died before their names were synced.
+        let made = self.path.canonicalize().map_err(at(&self.path))?;
+        made.ancestors().skip(1).try_for_each(|above| sync_above(above).map_err(at(above)))
+    }
+
+    fn write_format(&self) -> Result<(), StoreError> {
+        let Backend { name, format } = self.backend;
+        let text = format!("{NAME}\nformat {format}\nreadable-by {format}\nbackend {name}\n");
+        write_synced(&self.path.join(FORMAT_NEW), text.as_bytes()).map_err(at(&self.path))
     }
 
     fn finish(&self) -> Result<(), StoreError> {
@@ -134,20 +160,24 @@ impl Folder {
         sync_folder(&self.path).map_err(at(&self.path))
     }
 
-    fn check_format(&self) -> Result<(), StoreError> {
+    fn check_format(&self) -> Result<u32, StoreError> {
         let path = self.path.join(FORMAT);
         let text = fs::read(&path).map_err(at(&path))?;
         let text = String::from_utf8_lossy(&text);
         let Some((wrote, needs, backend)) = parse(&text) else { return Err(FolderError::Unreadable(path).into()) };
-        if needs > WRITES {
-            return Err(FolderError::Newer { path: self.path.clone(), wrote, needs }.into());
-        }
-        if backend != self.backend {
+        if backend != self.backend.name {
             let (path, wrote) = (self.path.clone(), backend.to_owned());
-            return Err(FolderError::OtherBackend { path, wrote, asked: self.backend }.into());
+            return Err(FolderError::OtherBackend { path, wrote, asked: self.backend.name }.into());
+        }
+        let reads = self.backend.format;
+        if needs > reads {
+            return Err(FolderError::Newer { path: self.path.clone(), wrote, needs, reads }.into());
         }
         let database = self.database();
-        if database.try_exists().map_err(at(&database))? { Ok(()) } else { Err(FolderError::Missing(database).into()) }
+        if !database.try_exists().map_err(at(&database))? {
+            return Err(FolderError::Missing(database).into());
+        }
+        Ok(wrote)
     }
 }
 
@@ -209,7 +239,62 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
+/// Makes a folder and what is missing above it, each with a name that lasts.
+fn create_folders(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    above.map_or(Ok(()), create_folders)?;
+    match fs::create_dir(path) {
+        // Made by another process just now.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    sync_above(above.unwrap_or(Path::new(".")))
+}
+
+/// A folder above the data folder need not be ours to open, nor one that can be synced.
+fn sync_above(path: &Path) -> io::Result<()> {
+    match sync_folder(path) {
+        Err(error) if is_not_ours(error.kind()) => {
+            debug!(folder = %path.display(), %error, "a folder above the data folder could not be synced");
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+fn is_not_ours(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(error, PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
+}
+
+/// Makes everything in a folder durable: what a library made there may have names that it did not sync.
+fn sync_all_below(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        if path.is_dir() { sync_all_below(&path)? } else { File::options().write(true).open(&path)?.sync_all()? }
+    }
+    sync_folder(path)
+}
+
+/// Puts `bytes` in the place of a file, all or nothing.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    write_synced(Path::new(&fresh), bytes)?;
+    fs::rename(&fresh, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
     |source| FolderError::Io { path: path.to_owned(), source }.into()
 }
 

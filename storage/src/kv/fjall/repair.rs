@@ -1,101 +1,184 @@
-//! Cuts back a journal whose unsynced end a power cut left torn.
+//! Looks through all journals before fjall does: whole, torn at the end as by a power cut, or damaged.
 //!
-//! Disks write what is not synced in any order. When a piece is missing in the middle of a write and its end is there,
-//! fjall does not stop reading at that write, it refuses to open. Whatever was synced lies before that piece, and every
-//! start of a whole journal opens; so the longest start that opens has all of it. It is searched for by halves, with
-//! fjall as the judge, on copies in a scratch database without tables: the judgement needs only the journal.
+//! fjall takes what it cannot read for the end of a journal and cuts it off, or refuses to open. Here, what was
+//! acknowledged is never cut off: [`synced`](super::synced) has the witnesses that say what was. What was not synced may
+//! have holes after a power cut, with whole batches behind them; that is cut back to the last batch before the first
+//! hole, and kept in a file beside the journal.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
-use super::{builder, caught, journal, kind_of};
-use crate::StoreError;
+use tracing::warn;
 
-const SCRATCH: &str = "repair";
-const CACHE_BYTES: u64 = 1 << 20;
+use super::{
+    batches::{Batch, Batches, Broken, Next, found_in},
+    journal,
+    synced::{Claim, Said},
+};
+use crate::{StoreError, StoreErrorKind};
 
-/// What was cut off.
+/// Journals that are whole, after what was torn is cut off.
 #[derive(Debug)]
-pub(super) struct Cut {
-    /// The newest journal, now shorter.
-    pub(super) journal: PathBuf,
-    /// Where the cut part is now.
-    pub(super) kept: PathBuf,
-    /// The first byte that was cut off.
-    pub(super) from: u64,
-    /// How many bytes were.
-    pub(super) bytes: u64,
+pub(super) struct Whole {
+    pub(super) oldest: u64,
+    /// All that is there is on the disk when the newest one is written anew.
+    pub(super) claim: Claim,
 }
 
-/// Cuts back the newest journal, if it is the reason why the database does not open. If not, touches nothing.
-pub(super) fn cut_torn_tail(database: &Path) -> Result<Option<Cut>, StoreError> {
-    let failed = |error| StoreError::io("repair the journal", error);
-    let Some(journal) = journal::newest(database).map_err(failed)? else { return Ok(None) };
-    let mut file = File::open(&journal).map_err(failed)?;
-    let end = journal::written_bytes(&mut file).map_err(failed)?;
-    let scratch = Scratch::make(database)?;
-    if scratch.opens(&mut file, end)? || !scratch.opens(&mut file, 0)? {
-        return Ok(None);
-    }
-    let (mut opens, mut fails) = (0, end);
-    while fails - opens > 1 {
-        let middle = opens + (fails - opens) / 2;
-        if scratch.opens(&mut file, middle)? {
-            opens = middle;
-        } else {
-            fails = middle;
-        }
-    }
-    let kept = journal::cut(&journal, opens).map_err(failed)?;
-    Ok(Some(Cut { journal, kept, from: opens, bytes: end - opens }))
+/// Why journals are refused. Nothing was touched.
+#[derive(Debug, thiserror::Error)]
+enum JournalError {
+    #[error("the journal is missing: restore the data folder from a backup")]
+    None,
+    #[error("{} is missing, and acknowledged writes with it: restore the data folder from a backup", .0.display())]
+    Missing(PathBuf),
+    #[error(
+        "{} is damaged at byte {at}, in what was acknowledged: {before} whole writes are before that place and at least \
+         {behind} behind it; restore the data folder from a backup",
+        .journal.display()
+    )]
+    Damaged { journal: PathBuf, at: u64, before: u64, behind: usize },
+    #[error(
+        "{} ends too early, with {whole} whole writes in {bytes} bytes, and acknowledged ones are missing: restore the \
+         data folder from a backup",
+        .journal.display()
+    )]
+    CutShort { journal: PathBuf, whole: u64, bytes: u64 },
 }
 
-/// An empty database that is opened with one journal after another.
-struct Scratch {
+impl From<JournalError> for StoreError {
+    fn from(error: JournalError) -> Self {
+        Self::new(StoreErrorKind::Corrupt, "open the store", error)
+    }
+}
+
+/// One journal, as far as it is whole.
+struct Walked {
+    number: u64,
     path: PathBuf,
+    batches: u64,
+    /// The highest number of a batch.
+    last: Option<u64>,
+    /// Where its whole batches end.
+    bytes: u64,
+    /// What is behind that.
+    broken: Option<(Broken, Vec<Batch>)>,
 }
 
-impl Scratch {
-    fn make(database: &Path) -> Result<Self, StoreError> {
-        let scratch = Self { path: database.join(SCRATCH) };
-        scratch.remove()?;
-        scratch.open()?;
-        Ok(scratch)
+/// Looks through all journals, and cuts off what was torn and never acknowledged.
+pub(super) fn make_whole(database: &Path, said: &Said) -> Result<Whole, StoreError> {
+    let failed = |error| StoreError::io("read the journals", error);
+    let journals = journal::all(database).map_err(failed)?;
+    check_names(database, &journals, said)?;
+    let mut claims = vec![said.claim];
+    let mut walked = Vec::new();
+    for (number, path) in journals {
+        walked.push(walk(number, path, said, &mut claims).map_err(failed)?);
     }
+    check_claims(&walked, &claims)?;
+    for torn in walked.iter().filter(|journal| journal.broken.is_some()) {
+        cut(torn).map_err(|error| StoreError::io("repair the journal", error))?;
+    }
+    let (Some(oldest), Some(newest)) = (walked.first(), walked.last()) else { return Err(JournalError::None.into()) };
+    let claim = newest.last.map_or(said.claim, |batch| Claim { journal: newest.number, batch });
+    Ok(Whole { oldest: oldest.number, claim })
+}
 
-    /// Whether the first `bytes` of a journal are one that fjall opens.
-    fn opens(&self, journal: &mut File, bytes: u64) -> Result<bool, StoreError> {
-        let failed = |error| StoreError::io("repair the journal", error);
-        while let Some(before) = journal::newest(&self.path).map_err(failed)? {
-            fs::remove_file(before).map_err(failed)?;
+/// fjall numbers journals without gaps, and removes the oldest first.
+fn check_names(database: &Path, journals: &[(u64, PathBuf)], said: &Said) -> Result<(), JournalError> {
+    let missing = |number: u64| Err(JournalError::Missing(database.join(format!("{number}.jnl"))));
+    let (Some((oldest, _)), Some((newest, _))) = (journals.first(), journals.last()) else {
+        return Err(JournalError::None);
+    };
+    if said.claim.journal > *newest {
+        return missing(said.claim.journal);
+    }
+    if said.closed && *oldest > said.oldest {
+        return missing(said.oldest);
+    }
+    for (before, after) in journals.iter().zip(&journals[1..]) {
+        // A removed one may come back with a power cut, but only one that was needed no more.
+        if before.0 + 1 < after.0 && said.oldest < after.0 {
+            return missing(before.0 + 1);
         }
-        journal::copy_start(journal, bytes, &self.path.join("0.jnl")).map_err(failed)?;
-        self.open()
     }
+    Ok(())
+}
 
-    /// In a build with debug assertions fjall panics over some of what it finds.
-    fn open(&self) -> Result<bool, StoreError> {
-        match caught(|| builder(&self.path, CACHE_BYTES).open().map(drop)) {
-            Ok(Ok(())) => Ok(true),
-            Ok(Err(fjall::Error::JournalRecovery(_))) | Err(_) => Ok(false),
-            Ok(Err(error)) => Err(StoreError::new(kind_of(&error), "repair the journal", error)),
-        }
-    }
-
-    fn remove(&self) -> Result<(), StoreError> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("repair the journal", error)),
-            Ok(()) | Err(_) => Ok(()),
+fn walk(number: u64, path: PathBuf, said: &Said, claims: &mut Vec<Claim>) -> io::Result<Walked> {
+    let mut file = File::open(&path)?;
+    let written = journal::written_bytes(&mut file)?;
+    file.seek(SeekFrom::Start(0))?;
+    let mut reader = Batches::of(BufReader::with_capacity(1 << 20, (&file).take(written)), &said.secret);
+    let mut walked = Walked { number, path, batches: 0, last: None, bytes: 0, broken: None };
+    loop {
+        match reader.next()? {
+            Next::Whole(batch) => {
+                walked.batches += 1;
+                walked.last = walked.last.max(Some(batch.number));
+                walked.bytes = reader.at();
+                claims.extend(batch.claim);
+            }
+            Next::End => return Ok(walked),
+            Next::Broken(broken) => {
+                let mut rest = Vec::new();
+                file.seek(SeekFrom::Start(walked.bytes))?;
+                (&file).take(written - walked.bytes).read_to_end(&mut rest)?;
+                let behind = found_in(&rest, walked.last.unwrap_or(0), &said.secret);
+                claims.extend(behind.iter().filter_map(|batch| batch.claim));
+                walked.broken = Some((broken, behind));
+                return Ok(walked);
+            }
         }
     }
 }
 
-impl Drop for Scratch {
-    /// If it stays it is in nobody's way, and the next repair removes it.
-    fn drop(&mut self) {
-        self.remove().ok();
+fn check_claims(journals: &[Walked], claims: &[Claim]) -> Result<(), JournalError> {
+    let newest = journals.last().map_or(0, |newest| newest.number);
+    for (at, journal) in journals.iter().enumerate() {
+        // Synced whole before the next one was begun; what a full disk kept from being finished was not acknowledged.
+        let is_sealed = journal.number < newest;
+        let is_unfinished = |broken: &(Broken, Vec<Batch>)| broken.0 == Broken::Unfinished && broken.1.is_empty();
+        if is_sealed && !journal.broken.as_ref().is_none_or(is_unfinished) {
+            return Err(damaged(journal));
+        }
+        // Those that were removed since spoke of batches that were needed no more.
+        if journals.len() as u64 - at as u64 != newest - journal.number + 1 {
+            continue;
+        }
+        let said = claims.iter().filter(|claim| claim.journal == journal.number).map(|claim| claim.batch).max();
+        let last = journals[at..].iter().filter_map(|journal| journal.last).max();
+        if said.is_some_and(|said| said > 0 && last.is_none_or(|last| last < said)) {
+            let broken = journals[at..].iter().find(|journal| journal.broken.is_some());
+            return Err(broken.or(journals.last()).map_or(JournalError::None, damaged));
+        }
     }
+    Ok(())
+}
+
+fn damaged(journal: &Walked) -> JournalError {
+    let (path, whole, bytes) = (journal.path.clone(), journal.batches, journal.bytes);
+    match &journal.broken {
+        None => JournalError::CutShort { journal: path, whole, bytes },
+        Some((_, behind)) => JournalError::Damaged { journal: path, at: bytes, before: whole, behind: behind.len() },
+    }
+}
+
+fn cut(torn: &Walked) -> io::Result<()> {
+    let Some((_, behind)) = &torn.broken else { return Ok(()) };
+    let kept = journal::cut(&torn.path, torn.bytes)?;
+    warn!(
+        journal = %torn.path.display(),
+        kept = %kept.display(),
+        from_byte = torn.bytes,
+        whole_writes = torn.batches,
+        cut_writes = behind.len(),
+        cut_rows = behind.iter().map(|batch| u64::from(batch.rows)).sum::<u64>(),
+        "the end of the journal was torn, as by a power cut, and was cut off and kept; no witness says that any of it was \
+         acknowledged"
+    );
+    Ok(())
 }

@@ -1,8 +1,10 @@
-use std::{fs, sync::Arc};
+use std::{fs, num::NonZeroUsize, path::Path, sync::Arc};
 
+use bytes::Bytes;
 use tempfile::tempdir;
 
 use super::*;
+use crate::kv::Direction;
 
 type Failed = Box<dyn Error>;
 
@@ -23,7 +25,7 @@ fn reading_makes_no_partition() -> Result<(), Failed> {
         assert!(snapshot.scan(Partition(number), b"a"..b"b", Direction::Backward, NonZeroUsize::MIN)?.is_empty());
         kv.drop_partition(Partition(number))?;
     }
-    assert_eq!(kv.database.keyspace_count(), 1);
+    assert_eq!(kv.database.keyspace_count(), 2, "the week, and where claims are kept");
     Ok(())
 }
 
@@ -76,11 +78,11 @@ fn a_dropped_partition_leaves_the_disk() -> Result<(), Failed> {
     kv.write(&[row("a")], Durability::Synced)?;
     drop(kv);
     let kv = FjallKv::open(&Fjall::at(folder.path()))?;
-    assert_eq!(keyspaces(folder.path())?, 2);
+    assert_eq!(keyspaces(folder.path())?, 3);
     kv.drop_partition(WEEK)?;
     drop(kv);
     let kv = FjallKv::open(&Fjall::at(folder.path()))?;
-    assert_eq!((keyspaces(folder.path())?, kv.database.keyspace_count()), (1, 0));
+    assert_eq!((keyspaces(folder.path())?, kv.database.keyspace_count()), (2, 1));
     Ok(())
 }
 

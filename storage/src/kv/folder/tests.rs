@@ -11,7 +11,7 @@ fn make(path: &Path) -> Result<(), StoreError> {
 }
 
 fn open(path: &Path) -> Result<Folder, StoreError> {
-    Folder::open(path, "fjall", make)
+    Folder::open(path, FJALL, make)
 }
 
 fn folder(files: &[(&str, &str)]) -> Result<TempDir, Failed> {
@@ -43,6 +43,7 @@ fn refused(files: &[(&str, &str)]) -> Result<(StoreErrorKind, String), Failed> {
     Ok((error.kind(), words))
 }
 
+const FJALL: Backend = Backend { name: "fjall", format: 1 };
 const OURS: &str = "postrider data folder\nformat 1\nreadable-by 1\nbackend fjall\n";
 
 #[test]
@@ -52,7 +53,7 @@ fn a_fresh_folder_is_made_with_everything_above_it_and_opens_again() -> Result<(
     drop(open(&path)?);
     assert_eq!(names(&path)?, ["fjall", FORMAT, LOCK]);
     assert_eq!(fs::read_to_string(path.join(FORMAT))?, OURS);
-    let again = Folder::open(&path, "fjall", |_| unreachable!("it is made once"))?;
+    let again = Folder::open(&path, FJALL, |_| unreachable!("it is made once"))?;
     assert_eq!(fs::read_to_string(again.database().join("rows"))?, "all");
     Ok(())
 }
