@@ -227,6 +227,40 @@ pub fn a_dropped_partition_begins_again_empty(medium: &KvMedium) {
     assert_eq!((all(&*kv, WEEK), all(&*kv, OTHER)), ("again=1".into(), "b0=1 b1=1 b2=1".into()));
 }
 
+/// A setting allows payloads of 64 MiB; these are large enough to be more than any buffer or piece of a backend's.
+pub fn a_value_larger_than_any_buffer_comes_back_whole(medium: &KvMedium) {
+    let value = (0..(9_u32 << 20)).map(|at| (at % 251) as u8 ^ (at >> 12) as u8).collect::<Vec<_>>();
+    let kv = medium.open();
+    write(&*kv, vec![put(WEEK, "large", value.clone())], Synced);
+    drop(kv);
+    let read = medium.open().snapshot().expect("a snapshot").get(WEEK, b"large").expect("read");
+    assert!(read.is_some_and(|read| read == value));
+}
+
+/// Forgetting a week takes long: reads and writes of others go on meanwhile, and see it whole or not at all.
+pub fn others_are_read_and_written_while_a_partition_is_dropped(medium: &KvMedium) {
+    let kv = medium.open();
+    for group in 0..10 {
+        let rows = (0..2_000).map(|number| put(WEEK, &format!("{group}{number:05}"), "1"));
+        write(&*kv, rows.collect(), Relaxed);
+    }
+    write(&*kv, vec![put(OTHER, "a", "1")], Synced);
+    thread::scope(|scope| {
+        let dropping = scope.spawn(|| kv.drop_partition(WEEK));
+        let mut written = 0;
+        while !dropping.is_finished() {
+            written += 1;
+            write(&*kv, vec![put(OTHER, "a", written.to_string())], Relaxed);
+            let seen = kv.snapshot().expect("a snapshot");
+            let all: Range<&[u8]> = b""..b"\xff";
+            let rows = seen.scan(WEEK, all, Forward, NonZeroUsize::MAX).expect("read").len();
+            assert!(rows == 0 || rows == 20_000, "{rows} rows");
+        }
+        dropping.join().expect("it ends").expect("dropped");
+    });
+    assert_eq!(all(&*kv, WEEK), "");
+}
+
 /// From nothing to more than a payload may have, around every limit a backend is known to have, by get and by scan.
 pub fn values_of_every_size_come_back_whole(medium: &KvMedium) {
     let sizes = [0, 1, 7_167, 7_168, 7_169, 14_336, 14_337, 65_536, 1 << 20, 3 << 20];

@@ -30,6 +30,8 @@ macro_rules! kv_conformance {
             reading_an_unknown_partition_finds_nothing
             a_partition_is_dropped_though_it_was_not_used_since_opening
             a_dropped_partition_begins_again_empty
+            others_are_read_and_written_while_a_partition_is_dropped
+            a_value_larger_than_any_buffer_comes_back_whole
             values_of_every_size_come_back_whole
             a_large_value_gives_way_to_a_small_one_and_back
             a_write_without_rows_is_a_write
