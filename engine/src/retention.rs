@@ -1,7 +1,11 @@
 //! Forgets what is old: week by week, whole, behind everything else. What dead letters and later lives still need is put
 //! where it lasts before its week goes.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use postrider_core::{ApplicationId, Batch, More, Week, Write};
 use tokio::time::sleep;
@@ -50,7 +54,12 @@ async fn retain_on(inner: &Inner) {
 
 impl Inner {
     async fn forget_oldest(&self) -> Looked {
-        let Ok(weeks) = self.store.opened().await.reads().weeks().await else { return Looked::NotNow };
+        let opened = self.store.opened().await;
+        // Not held: a store that is let go of could not be opened again.
+        let looked_at = Arc::downgrade(&opened);
+        let weeks = opened.reads().weeks().await;
+        drop(opened);
+        let Ok(weeks) = weeks else { return Looked::NotNow };
         let is_old = |week: &Week| week.end() + self.limits.retention <= self.clock.now();
         let Some(week) = weeks.first().copied().filter(is_old) else { return Looked::Nothing };
         loop {
@@ -61,8 +70,11 @@ impl Inner {
                 Ok(Ok(None) | Err(_)) | Err(_) => return Looked::NotNow,
             }
         }
-        // What was looked at counts only for a store that was not opened again since: then it is begun anew.
         let Ok(store) = self.store.get() else { return Looked::NotNow };
+        // What was looked at counts only for a store that was not opened again since: then it is begun anew.
+        if !Weak::ptr_eq(&looked_at, &Arc::downgrade(&store)) {
+            return Looked::NotNow;
+        }
         match store.forget(week).await {
             Ok(()) => {
                 info!(week = week.0, "events of a week are forgotten");
