@@ -85,7 +85,12 @@ fn check_cut(recording: &Recording, model: Model, dice: &mut Dice) -> Result<(u6
     }
     let image = tempdir()?;
     disk.after_cut(image.path(), model, dice)?;
-    Ok((acknowledged, writer::groups_in(image.path()).map_err(|error| error.to_string())))
+    Ok((acknowledged, writer::groups_in(image.path()).map_err(|error| words(&*error))))
+}
+
+/// An error with its causes.
+fn words(error: &dyn Error) -> String {
+    error.source().map_or(error.to_string(), |cause| format!("{error}: {}", words(cause)))
 }
 
 fn try_images(recordings: &[Recording], model: Model, images: u32, seed: u64) -> Result<Count, Failed> {

@@ -54,7 +54,7 @@ impl FjallKv {
             None if folder.is_older() => Partitions::of_older(&path),
             None => return Err(Partitions::missing(&path)),
         };
-        check_manifests(&path)?;
+        check_manifests(&path, &partitions)?;
         let said = what_was_synced(&path, &folder)?;
         let journals = repair::make_whole(&path, &said)?;
         journal::renew_newest(&path)?;

@@ -23,6 +23,8 @@ use crate::{
 const FILE: &str = "postrider.partitions";
 const TITLE: &str = "postrider partitions";
 const KEYSPACES: &str = "keyspaces";
+/// The folder in which the library keeps the names of all others.
+const NAMES: u64 = 0;
 /// What the library cannot do without in the folder of a keyspace.
 const CURRENT: &str = "current";
 /// How it names the kind of checksum.
@@ -120,28 +122,22 @@ impl Partitions {
 }
 
 /// Looks at what says which tables a partition has: the library reads it without its checksum, and takes a table that it
-/// does not name for one that is no longer needed.
-pub(super) fn check_manifests(database: &Path) -> Result<(), StoreError> {
-    let keyspaces = database.join(KEYSPACES);
-    for entry in fs::read_dir(&keyspaces).map_err(at(&keyspaces))? {
-        let folder = entry.map_err(at(&keyspaces))?.path();
-        let path = folder.join(CURRENT);
-        let current = match fs::read(&path) {
-            // Being made or dropped, if it is not listed.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
-            current => current.map_err(at(&path))?,
-        };
-        let Some((version, checksum)) = named_by(&current) else { return Err(FolderError::Damaged(path).into()) };
-        let path = folder.join(format!("v{version}"));
-        let manifest = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FolderError::Missing(path).into()),
-            manifest => manifest.map_err(at(&path))?,
-        };
-        if xxh3_128(&manifest) != checksum {
-            return Err(FolderError::Damaged(path).into());
-        }
-    }
-    Ok(())
+/// does not name for one that is no longer needed. One that is not listed may be half removed.
+pub(super) fn check_manifests(database: &Path, partitions: &Partitions) -> Result<(), StoreError> {
+    let folders = partitions.listed.values().chain([&NAMES]);
+    folders.map(|number| folder_of(database, *number)).try_for_each(|folder| check_manifest(&folder))
+}
+
+fn check_manifest(folder: &Path) -> Result<(), StoreError> {
+    let path = folder.join(CURRENT);
+    let current = fs::read(&path).map_err(at(&path))?;
+    let Some((version, checksum)) = named_by(&current) else { return Err(FolderError::Damaged(path).into()) };
+    let path = folder.join(format!("v{version}"));
+    let manifest = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FolderError::Missing(path).into()),
+        manifest => manifest.map_err(at(&path))?,
+    };
+    if xxh3_128(&manifest) == checksum { Ok(()) } else { Err(FolderError::Damaged(path).into()) }
 }
 
 /// The number of a version and the checksum of its file; none if they are of a kind that is not known.
