@@ -1,6 +1,6 @@
 //! The command line: subcommands and flags.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use postrider::{ApplicationId, OrganisationId};
@@ -46,11 +46,31 @@ pub(crate) enum TokenCommand {
         /// The application, if the token is to be good for nothing else
         #[arg(long, value_name = "ID", requires = "organisation")]
         application: Option<ApplicationId>,
+        /// How long it is good: a number of seconds, or with m, h or d behind it of minutes, hours or days
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        expires: Option<Duration>,
+        /// It changes nothing
+        #[arg(long)]
+        read_only: bool,
         #[command(flatten)]
         settings: ConfigArgs,
     },
     /// Print a fresh random secret to sign tokens with
     Secret,
+}
+
+/// `90`, `90s`, `15m`, `12h`, `30d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, seconds) = match text.char_indices().last() {
+        Some((end, 's')) => (&text[..end], 1),
+        Some((end, 'm')) => (&text[..end], 60),
+        Some((end, 'h')) => (&text[..end], 3_600),
+        Some((end, 'd')) => (&text[..end], 86_400),
+        Some(_) | None => (text, 1),
+    };
+    let wrong = || "must be a number of seconds, or one with m, h or d behind it, such as 30d".to_owned();
+    let count = number.parse::<u64>().ok().filter(|count| *count > 0).ok_or_else(wrong)?;
+    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
 /// Where settings come from: a file, `POSTRIDER_*` in the environment, flags; later ones are stronger.

@@ -116,6 +116,10 @@ settings! {
         jwt_secret: Option<Secret> = None;
         /// File that holds the signing secret, as secret stores mount it. A line end after it is dropped.
         jwt_secret_file: Option<PathBuf> = None;
+        /// File that held the signing secret before: what it signed is good until it expires, and it signs nothing more. To
+        /// change the secret, name the old file here and put the new one in jwt_secret_file; both are read again when
+        /// they have changed, without a restart.
+        jwt_previous_secret_file: Option<PathBuf> = None;
         /// How long the daemon may take to stop: requests to it and attempts in flight end within this time, or are
         /// made again after the next start. Whoever stops the daemon must wait a little longer before killing it.
         grace_seconds: u64 = 25, in 1..=3600;
@@ -141,6 +145,10 @@ settings! {
         /// File of the private key (PEM, without a password) that signs tokens. Without it the daemon only verifies:
         /// `postrider token create` and portal access are refused, and tokens are signed where the key is kept.
         private_key_file: Option<PathBuf> = None;
+        /// File of a public key (PEM) that verified tokens before: they are good until they expire.
+        previous_public_key_file: Option<PathBuf> = None;
+        /// Refuse tokens that say no end (`exp`). The daemon's own always do.
+        require_expiry: bool = false;
     }
     /// What the daemon writes to standard error.
     log: Log = "log" {
@@ -251,6 +259,12 @@ settings! {
         origin: HostName = HostName::default();
         /// File of certificates (PEM) to trust, beside those that the system trusts.
         ca_file: Option<PathBuf> = None;
+    }
+    /// For load balancers.
+    health: Health = "health" {
+        /// Address and port where /health and /health/ping listen by themselves, without tokens and in the clear, so that
+        /// clients that fill the API's listener keep no balancer from asking. The API's listener answers them, too.
+        listen: Option<SocketAddr> = None;
     }
     /// Numbers for monitoring.
     metrics: Metrics = "metrics" {

@@ -21,7 +21,7 @@ use axum::{
 use tokio::time::sleep;
 
 /// What load balancers ask.
-const READY: [&str; 2] = ["/api/v1/health", "/api/v1/health/"];
+const READY: [&str; 3] = ["/api/v1/health", "/api/v1/health/", "/health"];
 
 /// Whether the API is being left. Clones are the same.
 #[derive(Clone, Debug, Default)]

@@ -28,7 +28,7 @@ use crate::{
     metrics::{self, Metrics},
     now, outlet,
     signals::{Asked, Signals},
-    signing_secret::{KeyError, make_folder, token_key},
+    signing_secret::{KeyError, make_folder, renew, token_key},
 };
 
 /// How much longer than its grace period the engine may take before we stop waiting for it.
@@ -54,11 +54,20 @@ pub(crate) async fn run(config: &Config, reload: &impl Fn()) -> Result<(), Serve
             return Ok(());
         }
     };
+    tokio::spawn(renew(config.clone(), key.clone()));
     let router = api::limited_router(engine.clone(), key.clone(), request_limits(config));
     let (metrics, drain) = (Metrics::new(&engine), Drain::default());
     let router = router
         .layer(middleware::from_fn_with_state(metrics.clone(), metrics::count))
         .layer(middleware::from_fn_with_state(drain.clone(), drain::announce));
+    let health = match config.health.listen {
+        Some(address) => {
+            let health = api::health_router(engine.clone());
+            let health = health.layer(middleware::from_fn_with_state(drain.clone(), drain::announce));
+            Some(Api::start(bind(address, "--set health.listen=ADDRESS:PORT").await?, health))
+        }
+        None => None,
+    };
     let shown = Router::new().route("/metrics", get(metrics::show)).with_state(metrics);
     let (router, metrics) = match metrics_listener {
         Some(listener) => (router, Some(Api::start(listener, shown))),
@@ -90,7 +99,7 @@ pub(crate) async fn run(config: &Config, reload: &impl Fn()) -> Result<(), Serve
     }
     signals.exit_on_next();
     drain.wait(Duration::from_secs(drain_seconds)).await;
-    drop(metrics);
+    drop((metrics, health));
     stop(api, &engine, Duration::from_secs(config.general.grace_seconds)).await
 }
 

@@ -6,15 +6,20 @@ use std::{
     io::{self, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use postrider_adapters::token::{PairAlgorithm, SecretAlgorithm, TokenKey, TokenKeyError};
 use tempfile::NamedTempFile;
+use tokio::time::sleep;
+use tracing::{info, warn};
 
 use crate::config::{Config, General, Storage, TokenAlgorithm, Tokens};
 
 const DEVELOPMENT_FILE: &str = "dev-jwt-secret";
+/// How often key files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A fresh secret: 64 random bytes in base64, as much as the longest digest takes.
 pub(crate) fn fresh() -> Result<String, KeyError> {
@@ -26,6 +31,81 @@ pub(crate) fn fresh() -> Result<String, KeyError> {
 /// The key that the settings name. With `dev` and no secret set, it is made once and kept in the data folder, so that
 /// tokens outlive a restart; with storage in memory it is made for this run.
 pub(crate) fn token_key(config: &Config) -> Result<TokenKey, KeyError> {
+    let key = current_key(config)?;
+    let key = match previous_key(config)? {
+        Some(previous) => key.with_previous(&previous),
+        None => key,
+    };
+    Ok(if config.tokens.require_expiry { key.demanding_expiry() } else { key })
+}
+
+/// Puts into `key` what the files of the settings hold, as they change, for as long as it is waited for. What is wrong with
+/// them is logged once, and the key stays as it is.
+pub(crate) async fn renew(config: Config, key: TokenKey) {
+    let files = files(&config);
+    let read = || files.iter().map(|path| fs::read(path).ok()).collect::<Vec<_>>();
+    let mut known = read();
+    while !files.is_empty() {
+        sleep(LOOK_EVERY).await;
+        // Some hundred bytes each.
+        let now = read();
+        if now == known {
+            continue;
+        }
+        known = now;
+        match token_key(&config) {
+            Ok(new) => {
+                key.replace(&new);
+                info!("tokens are verified with what their key files hold now");
+            }
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "key files have changed and are not used; the keys stay"
+                );
+            }
+        }
+    }
+}
+
+fn files(config: &Config) -> Vec<PathBuf> {
+    let (general, tokens) = (&config.general, &config.tokens);
+    let all = [
+        &general.jwt_secret_file,
+        &general.jwt_previous_secret_file,
+        &tokens.public_key_file,
+        &tokens.private_key_file,
+        &tokens.previous_public_key_file,
+    ];
+    all.into_iter().flatten().cloned().collect()
+}
+
+/// What only verifies.
+fn previous_key(config: &Config) -> Result<Option<TokenKey>, KeyError> {
+    let of_secret = |algorithm: SecretAlgorithm| {
+        let Some(path) = &config.general.jwt_previous_secret_file else { return Ok(None) };
+        let made = if config.general.dev { TokenKey::of_short_secret } else { TokenKey::of_secret };
+        made(algorithm, &read(path)?).map(Some).map_err(KeyError::Key)
+    };
+    let of_file = |algorithm: PairAlgorithm| {
+        let Some(path) = &config.tokens.previous_public_key_file else { return Ok(None) };
+        let setting = "tokens.previous_public_key_file";
+        let public =
+            fs::read_to_string(path).map_err(|error| KeyError::File { path: path.to_owned(), setting, error })?;
+        TokenKey::of_public_key(algorithm, &public).map(Some).map_err(KeyError::Key)
+    };
+    match config.tokens.algorithm {
+        TokenAlgorithm::Hs256 => of_secret(SecretAlgorithm::Hs256),
+        TokenAlgorithm::Hs384 => of_secret(SecretAlgorithm::Hs384),
+        TokenAlgorithm::Hs512 => of_secret(SecretAlgorithm::Hs512),
+        TokenAlgorithm::Rs256 => of_file(PairAlgorithm::Rs256),
+        TokenAlgorithm::Rs384 => of_file(PairAlgorithm::Rs384),
+        TokenAlgorithm::Rs512 => of_file(PairAlgorithm::Rs512),
+        TokenAlgorithm::EdDsa => of_file(PairAlgorithm::EdDsa),
+    }
+}
+
+fn current_key(config: &Config) -> Result<TokenKey, KeyError> {
     match config.tokens.algorithm {
         TokenAlgorithm::Hs256 => of_secret(SecretAlgorithm::Hs256, &config.general),
         TokenAlgorithm::Hs384 => of_secret(SecretAlgorithm::Hs384, &config.general),

@@ -44,12 +44,12 @@ impl EventTypes<'_> {
     ///
     /// # Errors
     /// Each says what to do.
-    pub fn plan_import(
+    pub async fn plan_import(
         self,
         imported: &[ImportedEventType],
         others: Others,
     ) -> Result<Vec<Arc<EventType>>, EventTypeError> {
-        let planned = self.plan(&self.over(imported, others))?;
+        let planned = self.plan(self.over(imported, others)).await?;
         Ok(planned.into_iter().map(|(event_type, _)| event_type).collect())
     }
 
@@ -77,7 +77,7 @@ impl EventTypes<'_> {
 
     async fn commit_all(self, wanted: impl Fn() -> EventTypeSpecs) -> Result<Vec<Arc<EventType>>, EventTypeError> {
         for _ in 0..TRIES {
-            let planned = self.plan(&wanted())?;
+            let planned = self.plan(wanted()).await?;
             if planned.is_empty() {
                 return Ok(Vec::new());
             }
@@ -96,19 +96,24 @@ impl EventTypes<'_> {
     }
 
     /// Those that change, each with the revision that is known of it.
-    fn plan(self, wanted: &EventTypeSpecs) -> Result<Vec<(Arc<EventType>, u64)>, EventTypeError> {
+    async fn plan(self, wanted: EventTypeSpecs) -> Result<Vec<(Arc<EventType>, u64)>, EventTypeError> {
         let now = self.scope.engine.clock.now();
-        let mut planned = Vec::new();
-        for (name, spec) in wanted {
-            let known = self.get(name).ok();
-            if known.as_ref().is_some_and(|known| known.spec == *spec) {
-                continue;
+        let mut changed = wanted;
+        changed.retain(|name, spec| self.get(name).map_or(true, |known| known.spec != *spec));
+        let check = move || {
+            for (name, spec) in &changed {
+                let wrong = |wrong| EventTypeError::InvalidAmong { name: name.clone(), wrong };
+                EventTypes::check(name, spec).map_err(wrong)?;
             }
-            Self::check(name, spec).map_err(|wrong| EventTypeError::InvalidAmong { name: name.clone(), wrong })?;
+            Ok::<_, EventTypeError>(changed)
+        };
+        let mut planned = Vec::new();
+        for (name, spec) in self.scope.aside(check).await?? {
+            let known = self.get(&name).ok();
             let seen = known.as_ref().map_or(0, |known| known.revision);
             let event_type = EventType {
-                name: name.clone(),
-                spec: spec.clone(),
+                name,
+                spec,
                 created_at: known.map_or(now, |known| known.created_at),
                 updated_at: now,
                 revision: seen + 1,

@@ -155,7 +155,7 @@ impl EventTypes<'_> {
         Ok(())
     }
 
-    /// What is wrong with one under this name, if anything.
+    /// What is wrong with one under this name, if anything. Takes its time where schemas are large.
     ///
     /// # Errors
     /// The first rule that it breaks.
@@ -196,9 +196,9 @@ impl EventTypes<'_> {
         seen: u64,
         place: Option<Place>,
     ) -> Result<Arc<EventType>, EventTypeError> {
-        let EventType { name, spec, .. } = &event_type;
-        Self::check(name, spec)?;
-        let guard = Guard::Document(self.document(name), seen);
+        let (name, spec) = (event_type.name.clone(), event_type.spec.clone());
+        self.scope.aside(move || Self::check(&name, &spec)).await??;
+        let guard = Guard::Document(self.document(&event_type.name), seen);
         let batch = Batch::synced([self.written(&event_type)]).guarded(guard);
         self.scope.engine.commit_new_for(self.scope.id, batch, place).await?.map_err(refused)?;
         Ok(Arc::new(event_type))

@@ -8,7 +8,7 @@ use postrider_core::{
     SessionId, Timestamp, TooManySessions, Write,
 };
 
-use crate::{ApplicationError, applications::Applications, inner::TRIES};
+use crate::{ApplicationError, CommitError, Organisation, applications::Applications, inner::TRIES};
 
 impl Applications<'_> {
     /// All tokens of an application that were issued until `now` stop working `after` that long. The time is that of
@@ -53,11 +53,47 @@ impl Applications<'_> {
         application: IdOr<ApplicationId>,
         change: impl Fn(&mut ExpiredTokens) -> Result<(), TooManySessions>,
     ) -> Result<(), ApplicationError> {
-        let engine = self.scope.engine;
         let application = self.get(application).map_err(|_| ApplicationError::NoSuchApplication)?.id;
-        let id = document_of(self.scope.id, application);
+        self.scope.change_expired(document_of(self.scope.id, application), change).await
+    }
+}
+
+impl Organisation<'_> {
+    /// All tokens of the organisation itself that were issued until `now` stop working `after` that long; those of its
+    /// applications go on. The time is that of whoever issues them.
+    ///
+    /// # Errors
+    /// It may not have been said; each says what to do.
+    pub async fn expire_tokens(self, now: Timestamp, after: Duration) -> Result<(), CommitError> {
+        let expire = |expired: &mut ExpiredTokens| {
+            expired.expire(now, after);
+            Ok(())
+        };
+        self.change_expired(self.own_document(), expire).await.map_err(|error| match error {
+            ApplicationError::Commit(error) => error,
+            // Another one says the same again and again, or the row is damaged, of which the log tells.
+            _ => CommitError::unavailable(),
+        })
+    }
+
+    /// Which tokens of the organisation itself work no more.
+    pub fn expired_tokens(self) -> Arc<ExpiredTokens> {
+        self.engine.settings.expired_tokens(&self.own_document()).unwrap_or_default()
+    }
+
+    fn own_document(self) -> DocumentId {
+        DocumentId::new(DocumentKind::Setting, self.id, "expired-tokens")
+    }
+
+    async fn change_expired(
+        self,
+        id: DocumentId,
+        change: impl Fn(&mut ExpiredTokens) -> Result<(), TooManySessions>,
+    ) -> Result<(), ApplicationError> {
+        let engine = self.engine;
         for _ in 0..TRIES {
-            let mut expired = ExpiredTokens::clone(&self.expired_tokens(application));
+            let known = engine.settings.expired_tokens(&id).unwrap_or_default();
+            let mut expired = ExpiredTokens::clone(&known);
             let seen = expired.revision;
             change(&mut expired)?;
             expired.revision += 1;
@@ -65,7 +101,7 @@ impl Applications<'_> {
             let value = serde_json::to_vec(&expired).expect("numbers and names can be written as JSON").into();
             let document = Document { id: id.clone(), revision: expired.revision, value };
             let batch = Batch::synced([Write::Document(Box::new(document))]).guarded(Guard::Document(id.clone(), seen));
-            match engine.commit_for(self.scope.id, batch).await? {
+            match engine.commit_for(self.id, batch).await? {
                 Ok(_) => return Ok(()),
                 Err(Refused::Corrupt) => return Err(ApplicationError::Corrupt),
                 Err(_) => {}

@@ -23,6 +23,7 @@ use crate::{
     Clock, CommitError, Engine, EngineBuilder, Health, Limits, Metrics, Notice, Notices, StartError, Transport,
     agenda::{self, AgendaDesk},
     answers,
+    aside::Aside,
     backlogs::{self, Backlogs},
     catalogue::Catalogue,
     commit_queue::CommitQueue,
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) catalogue: Catalogue,
     pub(crate) settings: Settings,
+    pub(crate) aside: Arc<Aside>,
     pub(crate) commits: CommitQueue,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) lifecycle: Lifecycle,
@@ -159,6 +161,7 @@ impl Engine {
             registry,
             catalogue,
             settings,
+            aside: Arc::new(Aside::new()),
             commits: CommitQueue::new(GroupLimits {
                 batches: limits.group_requests.get(),
                 bytes: limits.group_bytes,

@@ -16,6 +16,12 @@ const REFERS_FROM_DEPTH: usize = 48;
 const DEPTH_MAX: usize = 96;
 /// Values in one schema: what the largest that is kept may hold, about.
 const VALUES_MAX: usize = SCHEMAS_BYTES_MAX / 8;
+/// Bytes of one schema as it is written, about: no more are kept.
+const BYTES_MAX: usize = SCHEMAS_BYTES_MAX;
+/// Bytes that all schemas of one document may become, with those that are written in vain because they become too large.
+const BYTES_IN_ALL_MAX: usize = 128 << 20;
+/// About what a value takes beside its text.
+const VALUE_BYTES: usize = 8;
 /// References that lead to nothing but references.
 const HOPS_MAX: usize = 16;
 
@@ -48,6 +54,9 @@ pub enum ImportError {
     /// Split it.
     #[error("a document may have at most {WEBHOOKS_MAX} webhooks")]
     TooMany,
+    /// Split it: each schema is kept on its own, with all that it refers to.
+    #[error("with what they refer to, the schemas of the webhooks are too large together; split the document")]
+    TooLarge,
     /// Mend it, or the webhook that uses it.
     #[error("webhook {webhook}: {fault}")]
     Webhook {
@@ -96,8 +105,12 @@ pub fn event_types_of(document: &Value) -> Result<Vec<ImportedEventType>, Import
     if WEBHOOKS_MAX < webhooks.len() {
         return Err(ImportError::TooMany);
     }
+    let mut left = BYTES_IN_ALL_MAX;
     let read = |(name, item): (&String, &Value)| {
-        event_type(document, name, item).map_err(|fault| ImportError::Webhook { webhook: name.as_str().into(), fault })
+        event_type(document, name, item, &mut left).map_err(|fault| match fault {
+            ImportFault::TooLarge if left == 0 => ImportError::TooLarge,
+            fault => ImportError::Webhook { webhook: name.as_str().into(), fault },
+        })
     };
     webhooks.into_iter().map(read).collect()
 }
@@ -127,14 +140,14 @@ impl ImportedEventType {
     }
 }
 
-fn event_type(document: &Value, name: &str, item: &Value) -> Result<ImportedEventType, ImportFault> {
+fn event_type(document: &Value, name: &str, item: &Value, left: &mut usize) -> Result<ImportedEventType, ImportFault> {
     let item = followed(document, item)?;
     let operation = ["post", "put", "patch", "get", "delete"].iter().find_map(|method| item.get(method));
     let operation = operation.ok_or(ImportFault::NoOperation)?;
     let said = [(operation, "description"), (operation, "summary"), (item, "description"), (item, "summary")];
     let said = said.iter().find_map(|(of, field)| of.get(field)?.as_str().filter(|text| !text.trim().is_empty()));
     let schema = match operation.get("requestBody") {
-        Some(body) => schema_of(document, followed(document, body)?)?,
+        Some(body) => schema_of(document, followed(document, body)?, left)?,
         None => None,
     };
     let flags = ["x-svix-feature-flags", "x-svix-feature-flag"].into_iter();
@@ -164,7 +177,7 @@ fn one_name(places: &[&Value], field: &'static str) -> Result<Option<Box<str>>, 
     }
 }
 
-fn schema_of(document: &Value, body: &Value) -> Result<Option<Value>, ImportFault> {
+fn schema_of(document: &Value, body: &Value, left: &mut usize) -> Result<Option<Value>, ImportFault> {
     let Some(content) = body.get("content").and_then(Value::as_object) else { return Ok(None) };
     let is_json = |kind: &str| {
         let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -172,8 +185,8 @@ fn schema_of(document: &Value, body: &Value) -> Result<Option<Value>, ImportFaul
     };
     let json = content.get("application/json").or_else(|| content.iter().find_map(|(k, v)| is_json(k).then_some(v)));
     let Some(schema) = json.and_then(|json| json.get("schema")) else { return Ok(None) };
-    let written = match Inliner::new(document, REFERS_FROM_DEPTH).alone(schema) {
-        Err(ImportFault::TooLarge) => Inliner::new(document, 0).alone(schema),
+    let written = match Inliner::new(document, REFERS_FROM_DEPTH, left).alone(schema) {
+        Err(ImportFault::TooLarge) => Inliner::new(document, 0, left).alone(schema),
         written => written,
     };
     match written? {
@@ -200,7 +213,7 @@ fn target<'d>(document: &'d Value, reference: &str) -> Result<&'d Value, ImportF
 }
 
 /// Writes what is referred to in the place of references.
-struct Inliner<'d> {
+struct Inliner<'d, 'l> {
     document: &'d Value,
     /// `nullable` is written out: JSON Schema does not know it, OpenAPI 3.1 no more.
     is_3_0: bool,
@@ -213,10 +226,13 @@ struct Inliner<'d> {
     /// Those of them that are not written yet.
     left: Vec<&'d str>,
     values: usize,
+    bytes: usize,
+    /// Bytes that are left of those of all schemas.
+    left_in_all: &'l mut usize,
 }
 
-impl<'d> Inliner<'d> {
-    fn new(document: &'d Value, refers_from_depth: usize) -> Self {
+impl<'d, 'l> Inliner<'d, 'l> {
+    fn new(document: &'d Value, refers_from_depth: usize, left_in_all: &'l mut usize) -> Self {
         let is_3_0 = document.get("openapi").and_then(Value::as_str).is_some_and(|version| version.starts_with("3.0"));
         Self {
             document,
@@ -226,6 +242,8 @@ impl<'d> Inliner<'d> {
             defs: BTreeMap::new(),
             left: Vec::new(),
             values: 0,
+            bytes: 0,
+            left_in_all,
         }
     }
 
@@ -260,9 +278,7 @@ impl<'d> Inliner<'d> {
             written
         };
         // What stands beside a reference is stronger.
-        let beside: Map<_, _> =
-            fields.iter().filter(|(name, _)| *name != "$ref").map(|(k, v)| (k.clone(), v.clone())).collect();
-        if let (Some(written), false) = (written.as_object_mut(), beside.is_empty()) {
+        if let Some(written) = written.as_object_mut() {
             for name in fields.keys().filter(|name| *name != "$ref") {
                 let value = self.field(name, &fields[name], depth)?;
                 written.insert(name.clone(), value);
@@ -274,6 +290,7 @@ impl<'d> Inliner<'d> {
     fn fields(&mut self, fields: &'d Map<String, Value>, depth: usize) -> Result<Value, ImportFault> {
         let mut written = Map::new();
         for (name, value) in fields {
+            self.take(name.len())?;
             written.insert(name.clone(), self.field(name, value, depth)?);
         }
         if self.is_3_0 {
@@ -293,6 +310,7 @@ impl<'d> Inliner<'d> {
                 self.count(depth)?;
                 let mut written = Map::new();
                 for (name, schema) in all {
+                    self.take(name.len())?;
                     written.insert(name.clone(), self.schema(schema, depth + 2)?);
                 }
                 Ok(Value::Object(written))
@@ -307,18 +325,33 @@ impl<'d> Inliner<'d> {
 
     /// As it is.
     fn data(&mut self, value: &Value, depth: usize) -> Result<Value, ImportFault> {
+        self.count_data(value, depth)?;
+        Ok(value.clone())
+    }
+
+    fn count_data(&mut self, value: &Value, depth: usize) -> Result<(), ImportFault> {
         self.count(depth)?;
         match value {
-            Value::Array(all) => all.iter().try_for_each(|part| self.data(part, depth + 1).map(drop))?,
-            Value::Object(all) => all.values().try_for_each(|part| self.data(part, depth + 1).map(drop))?,
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            Value::String(text) => self.take(text.len()),
+            Value::Array(all) => all.iter().try_for_each(|part| self.count_data(part, depth + 1)),
+            Value::Object(all) => all.iter().try_for_each(|(name, part)| {
+                self.take(name.len())?;
+                self.count_data(part, depth + 1)
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
         }
-        Ok(value.clone())
     }
 
     fn count(&mut self, depth: usize) -> Result<(), ImportFault> {
         self.values += 1;
+        self.take(VALUE_BYTES)?;
         if VALUES_MAX < self.values || DEPTH_MAX < depth { Err(ImportFault::TooLarge) } else { Ok(()) }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), ImportFault> {
+        self.bytes += bytes;
+        *self.left_in_all = self.left_in_all.saturating_sub(bytes);
+        if BYTES_MAX < self.bytes || *self.left_in_all == 0 { Err(ImportFault::TooLarge) } else { Ok(()) }
     }
 
     /// The name among the `$defs` of what `reference` leads to: its own, if that is not taken.

@@ -8,7 +8,11 @@ use postrider_core::{
 };
 use postrider_storage::Verdict;
 
-use crate::{Organisation, PublishError, SchemaFault, commit_queue::Pending, inner::TRIES, schemas};
+use crate::{Organisation, PublishError, SchemaFault, catalogue::Latest, commit_queue::Pending, inner::TRIES, schemas};
+
+/// Steps of schema checks that one request takes on the thread that serves it, all its events together; what takes more is
+/// checked aside.
+const STEPS_AT_ONCE: u64 = 20_000;
 
 /// An accepted event: durable, not yet sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +74,14 @@ impl Organisation<'_> {
     }
 
     async fn publish_as(self, wanted: Wanted<'_>) -> Result<Receipt, PublishError> {
-        let submitted = self.submit(wanted);
+        let submitted = self.check_and_submit(wanted, &mut STEPS_AT_ONCE.clone()).await;
         self.settle(wanted, submitted).await
+    }
+
+    async fn check_and_submit(self, wanted: Wanted<'_>, steps: &mut u64) -> Result<Submitted, PublishError> {
+        self.may_publish(wanted)?;
+        let met = self.met(wanted, steps).await?;
+        self.submit(wanted, met)
     }
 
     /// Many at once: committed together as far as groups go, each with its own answer, in their order.
@@ -81,12 +91,13 @@ impl Organisation<'_> {
         events: impl IntoIterator<Item = Event>,
     ) -> Vec<Result<Receipt, PublishError>> {
         let application = application.into();
-        let submit = |event| {
+        let (mut submitted, mut steps) = (Vec::new(), STEPS_AT_ONCE);
+        for event in events {
             let event = Arc::new(event);
-            let submitted = self.submit(Wanted { application: &application, event: &event, only: None });
-            (event, submitted)
-        };
-        let submitted: Vec<_> = events.into_iter().map(submit).collect();
+            let wanted = Wanted { application: &application, event: &event, only: None };
+            let entered = self.check_and_submit(wanted, &mut steps).await;
+            submitted.push((event, entered));
+        }
         let mut receipts = Vec::with_capacity(submitted.len());
         for (event, submitted) in submitted {
             let wanted = Wanted { application: &application, event: &event, only: None };
@@ -110,19 +121,25 @@ impl Organisation<'_> {
                     return receipt(verdict, accepted_at, deliveries, met);
                 }
             }
-            submitted = self.submit(wanted);
+            submitted = self.submit(wanted, met);
         }
         Err(PublishError::Contended)
     }
 
-    /// Checks, plans, and queues; waits for nothing.
-    fn submit(self, wanted: Wanted<'_>) -> Result<Submitted, PublishError> {
-        let Wanted { application, event, only } = wanted;
+    /// What refuses it at once, before anything is read that takes its time.
+    fn may_publish(self, wanted: Wanted<'_>) -> Result<(), PublishError> {
         let engine = self.engine;
-        event.validate(engine.limits.payload_bytes)?;
-        let met = self.met(application, event)?;
+        wanted.event.validate(engine.limits.payload_bytes)?;
         engine.lifecycle.gate()?;
         engine.has_space()?;
+        Ok(())
+    }
+
+    /// Plans, and queues; waits for nothing.
+    fn submit(self, wanted: Wanted<'_>, met: Met) -> Result<Submitted, PublishError> {
+        let Wanted { application, event, only } = wanted;
+        let engine = self.engine;
+        self.may_publish(wanted)?;
         let routes = engine.registry.routes(self.id, application).ok_or(PublishError::NoSuchApplication)?;
         let owner = routes.application;
         if let Some(pending_max) = engine.pending.full(owner) {
@@ -163,14 +180,29 @@ impl Organisation<'_> {
         Ok(Submitted { pending, accepted_at, deliveries, met })
     }
 
-    /// Holds the payload against the schema of its type, if that is asked for.
-    fn met(self, application: &IdOr<ApplicationId>, event: &Event) -> Result<Met, PublishError> {
-        let Some(known) = self.engine.catalogue.find(self.id, &event.event_type) else { return Ok(Met::default()) };
-        let asked = || self.engine.registry.find_application(self.id, application)?.spec.schema_check;
-        let check = known.event_type.spec.check.or_else(asked).unwrap_or(self.engine.limits.schema_check);
-        let schema = if check == SchemaCheck::Off { None } else { known.schema() };
-        let Some((version, schema)) = schema else { return Ok(Met::default()) };
-        let faults = schemas::faults(schema, event);
+    /// Holds the payload against the schema of its type, if that is asked for: here within `steps`, or aside.
+    async fn met(self, wanted: Wanted<'_>, steps: &mut u64) -> Result<Met, PublishError> {
+        let Wanted { application, event, .. } = wanted;
+        let engine = self.engine;
+        let Some(known) = engine.catalogue.find(self.id, &event.event_type) else { return Ok(Met::default()) };
+        let asked = || engine.registry.find_application(self.id, application)?.spec.schema_check;
+        let check = known.event_type.spec.check.or_else(asked).unwrap_or(engine.limits.schema_check);
+        let version = if check == SchemaCheck::Off { None } else { known.version() };
+        let Some(version) = version else { return Ok(Met::default()) };
+        let at_once = match known.latest() {
+            Latest::NotUnderstood => return Ok(Met::default()),
+            Latest::Ready(schema) => schemas::faults_within(&schema, event, steps),
+            Latest::AsText => None,
+        };
+        let faults = match at_once {
+            Some(faults) => faults,
+            None => {
+                let (engine, event) = (Arc::clone(engine), Arc::clone(event));
+                let work = move || Some(schemas::faults(&*engine.catalogue.made_ready(&known)?, &event));
+                let Some(faults) = self.aside(work).await? else { return Ok(Met::default()) };
+                faults
+            }
+        };
         if check == SchemaCheck::Enforce && !faults.is_empty() {
             return Err(PublishError::SchemaMismatch { version, faults });
         }

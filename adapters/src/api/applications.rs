@@ -228,7 +228,6 @@ pub(super) async fn change(
     responses((status = 204))
 )]
 pub(super) async fn delete(State(api): State<Api>, caller: InApplication) -> Result<StatusCode, ApiError> {
-    caller.as_organisation()?;
     caller.view(&api).applications().delete(caller.application.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

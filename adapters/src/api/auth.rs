@@ -7,12 +7,20 @@ use std::{
 };
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath, Path},
+    extract::{FromRequestParts, MatchedPath, Path, Request, State},
     http::{Method, header, request::Parts},
+    middleware::Next,
+    response::Response,
 };
 use postrider::{Application, EndpointError, EventType, IdOr, Organisation, OrganisationId, ReadError, Timestamp};
 
-use super::{Api, access, error::ApiError, message_in::idempotency_key};
+use super::{
+    Api,
+    error::ApiError,
+    idempotency,
+    message_in::idempotency_key,
+    rights::{self, Right, Rule},
+};
 use crate::token::{Access, Caller, Capability, Token, TokenError};
 
 /// An organisation calls. An application's token is not enough.
@@ -37,7 +45,7 @@ impl InApplication {
 
     /// What a token may do if it has this, beyond what its route asks for.
     pub(super) fn may(&self, capability: Capability) -> Result<(), ApiError> {
-        if self.access.has(capability) { Ok(()) } else { Err(ApiError::forbidden()) }
+        rights::may(self.access, capability)
     }
 
     /// Whether an endpoint that asked for some types may ask for these: what a token does not see is unknown to it.
@@ -46,14 +54,6 @@ impl InApplication {
         let is_hidden = |name: &str| known.get(name).is_ok_and(|found| !self.sight.shows(&found));
         let hidden = types.iter().find(|name| !before.contains(name) && is_hidden(name));
         hidden.map_or(Ok(()), |name| Err(EndpointError::NoSuchEventType(name.clone())))
-    }
-
-    /// What an application's own token may not do.
-    pub(super) fn as_organisation(&self) -> Result<(), ApiError> {
-        match self.caller {
-            Caller::Organisation(_) => Ok(()),
-            Caller::Application { .. } => Err(ApiError::forbidden()),
-        }
     }
 }
 
@@ -95,24 +95,69 @@ impl Sight {
     }
 }
 
+/// What the guard found out about a request, before anything of its body was read.
+#[derive(Clone, Debug)]
+pub(super) struct Allowed {
+    pub(super) token: Token,
+    /// Of the application that the path names: itself, or the name if there is none.
+    application: Option<Result<Arc<Application>, Box<str>>>,
+}
+
+/// In front of every route: who calls, whether it may, and whether it does so too often. Only then is a body read.
+pub(super) async fn guard(
+    State(api): State<Api>,
+    path: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let rule = path.as_ref().and_then(|path| api.rules.find(request.method(), path.as_str()));
+    let Some(rule) = rule.filter(|rule| rule.right != Right::Open) else { return Ok(next.run(request).await) };
+    let (mut parts, body) = request.into_parts();
+    let allowed = Allowed::by(rule, &mut parts, &api).await?;
+    parts.extensions.insert(allowed.clone());
+    idempotency::once(&api, rule.repeats, &allowed.token, Request::from_parts(parts, body), next).await
+}
+
+impl Allowed {
+    async fn by(rule: Rule, parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let token = token(parts, api)?;
+        rule.check(&token, &parts.method)?;
+        if parts.method == Method::POST {
+            idempotency_key(&parts.headers)?;
+        }
+        let application = match rule.right {
+            Right::Open | Right::Organisation => None,
+            Right::Any => {
+                if let Caller::Application { application, .. } = token.caller {
+                    api.rate.take(application)?;
+                }
+                None
+            }
+            Right::AboutApplication | Right::Application(_) => Some(named(parts, api, &token).await?),
+        };
+        Ok(Self { token, application })
+    }
+
+    fn of(parts: &Parts) -> Result<&Self, ApiError> {
+        // Every route that has these extractors has a rule, too.
+        parts.extensions.get().ok_or_else(|| ApiError::unauthorized("Invalid token"))
+    }
+}
+
 impl FromRequestParts<Api> for AnyCaller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let token = token(parts, api)?;
-        match token.caller {
-            Caller::Organisation(_) => {}
-            Caller::Application { application, .. } => api.rate.take(application)?,
-        }
-        Ok(Self { organisation: token.caller.organisation(), sight: Sight::of(&token) })
+    async fn from_request_parts(parts: &mut Parts, _api: &Api) -> Result<Self, ApiError> {
+        let Allowed { token, .. } = Allowed::of(parts)?;
+        Ok(Self { organisation: token.caller.organisation(), sight: Sight::of(token) })
     }
 }
 
 impl FromRequestParts<Api> for InOrganisation {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        match token(parts, api)?.caller {
+    async fn from_request_parts(parts: &mut Parts, _api: &Api) -> Result<Self, ApiError> {
+        match Allowed::of(parts)?.token.caller {
             Caller::Organisation(organisation) => Ok(Self(organisation)),
             Caller::Application { .. } => Err(ApiError::forbidden()),
         }
@@ -124,15 +169,7 @@ impl FromRequestParts<Api> for InApplicationOrNew {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let InOrganisation(organisation) = InOrganisation::from_request_parts(parts, api).await?;
-        let name = named(parts, api).await?;
-        let application = match api.engine.organisation(organisation).applications().get(IdOr::from(&*name)) {
-            Ok(found) => {
-                api.rate.take(found.id)?;
-                Ok(found)
-            }
-            Err(ReadError::NotFound) => Err(name),
-            Err(other) => return Err(other.into()),
-        };
+        let application = Allowed::of(parts)?.application.clone().ok_or_else(ApiError::not_found)?;
         Ok(Self { organisation, application })
     }
 }
@@ -140,32 +177,34 @@ impl FromRequestParts<Api> for InApplicationOrNew {
 impl FromRequestParts<Api> for InApplication {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let token = token(parts, api)?;
-        let (sight, Token { caller, grant, .. }) = (Sight::of(&token), token);
-        let name = named(parts, api).await?;
-        let (organisation, only) = match caller {
-            Caller::Organisation(organisation) => (organisation, None),
-            Caller::Application { application, organisation } => (organisation, Some(application)),
-        };
-        let found = api.engine.organisation(organisation).applications().get(IdOr::from(&*name))?;
-        if only.is_some_and(|only| only != found.id) {
-            return Err(ApiError::not_found());
-        }
-        api.rate.take(found.id)?;
-        Ok(Self { organisation, application: found, caller, access: grant.access, sight })
+    async fn from_request_parts(parts: &mut Parts, _api: &Api) -> Result<Self, ApiError> {
+        let Allowed { token, application } = Allowed::of(parts)?;
+        let Some(Ok(application)) = application.clone() else { return Err(ApiError::not_found()) };
+        let (caller, access, sight) = (token.caller, token.grant.access, Sight::of(token));
+        Ok(Self { organisation: caller.organisation(), application, caller, access, sight })
     }
 }
 
-/// The name of the application in the path.
-async fn named(parts: &mut Parts, api: &Api) -> Result<Box<str>, ApiError> {
+/// The application in the path, or its name if there is none. Another tenant's does not exist.
+async fn named(parts: &mut Parts, api: &Api, token: &Token) -> Result<Result<Arc<Application>, Box<str>>, ApiError> {
     let named = Path::<HashMap<String, String>>::from_request_parts(parts, api).await;
     let Path(mut path) = named.map_err(|_| ApiError::not_found())?;
-    Ok(path.remove("app_id").unwrap_or_default().into())
+    let name = path.remove("app_id").unwrap_or_default().into_boxed_str();
+    let found = match api.engine.organisation(token.caller.organisation()).applications().get(IdOr::from(&*name)) {
+        Ok(found) => found,
+        Err(ReadError::NotFound) if matches!(token.caller, Caller::Organisation(_)) => return Ok(Err(name)),
+        Err(other) => return Err(other.into()),
+    };
+    match token.caller {
+        Caller::Application { application, .. } if application != found.id => return Err(ApiError::not_found()),
+        Caller::Application { .. } | Caller::Organisation(_) => {}
+    }
+    api.rate.take(found.id)?;
+    Ok(Ok(found))
 }
 
-/// Who calls, if it may. A key that is good for nothing is refused wherever it may be given.
-pub(super) fn token(parts: &Parts, api: &Api) -> Result<Token, ApiError> {
+/// Who calls, if its token is good.
+fn token(parts: &Parts, api: &Api) -> Result<Token, ApiError> {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|text| text.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
     let (_, bearer) = bearer.ok_or_else(|| ApiError::unauthorized("Invalid token"))?;
@@ -173,25 +212,23 @@ pub(super) fn token(parts: &Parts, api: &Api) -> Result<Token, ApiError> {
     let token = api.key.read(bearer.trim(), now).map_err(|error| match error {
         TokenError::IsSecret => ApiError::unauthorized(&format!("Authentication failed. {error}")),
         TokenError::Expired => ApiError::unauthorized("Expired token"),
-        TokenError::Invalid(_) | TokenError::NotYetGood | TokenError::NoCaller | TokenError::Session(_) => {
-            ApiError::unauthorized("Invalid token")
-        }
+        TokenError::Invalid(_)
+        | TokenError::NotYetGood
+        | TokenError::NoCaller
+        | TokenError::Session(_)
+        | TokenError::NeverExpires => ApiError::unauthorized("Invalid token"),
     })?;
-    match token.caller {
-        Caller::Organisation(_) => {}
-        Caller::Application { application, organisation } => {
-            let expired = api.engine.organisation(organisation).applications().expired_tokens(application);
-            if expired.refuses(token.issued_at, token.grant.session.as_ref(), now) {
-                return Err(ApiError::unauthorized("Expired token"));
-            }
-            let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-            access::check(token.grant.access, &parts.method, path)?;
+    let organisation = api.engine.organisation(token.caller.organisation());
+    let is_expired = match token.caller {
+        Caller::Organisation(_) => organisation.expired_tokens().refuses(token.issued_at, None, now),
+        Caller::Application { application, .. } => {
+            // What was said of its tokens is forgotten with it.
+            let is_gone = organisation.applications().get(IdOr::Id(application)).is_err();
+            let expired = organisation.applications().expired_tokens(application);
+            is_gone || expired.refuses(token.issued_at, token.grant.session.as_ref(), now)
         }
-    }
-    if parts.method == Method::POST {
-        idempotency_key(&parts.headers)?;
-    }
-    Ok(token)
+    };
+    if is_expired { Err(ApiError::unauthorized("Expired token")) } else { Ok(token) }
 }
 
 /// The clock on the wall: tokens are good by it.

@@ -1,14 +1,19 @@
 //! Many messages in one request: each has its own answer, in their order, and all share commits.
 
+use std::{fmt, marker::PhantomData};
+
 use axum::{
     Json,
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{DefaultBodyLimit, FromRequest, MatchedPath, Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use postrider::{Event, PublishError};
-use serde::Serialize;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -16,7 +21,8 @@ use utoipa::ToSchema;
 use super::{
     Api, applications,
     auth::InApplication,
-    body::{Body, Notes, Unknown},
+    body::{Body, Notes, Unknown, kind_of},
+    bounded,
     error::{ApiError, RefusedOut},
     message_in::{KEY_CHARS_MAX, MessageIn, idempotency_key},
     messages::{self, MessageOut},
@@ -24,6 +30,8 @@ use super::{
     query::Params,
 };
 
+/// Where they are sent.
+const PATH: &str = "/api/v1/app/{app_id}/msg/batch";
 /// Messages in one request.
 const MESSAGES_MAX: usize = 1_000;
 
@@ -44,26 +52,58 @@ impl FromRequest<Api> for Many {
 
     /// `application/x-ndjson`: a message a line; else a JSON array.
     async fn from_request(mut request: Request, state: &Api) -> Result<Self, ApiError> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let is_lines = kind.to_ascii_lowercase().starts_with("application/x-ndjson");
+        let is_lines = kind_of(request.headers()).is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-ndjson"));
         if is_lines {
             request.headers_mut().remove(header::CONTENT_TYPE);
         }
         DefaultBodyLimit::max(state.batch_bytes).apply(&mut request);
+        // Each message is held to its bounds by itself, and has its own answer.
+        request.extensions_mut().remove::<MatchedPath>();
         let body = Body::from_request(request, state).await?;
         let bytes = &body.bytes;
         let parts: Vec<Bytes> = if is_lines {
-            let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-            lines.filter(|line| !line.is_empty()).map(|line| bytes.slice_ref(line)).collect()
+            let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+            lines.take(MESSAGES_MAX + 1).map(|line| bytes.slice_ref(line)).collect()
         } else {
-            let list: Vec<&RawValue> =
-                serde_json::from_slice(bytes).map_err(|error| ApiError::json(&error.to_string()))?;
+            let FirstParts(list) = serde_json::from_slice(bytes).map_err(|error| ApiError::json(&error.to_string()))?;
             list.into_iter().map(|part| bytes.slice_ref(part.get().as_bytes())).collect()
         };
         match parts.len() {
             1..=MESSAGES_MAX => Ok(Self(parts, body.notes().clone())),
-            count => Err(ApiError::field("body", "", format!("must hold 1 to {MESSAGES_MAX} messages, not {count}"))),
+            0 => Err(ApiError::field("body", "", format!("must hold 1 to {MESSAGES_MAX} messages, not 0"))),
+            _ => Err(ApiError::field("body", "", format!("must hold 1 to {MESSAGES_MAX} messages, not more"))),
         }
+    }
+}
+
+/// The parts of a list as far as they are looked at: one more than there may be.
+struct FirstParts<'b>(Vec<&'b RawValue>);
+
+impl<'de: 'b, 'b> Deserialize<'de> for FirstParts<'b> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct First<'b>(PhantomData<&'b ()>);
+
+        impl<'de: 'b, 'b> Visitor<'de> for First<'b> {
+            type Value = Vec<&'b RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of messages")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+                let mut first = Vec::new();
+                while let Some(part) = all.next_element()? {
+                    first.push(part);
+                    if MESSAGES_MAX < first.len() {
+                        // The rest is passed over as it stands.
+                        while let Some(IgnoredAny) = all.next_element()? {}
+                    }
+                }
+                Ok(first)
+            }
+        }
+
+        deserializer.deserialize_seq(First(PhantomData)).map(Self)
     }
 }
 
@@ -84,10 +124,10 @@ pub(super) async fn create(
     headers: HeaderMap,
     Many(parts, notes): Many,
 ) -> Result<(StatusCode, Json<Vec<BatchedOut>>), ApiError> {
-    caller.as_organisation()?;
     let with_content = params.flag("with_content", true)?;
     let key = idempotency_key(&headers)?;
     let read = |(place, part): (usize, Bytes)| -> Result<(Event, Vec<Unknown>), ApiError> {
+        bounded::item(&Method::POST, PATH, &part)?;
         let body = Body::within(part, notes.of_part());
         let mut asked: MessageIn<'_> = body.read()?;
         applications::beside(asked.application.take())?;

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request, rejection::BytesRejection},
-    http::{StatusCode, header},
+    extract::{FromRequest, MatchedPath, Request, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header},
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use self::part::Reading;
 pub(super) use self::part::Unknown;
-use super::error::ApiError;
+use super::{bounded, error::ApiError, incoming::is_too_slow};
 
 /// A body is read again after each wrong field, to find the next one, as long as no more than this is read in all.
 const READ_AGAIN_BYTES_MAX: usize = 1 << 20;
@@ -131,8 +131,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if kind.is_some_and(|kind| !kind.to_ascii_lowercase().starts_with("application/json")) {
+        if kind_of(request.headers()).is_some_and(|kind| !kind.eq_ignore_ascii_case("application/json")) {
             let detail = "Send the body as application/json.";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
         }
@@ -142,8 +141,19 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
         }
         let notes = request.extensions().get::<Notes>().cloned().unwrap_or_default();
-        whole(request, state).await.map(|bytes| Self { bytes, notes })
+        let (method, path) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+        let bytes = whole(request, state).await?;
+        if let Some(path) = path {
+            bounded::body(&method, path.as_str(), &bytes)?;
+        }
+        Ok(Self { bytes, notes })
     }
+}
+
+/// What a body says that it is, without parameters.
+pub(super) fn kind_of(headers: &HeaderMap) -> Option<&str> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().unwrap_or_default();
+    Some(kind.split(';').next().unwrap_or_default().trim())
 }
 
 /// All bytes of a body, within the router's limit.
@@ -153,6 +163,10 @@ pub(super) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result
         Err(BytesRejection::FailedToBufferBody(why)) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             let detail = "Request payload is too large.";
             Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail))
+        }
+        Err(why) if is_too_slow(&why) => {
+            let detail = "The body came too slowly: it is read for 30 seconds, and longer only as it comes.";
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail))
         }
         Err(_) => Err(ApiError::new(
             StatusCode::BAD_REQUEST,

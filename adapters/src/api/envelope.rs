@@ -1,4 +1,5 @@
-//! What is around every request and answer, whatever its route: an id, and gzip.
+//! What is around every request and answer, whatever its route: an id, what its body may be, gzip, and what browsers may do
+//! with the answer.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -11,18 +12,17 @@ use std::{
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use tower_http::{
     CompressionLevel,
     compression::{CompressionLayer, predicate::SizeAbove},
-    decompression::RequestDecompressionLayer,
 };
 use tracing::{Instrument, debug, info_span};
 
-use super::GRANT_PATH;
+use super::{GRANT_PATH, error::ApiError, incoming};
 
 /// The id of a request, in the request and in its answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,12 +33,21 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Shorter answers are not worth the work.
 const COMPRESSED_BYTES_MIN: u16 = 1024;
 
+/// What an answer says to browsers and to what lies between, unless it says so itself: it is for its caller alone, is what it
+/// says that it is, and is no part of another page.
+const GUARDS: [(HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
+];
+
 /// Puts the envelope around these routes. Limits of a body count what it holds, not how it was sent; a body of another
 /// encoding is left as it is, and refused by whoever reads it.
 pub(super) fn around(routes: Router) -> Router {
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
     routes
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(middleware::from_fn(incoming::bounded))
         .layer(compression.compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))
         .layer(middleware::from_fn(identify))
 }
@@ -49,12 +58,24 @@ async fn identify(request: Request, next: Next) -> Response {
     let (method, path) = (request.method(), shown(request.uri().path()));
     let span = info_span!("request", id = id.to_str().unwrap_or_default(), %method, path);
     let answer = async {
-        let mut answer = next.run(request).await;
+        let mut answer = match is_one_path(&request) {
+            true => next.run(request).await,
+            false => ApiError::not_found().into_response(),
+        };
         debug!(status = answer.status().as_u16(), "answered");
-        answer.headers_mut().insert(REQUEST_ID, id);
+        let headers = answer.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        for (name, value) in GUARDS {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        }
         answer
     };
     answer.instrument(span).await
+}
+
+/// Whether its path has one spelling for what it names: one that begins with two slashes is another server's to some.
+fn is_one_path(request: &Request) -> bool {
+    !request.uri().path().starts_with("//")
 }
 
 /// What a log may hold of a path, which comes without its query: not what opens something.

@@ -77,20 +77,23 @@ pub(super) async fn import(
     body: Body,
 ) -> Result<Json<ImportOut>, ApiError> {
     let ImportIn { spec, spec_raw, dry_run, replace_all } = body.read()?;
-    let (field, document) = match (spec, spec_raw) {
-        (Some(spec), None) => ("spec", spec),
-        (None, Some(text)) => ("specRaw", read(&text)?),
-        (Some(_), Some(_)) | (None, None) => {
-            let detail = "Give exactly one of spec and specRaw.";
-            return Err(ApiError::new(StatusCode::BAD_REQUEST, "generic_error", detail));
-        }
+    let read = move || {
+        let (field, document) = match (spec, spec_raw) {
+            (Some(spec), None) => ("spec", spec),
+            (None, Some(text)) => ("specRaw", read(&text)?),
+            (Some(_), Some(_)) | (None, None) => {
+                let detail = "Give exactly one of spec and specRaw.";
+                return Err(ApiError::new(StatusCode::BAD_REQUEST, "generic_error", detail));
+            }
+        };
+        let told = |error: ImportError| ApiError::field("body", field, error.to_string());
+        event_types_of(&document).map_err(told)
     };
-    let told = |error: ImportError| ApiError::field("body", field, error.to_string());
-    let imported = event_types_of(&document).map_err(told)?;
+    let imported = api.engine.organisation(organisation).aside(read).await??;
     let others = if replace_all { Others::Archive } else { Others::Stay };
     let event_types = api.engine.organisation(organisation).event_types();
     let (changed, to_modify) = if dry_run {
-        let changed = event_types.plan_import(&imported, others)?;
+        let changed = event_types.plan_import(&imported, others).await?;
         let shown = changed.iter().map(|event_type| shown(event_type)).collect();
         (changed, Some(shown))
     } else {

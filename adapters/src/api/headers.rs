@@ -117,6 +117,7 @@ pub(super) async fn change(
     for name in delete_headers.unwrap_or_default() {
         headers.entry(name).or_insert(None);
     }
+    named_once(headers.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| &**name))?;
     let endpoints = caller.view(&api).endpoints(caller.application.id);
     let change = |spec: &mut postrider::EndpointSpec| {
         spec.headers.retain(|known| !headers.keys().any(|name| name.eq_ignore_ascii_case(&known.name)));
@@ -129,11 +130,17 @@ pub(super) async fn change(
 
 /// The headers of a body. One name in two cases would be sent twice, or once with nobody knowing which.
 pub(super) fn all(headers: BTreeMap<Box<str>, Box<str>>) -> Result<Vec<CustomHeader>, ApiError> {
+    named_once(headers.keys().map(|name| &**name))?;
+    Ok(headers.into_iter().map(|(name, value)| CustomHeader { name, value }).collect())
+}
+
+/// In whatever case they are written.
+fn named_once<'n>(names: impl Iterator<Item = &'n str>) -> Result<(), ApiError> {
     let mut seen = std::collections::BTreeSet::new();
-    for name in headers.keys() {
+    for name in names {
         if !seen.insert(name.to_ascii_lowercase()) {
             return Err(ApiError::field("body", "headers", format!("header {name:?} is given twice")));
         }
     }
-    Ok(headers.into_iter().map(|(name, value)| CustomHeader { name, value }).collect())
+    Ok(())
 }

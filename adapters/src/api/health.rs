@@ -1,7 +1,7 @@
 //! Whether requests can be served, for load balancers.
 
-use axum::{Json, extract::State, http::StatusCode};
-use postrider::EngineState;
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use postrider::{Engine, EngineState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,7 +30,11 @@ struct PartOut {
     responses((status = 200, body = HealthOut), (status = 500, body = HealthOut))
 )]
 pub(super) async fn report(State(api): State<Api>) -> (StatusCode, Json<HealthOut>) {
-    let health = api.engine.health();
+    reported(&api.engine)
+}
+
+fn reported(engine: &Engine) -> (StatusCode, Json<HealthOut>) {
+    let health = engine.health();
     let is_running = health.state == EngineState::Running;
     let part = |is_well: bool| PartOut { status: if is_well { "Ok" } else { "Error" } };
     let status = if is_running && health.has_space { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
@@ -47,4 +51,11 @@ pub(super) async fn report(State(api): State<Api>) -> (StatusCode, Json<HealthOu
 )]
 pub(super) async fn ping() -> StatusCode {
     StatusCode::NO_CONTENT
+}
+
+/// Health alone, at `/health` and where the API has it, for a listener of its own: clients that fill the API's keep nobody
+/// from asking.
+pub fn health_router(engine: Engine) -> Router {
+    let health = Router::new().route("/health", get(async move || reported(&engine))).route("/health/ping", get(ping));
+    Router::new().merge(health.clone()).nest(super::openapi::BASE, health)
 }

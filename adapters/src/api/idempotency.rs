@@ -3,56 +3,79 @@
 //! A key belongs to who sends it, and to the path. Only what was done (2xx) is remembered, so that whatever was refused
 //! may be tried again with the same key. Messages are left alone here: their key is stored with them, in one commit. All
 //! else has the gap that the engine's `Answers` tells of: a crash between what was done and the keeping of its answer.
-//! An answer that shows a secret or a token is stored with it, for as long.
+//! An answer that is a secret or a token is not kept: it would outlive the moment at which it stops to be good. It is made
+//! anew for whoever asks again.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use axum::{
     body::{self, Body, Bytes},
-    extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    extract::{FromRequestParts, MatchedPath, Path, Request},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use postrider::{AnswerError, Claim, IdempotentRequest, KeptAnswer, ReadError, Unanswered};
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tracing::{Instrument, warn};
 
-use super::{Api, auth, body::whole, error::ApiError, message_in::idempotency_key};
+use super::{
+    Api,
+    body::whole,
+    error::ApiError,
+    message_in::idempotency_key,
+    openapi::{BASE, SIMPLE_BASE},
+    rights::Repeats,
+};
 use crate::token::{Caller, Grant, Token};
 
 /// How long one waits for another with its key.
 const WAIT: Duration = Duration::from_secs(30);
-/// What has a durable key of its own, and what may be done again and asks for no token.
-const WITH_KEYS_OF_THEIR_OWN: [&str; 4] =
-    ["/api/v1/app/{app_id}/msg", "/api/v1/app/{app_id}/msg/batch", "/api/events", "/api/v1/cloud-events/grant/{token}"];
+/// In a request that was carried out before, whose answer is made anew.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repeated;
 
-/// In front of every route.
-pub(super) async fn once(State(api): State<Api>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
-    let is_ours = request.method() == Method::POST && request.headers().contains_key("idempotency-key");
-    let path = path.as_ref().map_or("", MatchedPath::as_str);
-    if !is_ours || WITH_KEYS_OF_THEIR_OWN.contains(&path) {
-        return next.run(request).await;
+/// Behind the guard of every route.
+pub(super) async fn once(
+    api: &Api,
+    repeats: Repeats,
+    token: &Token,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let is_ours = request.method() == Method::POST && repeats != Repeats::OfItself;
+    match idempotency_key(request.headers())?.map(str::to_owned) {
+        Some(key) if is_ours => answer(api, repeats, token, &key, request, next).await,
+        Some(_) | None => Ok(next.run(request).await),
     }
-    answer(api, request, next).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn answer(api: Api, request: Request, next: Next) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let token = auth::token(&parts, &api)?;
-    let body = whole(Request::from_parts(parts.clone(), body), &api).await?;
-    let Some(key) = idempotency_key(&parts.headers)? else {
-        return Ok(next.run(Request::from_parts(parts, body.into())).await);
-    };
-    let subject = subject(&token);
-    let name = [subject.as_bytes(), parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), key.as_bytes()];
+async fn answer(
+    api: &Api,
+    repeats: Repeats,
+    token: &Token,
+    key: &str,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let path = path(&mut parts).await;
+    let body = whole(Request::from_parts(parts.clone(), body), api).await?;
+    let subject = subject(token);
+    let name = [subject.as_bytes(), parts.method.as_str().as_bytes(), path.as_bytes(), key.as_bytes()];
     let content = [parts.uri.query().unwrap_or_default().as_bytes(), &body];
     let asked = IdempotentRequest::new(&name, &content);
     let answers = api.engine.organisation(token.caller.organisation()).answers();
+    let mut request = Request::from_parts(parts, body.into());
     match timeout(WAIT, answers.claim(&asked)).await {
+        Ok(Ok(Claim::Answered(_))) if repeats == Repeats::Anew => {
+            request.extensions_mut().insert(Repeated);
+            Ok(next.run(request).await)
+        }
         Ok(Ok(Claim::Answered(kept))) => Ok(again(kept)),
         Ok(Ok(Claim::First(turn))) => {
-            let work = carry_out(turn, Request::from_parts(parts, body.into()), next);
+            let work = carry_out(turn, repeats, request, next);
             // On its own, so that it comes to its end, and its answer is kept, though the caller has gone.
             tokio::spawn(work.in_current_span()).await.map_err(|_| {
                 ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "The request was not carried out.")
@@ -66,7 +89,17 @@ async fn answer(api: Api, request: Request, next: Next) -> Result<Response, ApiE
     }
 }
 
-async fn carry_out(turn: Unanswered, request: Request, next: Next) -> Response {
+/// The path without its base, and the same for all its spellings.
+async fn path(parts: &mut Parts) -> String {
+    let Ok(matched) = MatchedPath::from_request_parts(parts, &()).await else { return parts.uri.path().to_owned() };
+    let named = Path::<HashMap<String, String>>::from_request_parts(parts, &()).await;
+    let names = named.map(|Path(names)| names).unwrap_or_default();
+    let matched = matched.as_str();
+    let matched = matched.strip_prefix(BASE).or_else(|| matched.strip_prefix(SIMPLE_BASE)).unwrap_or(matched);
+    names.iter().fold(matched.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value))
+}
+
+async fn carry_out(turn: Unanswered, repeats: Repeats, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if !response.status().is_success() {
         return response;
@@ -75,12 +108,23 @@ async fn carry_out(turn: Unanswered, request: Request, next: Next) -> Response {
     // Handlers answer with what is in memory already.
     let body = body::to_bytes(body, usize::MAX).await.unwrap_or_else(|_| Bytes::new());
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let answer =
-        KeptAnswer { status: parts.status.as_u16(), content_type: content_type.map(Into::into), body: body.clone() };
+    let kept = match repeats {
+        Repeats::Answered | Repeats::OfItself => body.clone(),
+        Repeats::AnsweredWithout(field) => without(field, &body),
+        Repeats::Anew => Bytes::new(),
+    };
+    let answer = KeptAnswer { status: parts.status.as_u16(), content_type: content_type.map(Into::into), body: kept };
     if let Err(error) = turn.keep(&answer).await {
         warn!(error = &error as &dyn std::error::Error, "answer is not kept, and its request may be carried out again");
     }
     Response::from_parts(parts, Body::from(body))
+}
+
+/// An object without one of its fields.
+fn without(field: &str, body: &Bytes) -> Bytes {
+    let mut fields: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+    fields.remove(field);
+    Value::Object(fields).to_string().into()
 }
 
 /// What was answered to the first one.

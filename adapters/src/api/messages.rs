@@ -151,7 +151,6 @@ pub(super) async fn send_example(
     Path((_, ep)): Path<(String, String)>,
     body: Body,
 ) -> Result<Json<MessageOut>, ApiError> {
-    caller.as_organisation()?;
     let ExampleIn { event_type, example_index, payload } = body.read()?;
     let examples = if event_type == PING {
         vec![PING_PAYLOAD.to_owned()]
@@ -274,7 +273,6 @@ pub(super) async fn expunge(
     caller: InApplication,
     Path((_, msg)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    caller.as_organisation()?;
     caller.view(&api).events(caller.application.id).expunge(msg.as_str()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -315,7 +313,6 @@ pub(super) async fn expunge_several(
     caller: InApplication,
     body: Body,
 ) -> Result<Json<SeveralOut>, ApiError> {
-    caller.as_organisation()?;
     let Several { ids } = body.read()?;
     if ids.len() > SEVERAL_MAX {
         return Err(ApiError::field("body", "ids", format!("must name at most {SEVERAL_MAX} messages")));
@@ -345,7 +342,6 @@ pub(super) async fn expunge_all(
     State(api): State<Api>,
     caller: InApplication,
 ) -> Result<(StatusCode, Json<TaskBegun>), ApiError> {
-    caller.as_organisation()?;
     let task = caller.view(&api).events(caller.application.id).expunge_all().await?;
     Ok((StatusCode::ACCEPTED, Json(begun(&task))))
 }

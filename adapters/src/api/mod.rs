@@ -3,12 +3,12 @@
 //! One file per resource, in CRUD order. Extractors check tenant and scope, so that a handler cannot forget; one place,
 //! `error.rs`, turns what went wrong into an answer.
 
-mod access;
 mod applications;
 mod attempts;
 mod auth;
 mod batch;
 mod body;
+mod bounded;
 mod dead_letters;
 mod deliveries;
 mod endpoints;
@@ -21,6 +21,7 @@ mod grants;
 mod headers;
 mod health;
 mod idempotency;
+mod incoming;
 mod message_in;
 mod messages;
 mod openapi;
@@ -31,6 +32,7 @@ mod portal;
 mod priority;
 mod query;
 mod request_rate;
+mod rights;
 mod schema_check;
 mod secrets;
 mod serve;
@@ -55,24 +57,23 @@ use axum::{
 };
 use postrider::Engine;
 use tower_http::{
-    cors::{Any, CorsLayer},
+    cors::{AllowHeaders, Any, CorsLayer},
     normalize_path::NormalizePath,
-    timeout::RequestBodyTimeoutLayer,
 };
 
 use self::{
     error::ApiError,
     openapi::{Routes, routes},
     request_rate::RequestRate,
+    rights::{Repeats, Rule, Rules},
 };
 pub use self::{
     grants::GRANT_PATH,
+    health::health_router,
     serve::{Listener, Tls, TlsError, serve},
 };
 use crate::token::TokenKey;
 
-/// A body that stands still for so long is not waited for.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// How long a browser may remember that it may call: tokens, not origins, say who may.
 const CORS_SECONDS: Duration = Duration::from_secs(3600);
 
@@ -82,42 +83,68 @@ struct Api {
     engine: Engine,
     key: Arc<TokenKey>,
     rate: Arc<RequestRate>,
+    rules: Arc<Rules>,
     batch_bytes: usize,
     refuses_unknown_fields: bool,
     public_url: Option<Arc<str>>,
 }
 
-/// Every route there is, by its handler: method, path and what is written of it stand there, in `#[utoipa::path]`.
+/// Every route there is, by its handler, and what it asks of a token: method, path and what is written of it stand with the
+/// handler, in `#[utoipa::path]`.
 #[expect(deprecated, reason = "clients are to leave some that are served still")]
 fn routes() -> Routes {
+    const OPEN: Rule = Rule::OPEN;
+    const ORGANISATION: Rule = Rule::ORGANISATION;
+    const ABOUT_APPLICATION: Rule = Rule::ABOUT_APPLICATION;
+    const PUBLISH: Rule = Rule::ABOUT_APPLICATION.repeats(Repeats::OfItself);
+    const TOKEN: Rule = Rule::ORGANISATION.repeats(Repeats::Anew);
+    const ROTATE: Rule = Rule::MANAGE_SECRET.repeats(Repeats::Anew);
+    const ANY: Rule = Rule::ANY;
+    const VIEW: Rule = Rule::VIEW;
+    const VIEW_SECRET: Rule = Rule::VIEW_SECRET;
+    const MANAGE: Rule = Rule::MANAGE;
+    const ATTEMPT: Rule = Rule::ATTEMPT;
     routes! {
-        applications: list, create, read, replace, change, delete;
-        endpoints: list, create, read, replace, change, delete;
-        secrets: read, rotate;
-        states: pause, resume, state;
-        stats: messages, attempts;
-        grants: by_link, by_post;
-        headers: read, replace, change;
-        messages: list, create, precheck, read, send_example, expunge, expunge_several, expunge_all;
-        batch: create;
-        deliveries: attempted, destinations, read, cancel;
-        attempts: of_message, of_endpoint, read, expunge, resend, of_message_before, of_delivery;
-        dead_letters: list, redrive_matching, purge, read, redrive, delete;
-        tasks: recover, replay_missing, replay, list, read, cancel;
-        usage: by_application, by_event_type;
-        event_types: list, create, read, replace, change, delete, documentation;
-        event_type_import: import;
-        environment: export, import;
-        operational: list, create, read, replace, delete, secret, rotate, read_headers, replace_headers;
-        portal: access, dashboard_access, expire_all;
-        health: report, ping;
-        openapi: document;
+        applications: list ORGANISATION, create ORGANISATION, read VIEW, replace ORGANISATION, change ORGANISATION,
+            delete ABOUT_APPLICATION;
+        endpoints: list VIEW, create MANAGE, read VIEW, replace MANAGE, change MANAGE, delete MANAGE;
+        secrets: read VIEW_SECRET, rotate ROTATE;
+        states: pause MANAGE, resume MANAGE, state VIEW;
+        stats: messages VIEW, attempts VIEW;
+        grants: by_link OPEN, by_post OPEN;
+        headers: read VIEW, replace MANAGE, change MANAGE;
+        messages: list VIEW, create PUBLISH, precheck VIEW, read VIEW, send_example ABOUT_APPLICATION,
+            expunge ABOUT_APPLICATION, expunge_several ABOUT_APPLICATION, expunge_all ABOUT_APPLICATION;
+        batch: create PUBLISH;
+        deliveries: attempted VIEW, destinations VIEW, read VIEW, cancel MANAGE;
+        attempts: of_message VIEW, of_endpoint VIEW, read VIEW, expunge ABOUT_APPLICATION, resend ATTEMPT,
+            of_message_before VIEW, of_delivery VIEW;
+        dead_letters: list VIEW, redrive_matching ATTEMPT, purge MANAGE, read VIEW, redrive ATTEMPT, delete MANAGE;
+        tasks: recover ATTEMPT, replay_missing ATTEMPT, replay ATTEMPT, list ORGANISATION, read ORGANISATION,
+            cancel ORGANISATION;
+        usage: by_application ORGANISATION, by_event_type ORGANISATION;
+        event_types: list ANY, create ORGANISATION, read ANY, replace ORGANISATION, change ORGANISATION,
+            delete ORGANISATION, documentation ANY;
+        event_type_import: import ORGANISATION;
+        environment: export ORGANISATION, import ORGANISATION;
+        operational: list ORGANISATION, create ORGANISATION, read ORGANISATION, replace ORGANISATION,
+            delete ORGANISATION, secret ORGANISATION, rotate ORGANISATION, read_headers ORGANISATION,
+            replace_headers ORGANISATION;
+        portal: access TOKEN, dashboard_access TOKEN, expire_all ORGANISATION, expire_organisation ORGANISATION;
+        health: report OPEN, ping OPEN;
+        openapi: document OPEN;
     }
 }
 
 /// The same resources for whoever wants to read nothing first.
 fn simple_routes() -> Routes {
-    routes! { simple: list, create, read, change, delete, publish; }
+    const ORGANISATION: Rule = Rule::ORGANISATION;
+    const MADE: Rule = Rule::ORGANISATION.repeats(Repeats::AnsweredWithout("secret"));
+    const PUBLISH: Rule = Rule::ORGANISATION.repeats(Repeats::OfItself);
+    routes! {
+        simple: list ORGANISATION, create MADE, read ORGANISATION, change ORGANISATION, delete ORGANISATION,
+            publish PUBLISH;
+    }
 }
 
 /// Serves `engine` under `/api/v1` to whoever brings a token of `key`.
@@ -160,10 +187,13 @@ impl Default for RequestLimits {
 /// As [`router`], and answers no more than this.
 pub fn limited_router(engine: Engine, key: TokenKey, limits: RequestLimits) -> Router {
     let rate = RequestRate::new(limits.application_requests_per_second);
+    let rules = Rules::default().under(openapi::BASE, routes().rules());
+    let rules = Arc::new(rules.under(openapi::SIMPLE_BASE, simple_routes().rules()));
     let api = Api {
         engine,
         key: Arc::new(key),
         rate: Arc::new(rate),
+        rules,
         batch_bytes: limits.batch_bytes,
         refuses_unknown_fields: limits.refuse_unknown_fields,
         public_url: limits.public_url,
@@ -173,12 +203,12 @@ pub fn limited_router(engine: Engine, key: TokenKey, limits: RequestLimits) -> R
             .into_router()
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
             .layer(middleware::from_fn_with_state(api.clone(), warnings::add))
-            .layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
+            .layer(middleware::from_fn_with_state(api.clone(), auth::guard))
             .layer(DefaultBodyLimit::max(limits.body_bytes))
-            .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
             .with_state(api.clone())
     };
-    let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any).max_age(CORS_SECONDS);
+    let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(AllowHeaders::mirror_request());
+    let cors = cors.max_age(CORS_SECONDS);
     let cors = cors.expose_headers([envelope::REQUEST_ID, header::RETRY_AFTER, header::WARNING]);
     let served = Router::new().nest(openapi::BASE, bounded(routes()));
     let served = served.nest(openapi::SIMPLE_BASE, bounded(simple_routes())).route("/docs", get(openapi::page));

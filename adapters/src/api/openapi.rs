@@ -3,23 +3,24 @@
 //! A route is a handler with `#[utoipa::path]` and a word in the list in `mod.rs`: its method and path stand in the
 //! attribute alone, so that none can be served and not be written about. What all share is added once, in `common.rs`.
 
+mod bounds;
 mod common;
 mod forms;
 mod queries;
 
-use std::sync::LazyLock;
+use std::{io::Write, sync::LazyLock};
 
 use axum::{
     Router,
     body::Bytes,
     handler::Handler,
-    http::header,
-    response::{Html, IntoResponse},
-    routing::on,
+    http::{HeaderMap, Method, header},
+    response::{Html, IntoResponse, Response},
+    routing::{MethodFilter, on},
 };
+use flate2::{Compression, write::GzEncoder};
 use utoipa::{Modify, OpenApi, openapi::OpenApi as Document};
 
-use self::common::{Common, operations};
 pub(super) use self::forms::{
     AnyObject, HeaderChanges, Headers, JsonSchemas, MessagesIn, Name, Seconds, SessionName, SigningSecret,
     any_status_class, no_fields, no_items, tried_status,
@@ -28,7 +29,14 @@ pub(super) use self::queries::{
     ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Died, Expunging,
     GetIfExists, Paging, Period, Sorting, WithArchived,
 };
-use super::Api;
+use self::{
+    bounds::Bounds,
+    common::{Common, operations},
+};
+use super::{
+    Api,
+    rights::{Rule, Rules},
+};
 
 /// Where all routes lie.
 pub(super) const BASE: &str = "/api/v1";
@@ -41,6 +49,12 @@ const PAGE: &str = include_str!("docs.html");
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     let written = Routes::document([(BASE, super::routes()), (SIMPLE_BASE, super::simple_routes())]);
     serde_json::to_vec(&written).expect("it is made of strings and numbers").into()
+});
+
+/// The same, packed once: it is asked for again and again.
+static PACKED: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&DOCUMENT).and_then(|()| encoder.finish()).expect("memory takes what is written").into()
 });
 
 /// What is written over all operations; they come from the routes.
@@ -72,11 +86,12 @@ struct Cover;
 pub(super) struct Routes {
     router: Router<Api>,
     written: Document,
+    rules: Rules,
 }
 
-/// Routes by their handlers: `routes! { module: handler, handler; module: handler; }`.
+/// Routes by their handlers, each with what it asks of a token: `routes! { module: handler RULE, handler RULE; }`.
 macro_rules! routes {
-    ($($module:ident: $($handler:ident),+;)+) => {
+    ($($module:ident: $($handler:ident $rule:ident),+;)+) => {
         $crate::api::openapi::Routes::default()$($(.and(
             {
                 #[derive(utoipa::OpenApi)]
@@ -85,6 +100,7 @@ macro_rules! routes {
                 <Written as utoipa::OpenApi>::openapi()
             },
             $module::$handler,
+            $rule,
         ))+)+
     };
 }
@@ -92,11 +108,12 @@ pub(super) use routes;
 
 impl Routes {
     /// With `handler` at the method and path that are `written` of it.
-    pub(super) fn and<H: Handler<T, Api>, T: 'static>(mut self, mut written: Document, handler: H) -> Self {
+    pub(super) fn and<H: Handler<T, Api>, T: 'static>(mut self, mut written: Document, handler: H, rule: Rule) -> Self {
         debug_assert!(!self.contradicts(&written), "one name for two schemas: {:?}", written.paths.paths.keys());
         for (path, item) in &mut written.paths.paths {
             for (method, _) in operations(item) {
                 self.router = self.router.route(path, on(method, handler.clone()));
+                self.rules.add(path.clone(), named(method), rule);
             }
         }
         self.written.merge(written);
@@ -107,11 +124,16 @@ impl Routes {
         self.router
     }
 
+    pub(super) fn rules(self) -> Rules {
+        self.rules
+    }
+
     /// All that is written of these, each under its base, with what is the same everywhere.
     pub(super) fn document(parts: impl IntoIterator<Item = (&'static str, Self)>) -> Document {
         let nested = |document: Document, (base, routes): (&str, Self)| document.nest(base, routes.written);
         let mut document = parts.into_iter().fold(Cover::openapi(), nested);
         Common.modify(&mut document);
+        Bounds.modify(&mut document);
         document
     }
 
@@ -122,13 +144,45 @@ impl Routes {
     }
 }
 
+/// One of those that [`operations`] finds.
+fn named(method: MethodFilter) -> Method {
+    let all = [
+        (MethodFilter::POST, Method::POST),
+        (MethodFilter::PUT, Method::PUT),
+        (MethodFilter::PATCH, Method::PATCH),
+        (MethodFilter::DELETE, Method::DELETE),
+    ];
+    all.into_iter().find(|(filter, _)| *filter == method).map_or(Method::GET, |(_, method)| method)
+}
+
+/// The document, as it is served.
+pub(super) fn written() -> Bytes {
+    DOCUMENT.clone()
+}
+
 /// This document.
 #[utoipa::path(
     get, path = "/openapi.json", operation_id = "v1.openapi.get", tag = "Document", security(()),
     responses((status = 200, body = AnyObject))
 )]
-pub(super) async fn document() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
+pub(super) async fn document(headers: HeaderMap) -> Response {
+    let kind = (header::CONTENT_TYPE, "application/json");
+    let kept = (header::CACHE_CONTROL, "no-cache");
+    if takes_gzip(&headers) {
+        ([kind, kept, (header::CONTENT_ENCODING, "gzip"), (header::VARY, "accept-encoding")], PACKED.clone())
+            .into_response()
+    } else {
+        ([kind, kept, (header::VARY, "accept-encoding")], DOCUMENT.clone()).into_response()
+    }
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let said = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    said.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        is_gzip && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
 }
 
 /// The document for people.

@@ -92,9 +92,10 @@ pub(super) async fn access(
     let applications = api.engine.organisation(organisation).applications();
     let found = applications::found_or_made(applications, &app, applications::beside(asked.application)?).await?;
     let good_for = Duration::from_secs(seconds);
-    let from = applications.expired_tokens(found.id).issue_at(session.as_ref(), auth::now());
+    let now = auth::now();
+    let issued = applications.expired_tokens(found.id).issue_at(session.as_ref(), now);
     let grant = Grant { access, feature_flags, session };
-    let token = api.key.issue_restricted(found.id, organisation, &grant, from, good_for).map_err(unsigned)?;
+    let token = api.key.issue_behind(found.id, organisation, &grant, issued, now, good_for).map_err(unsigned)?;
     Ok(Json(AccessOut { token, url: format!("{origin}/api/v1/app/{}", found.id) }))
 }
 
@@ -130,7 +131,7 @@ pub(super) struct ExpireIn {
 
 /// Makes all tokens of an application, or those of some sessions, that were issued until now stop working.
 ///
-/// New ones can be asked for at once. Those that are signed elsewhere are told apart by the second of their `iat`. At most
+/// New ones can be asked for at once. Those that are signed elsewhere are told apart by their `iat`. At most
 /// 1,000 sessions can be expired within 28 days, unless all tokens of the application are, which is for every session.
 #[utoipa::path(
     post, path = "/auth/app/{app_id}/expire-all", operation_id = "v1.authentication.expire-all",
@@ -155,6 +156,37 @@ pub(super) async fn expire_all(
         [] => applications.expire_tokens(app.as_str(), now, after).await?,
         some => applications.expire_sessions(app.as_str(), some, now, after).await?,
     }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// When the tokens of an organisation are to work no more.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = OrganisationTokenExpireIn)]
+pub(super) struct ExpireOwnIn {
+    /// Seconds until then, at most 28 days; at once if nothing is said.
+    #[schema(minimum = 0, maximum = 2_419_200)]
+    expiry: Option<u64>,
+}
+
+/// Makes all tokens of the organisation itself that were issued until now stop working, the one of this request among them.
+///
+/// Those of its applications go on. `postrider token create` makes new ones.
+#[utoipa::path(
+    post, path = "/auth/organisation/expire-all", operation_id = "v1.authentication.expire-organisation",
+    tag = "Authentication", request_body = Option<ExpireOwnIn>, responses((status = 204))
+)]
+pub(super) async fn expire_organisation(
+    State(api): State<Api>,
+    InOrganisation(organisation): InOrganisation,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let ExpireOwnIn { expiry } = if body.is_nothing() { ExpireOwnIn::default() } else { body.read()? };
+    let (seconds, most) = (expiry.unwrap_or(0), TokenKey::APPLICATION_TTL.as_secs());
+    if most < seconds {
+        return Err(ApiError::field("body", "expiry", format!("must be at most {most} seconds")));
+    }
+    api.engine.organisation(organisation).expire_tokens(auth::now(), Duration::from_secs(seconds)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,14 +1,14 @@
 //! Query strings as the SDKs of this protocol write them: lists repeated, joined or indexed; parameters of others ignored.
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, MatchedPath},
     http::{StatusCode, request::Parts},
 };
 use percent_encoding::percent_decode_str;
 use postrider::Timestamp;
 use url::form_urlencoded;
 
-use super::{error::ApiError, times};
+use super::{bounded, error::ApiError, times};
 
 /// What stands in a query, in its order.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,11 @@ impl<S: Sync> FromRequestParts<S> for Params {
             let detail = "The query string is not valid: after `%` come two hexadecimal digits, and all is UTF-8.";
             return Err(ApiError::new(StatusCode::BAD_REQUEST, "generic_error", detail));
         }
-        Ok(Self::parse(query))
+        let params = Self::parse(query);
+        if let Some(path) = parts.extensions.get::<MatchedPath>() {
+            bounded::query(&parts.method, path.as_str(), &params.0)?;
+        }
+        Ok(params)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -17,8 +17,11 @@ use super::{
     auth::InApplication,
     body::Body,
     error::{ApiError, told},
+    idempotency::Repeated,
     openapi::SigningSecret,
 };
+
+use crate::token::Capability;
 
 /// How long an old secret signs beside the new one.
 pub(super) const GRACE_DEFAULT_SECONDS: u64 = 24 * 3600;
@@ -69,10 +72,17 @@ pub(super) async fn rotate(
     caller: InApplication,
     Path((_, ep)): Path<(String, String)>,
     headers: HeaderMap,
+    repeated: Option<Extension<Repeated>>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let shown = rotate_in(&caller.view(&api).endpoints(caller.application.id), &ep, &body).await?;
-    Ok(if reads_answer(&headers) { shown.into_response() } else { StatusCode::NO_CONTENT.into_response() })
+    let endpoints = caller.view(&api).endpoints(caller.application.id);
+    let shown = match repeated {
+        Some(_) => Json(SecretOut { key: endpoints.secret(ep.as_str())?.verifying() }),
+        None => rotate_in(&endpoints, &ep, &body).await?,
+    };
+    // Who may change a secret need not be one who may see it.
+    let is_shown = reads_answer(&headers) && caller.may(Capability::ViewEndpointSecret).is_ok();
+    Ok(if is_shown { shown.into_response() } else { StatusCode::NO_CONTENT.into_response() })
 }
 
 /// Whether the client fails at an answer without a body, `svix-libs/2.9.1/python`: all others fail at one with a body, or

@@ -4,6 +4,7 @@
 //! loop that accepts: a client that stands still holds its own place and nothing else.
 
 mod connection;
+mod room;
 mod tls;
 
 use std::{
@@ -12,29 +13,37 @@ use std::{
     io,
     net::SocketAddr,
     pin::pin,
-    sync::Arc,
     time::Duration,
 };
 
 use axum::{Extension, Router};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
 use tracing::{debug, error, warn};
 
-use self::connection::Protocols;
 pub use self::tls::{Tls, TlsError};
+use self::{
+    connection::Protocols,
+    room::{Place, Places, Room},
+};
 use super::origin::Encrypted;
 
-/// Connections at once; more wait to be accepted.
+/// Connections at once. One more takes the place of the one that is silent for longest, or waits if none is.
 const CONNECTIONS_MAX: usize = 10_000;
+/// The same of one address: a proxy may bring the requests of many, and leaves room for another one.
+const CONNECTIONS_OF_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
+/// From the accepted connection to its first byte.
+const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(10);
 /// After the operating system refused a connection, for want of descriptors most likely.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 /// From the accepted connection to the end of its TLS handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+const PLACES: Places = Places { in_all: CONNECTIONS_MAX, of_address: CONNECTIONS_OF_ADDRESS_MAX };
 
 /// Where requests come in: in the clear, or with TLS.
 #[derive(Debug)]
@@ -50,10 +59,14 @@ impl Listener {
     }
 
     /// A connection, once there is room for it.
-    async fn accept(&self, room: &Arc<Semaphore>) -> io::Result<Accepted> {
-        let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-        let (stream, peer) = self.tcp.accept().await?;
-        Ok(Accepted { stream, peer, _place: place })
+    async fn accept(&self, room: &Room) -> io::Result<Accepted> {
+        loop {
+            let (stream, peer) = self.tcp.accept().await?;
+            if let Some(place) = room.enter(peer.ip()).await {
+                return Ok(Accepted { stream, peer, place });
+            }
+            debug!(%peer, "connection is refused: its address has as many as it may");
+        }
     }
 
     /// Serves certificates as they change, for as long as it is waited for.
@@ -76,20 +89,21 @@ impl From<TcpListener> for Listener {
 struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// Serves `router` on `listener` over HTTP/1.1 and HTTP/2 until `stop` is ready; then takes no more connections, and
 /// returns when the requests that run have been answered. Connections are cut off when it is dropped.
 ///
-/// A connection is closed that sends no whole head within 30 s, or no request for a minute.
+/// A connection is closed that sends nothing for 10 s at first, no whole head within 30 s, or no request for a minute; or
+/// when its place is needed and it is silent for longest.
 ///
 /// # Errors
 /// None at the moment: whoever cannot be accepted is logged, and others are.
 pub async fn serve(listener: impl Into<Listener>, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
     let listener = listener.into();
     let router = if listener.tls.is_some() { router.layer(Extension(Encrypted)) } else { router };
-    let (protocols, room) = (Protocols::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    let (protocols, room) = (Protocols::new(), Room::new(PLACES));
     let (stopping, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     {
@@ -132,17 +146,27 @@ async fn converse(
     router: Router,
     mut stop: watch::Receiver<()>,
 ) {
-    let Accepted { stream, peer, _place } = accepted;
+    let Accepted { stream, peer, place } = accepted;
     let _slower_without = stream.set_nodelay(true);
+    let mut first = [0];
+    let begun = tokio::select! {
+        begun = timeout(FIRST_BYTE_WITHIN, stream.peek(&mut first)) => matches!(begun, Ok(Ok(1..))),
+        () = place.is_needed() => false,
+        _ = stop.changed() => false,
+    };
+    if !begun {
+        return;
+    }
     let ended = match tls {
-        None => protocols.converse(stream, router, stop).await,
+        None => protocols.converse(stream, place.into(), router, stop).await,
         Some(tls) => {
             let shaken = tokio::select! {
                 shaken = timeout(HANDSHAKE_WITHIN, tls.accept(stream)) => shaken,
+                () = place.is_needed() => return,
                 _ = stop.changed() => return,
             };
             match shaken.map_err(io::Error::from).and_then(|shaken| shaken) {
-                Ok(stream) => protocols.converse(stream, router, stop).await,
+                Ok(stream) => protocols.converse(stream, place.into(), router, stop).await,
                 Err(error) => Err(error.into()),
             }
         }

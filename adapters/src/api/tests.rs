@@ -11,6 +11,7 @@ use tower::ServiceExt;
 use super::*;
 
 mod bodies;
+mod bounds;
 mod clients;
 mod dead_letters;
 mod deliveries;
@@ -23,6 +24,7 @@ mod examples;
 mod filters;
 mod forgetting;
 mod from_others;
+mod front_door;
 mod idempotency;
 mod kept_rules;
 mod messages;

@@ -127,7 +127,7 @@ fn a_token_of_another_secret_algorithm_or_issuer_is_refused() -> Result<(), Fail
     let mut other = good.clone();
     other["iss"] = json!("somebody-else");
     check(Algorithm::HS256, SECRET, &other, "InvalidIssuer")?;
-    for claim in ["exp", "iss", "sub"] {
+    for claim in ["iss", "sub"] {
         let mut without = good.clone();
         without.as_object_mut().ok_or("an object")?.remove(claim);
         check(Algorithm::HS256, SECRET, &without, "Err(Invalid(")?;
@@ -213,4 +213,79 @@ fn application() -> Result<ApplicationId, Failed> {
 
 const fn at(seconds: u64) -> Timestamp {
     Timestamp::from_nanos(seconds * 1_000_000_000)
+}
+
+/// Tokens of clients that follow RFC 7519 were refused: `iat` and `exp` are optional there, and times may have fractions.
+#[test]
+fn times_are_optional_and_may_have_fractions() -> Result<(), Failed> {
+    let mut claims = json!({ "iss": "svix-server", "sub": organisation() });
+    check(Algorithm::HS256, SECRET, &claims, "Ok(Organisation")?;
+    let token = encode(Algorithm::HS256, SECRET, &claims)?;
+    assert_eq!(key()?.read(&token, NOW)?.issued_at, Timestamp::from_nanos(0), "expired with the first that are");
+    let refused = key()?.demanding_expiry().read(&token, NOW);
+    assert!(matches!(refused, Err(TokenError::NeverExpires)), "{refused:?}");
+    (claims["iat"], claims["exp"]) = (json!(1_699_999_999.25), json!(1_700_000_000.5));
+    let token = encode(Algorithm::HS256, SECRET, &claims)?;
+    assert_eq!(key()?.demanding_expiry().read(&token, NOW)?.issued_at.as_nanos(), 1_699_999_999_250_000_000);
+    check(
+        Algorithm::HS256,
+        SECRET,
+        &json!({ "iss": "svix-server", "sub": organisation(), "exp": -1 }),
+        "Err(Expired)",
+    )?;
+    check(Algorithm::HS256, SECRET, &json!({ "iss": "svix-server", "sub": organisation(), "exp": 1e300 }), "Ok(")?;
+    // A session must come to its end.
+    let mut claims = json!({ "iss": "svix-server", "sub": application()?.to_string(), "org": organisation() });
+    claims["session_id"] = json!("laptop");
+    check(Algorithm::HS256, SECRET, &claims, "Err(Expired)")?;
+    Ok(())
+}
+
+#[test]
+fn tokens_of_one_second_say_when_they_were_issued_to_the_moment() -> Result<(), Failed> {
+    let issued = Timestamp::from_nanos(1_700_000_000_000_000_007);
+    let token = key()?.issue_application(application()?, OrganisationId::DEFAULT, issued)?;
+    assert_eq!(key()?.read(&token, NOW)?.issued_at, issued);
+    Ok(())
+}
+
+#[test]
+fn a_token_that_demands_to_be_understood_is_refused() -> Result<(), Failed> {
+    use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+    let header = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT","crit":["b64"],"b64":false}"#);
+    let good = key()?.issue_organisation(OrganisationId::DEFAULT, NOW)?;
+    let claims = good.split('.').nth(1).ok_or("three parts")?;
+    let text = format!("{header}.{claims}");
+    let signature =
+        jsonwebtoken::crypto::sign(text.as_bytes(), &EncodingKey::from_secret(SECRET.as_bytes()), Algorithm::HS256)?;
+    let refused = key()?.verify(&format!("{text}.{signature}"), NOW);
+    assert!(matches!(refused, Err(TokenError::Invalid(_))), "{refused:?}");
+    Ok(())
+}
+
+#[test]
+fn a_secret_is_changed_without_a_gap() -> Result<(), Failed> {
+    let (old, serving) = (key()?, key()?);
+    let token = old.issue_organisation(OrganisationId::DEFAULT, NOW)?;
+    let new = TokenKey::new("another secret of more than thirty-two bytes")?;
+    let clone = serving.clone();
+    serving.replace(&new.clone().with_previous(&old));
+    assert!(clone.verify(&token, NOW).is_ok(), "clones are one key");
+    let newer = clone.issue_organisation(OrganisationId::DEFAULT, NOW)?;
+    assert!(new.verify(&newer, NOW).is_ok() && old.verify(&newer, NOW).is_err(), "the new one signs");
+    let refused = clone.verify(SECRET, NOW);
+    assert!(matches!(refused, Err(TokenError::IsSecret)), "{refused:?}");
+    serving.replace(&new);
+    assert!(clone.verify(&token, NOW).is_err());
+    Ok(())
+}
+
+#[test]
+fn a_token_of_an_organisation_may_be_for_reading_alone() -> Result<(), Failed> {
+    let day = std::time::Duration::from_secs(DAY);
+    let organisation = OrganisationId::DEFAULT;
+    let token = key()?.issue_organisation_for(organisation, Access::ALL.read_only(), NOW, day)?;
+    assert!(key()?.read(&token, NOW)?.grant.access.is_read_only());
+    assert!(key()?.read(&token, at(1_700_000_000 + DAY + 61)).is_err());
+    Ok(())
 }

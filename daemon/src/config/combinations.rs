@@ -44,11 +44,15 @@ fn sizes(config: &Config, place: &dyn Fn(&str) -> Origin, found: &mut Vec<Mistak
 
 fn tokens(config: &Config, place: &dyn Fn(&str) -> Origin, found: &mut Vec<Mistake>) {
     let (general, tokens) = (&config.general, &config.tokens);
-    let of_secret =
-        [("jwt_secret", general.jwt_secret.is_some()), ("jwt_secret_file", general.jwt_secret_file.is_some())];
+    let of_secret = [
+        ("jwt_secret", general.jwt_secret.is_some()),
+        ("jwt_secret_file", general.jwt_secret_file.is_some()),
+        ("jwt_previous_secret_file", general.jwt_previous_secret_file.is_some()),
+    ];
     let of_pair = [
         ("tokens.public_key_file", tokens.public_key_file.is_some()),
         ("tokens.private_key_file", tokens.private_key_file.is_some()),
+        ("tokens.previous_public_key_file", tokens.previous_public_key_file.is_some()),
     ];
     let is_pair = match tokens.algorithm {
         TokenAlgorithm::Hs256 | TokenAlgorithm::Hs384 | TokenAlgorithm::Hs512 => false,

@@ -106,6 +106,18 @@ fn a_token_is_all_that_token_create_prints_and_it_verifies() -> Result<(), Faile
     let token = create(&["--organisation", &id, "--application", &app])?;
     assert_eq!(verify(&key, &token)?, Caller::Application { application: app.parse()?, organisation });
 
+    let short = key.read(create(&["--expires", "1h", "--read-only"])?.trim_end(), now()?)?;
+    assert!(short.grant.access.is_read_only());
+    let later = now()? + std::time::Duration::from_secs(3_600 + 90);
+    assert!(key.read(create(&["--expires", "1h"])?.trim_end(), later).is_err());
+    for wrong in ["", "0", "x", "1w", "99999999999999999999d"] {
+        let told = expect_failure(
+            postrider(&["token", "create", "--expires", wrong]).env("POSTRIDER_JWT_SECRET_FILE", &file),
+            2,
+        )?;
+        assert!(told.contains("number of seconds"), "{told}");
+    }
+
     expect_failure(&mut postrider(&["token", "create", "--application", &app]), 2)?;
     expect_failure(&mut postrider(&["token", "create", "--organisation", &app]), 2)?;
     Ok(())
@@ -262,9 +274,13 @@ fn token_secret() -> Result<String, Failed> {
 }
 
 fn verify(key: &TokenKey, printed: &str) -> Result<Caller, Failed> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let token = printed.strip_suffix('\n').unwrap_or(printed);
-    Ok(key.verify(token, Timestamp::from_nanos(u64::try_from(now.as_nanos())?))?)
+    Ok(key.verify(token, now()?)?)
+}
+
+fn now() -> Result<Timestamp, Failed> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(Timestamp::from_nanos(u64::try_from(now.as_nanos())?))
 }
 
 fn other_than_default() -> Result<OrganisationId, Failed> {

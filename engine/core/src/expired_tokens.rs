@@ -14,7 +14,8 @@ const SESSION_CUTS_MAX: usize = 2;
 /// Sessions that are remembered.
 const SESSIONS_MAX: usize = 1_000;
 const SESSION_CHARS_MAX: usize = 256;
-const SECOND: Duration = Duration::from_secs(1);
+/// What lies between two moments that can be told apart.
+const MOMENT: Duration = Duration::from_nanos(1);
 /// By which the clocks of those who issue tokens may be apart.
 const LEEWAY: Duration = Duration::from_secs(3600);
 
@@ -115,8 +116,8 @@ impl ExpiredTokens {
         self.cuts.refuses(issued, now) || of_session.is_some_and(|cuts| cuts.refuses(issued, now))
     }
 
-    /// When a token that is issued now, in this session or in none, is to say that it was. Tokens tell that to the second:
-    /// one of the very second in which others were expired says that it is of the next one, and lives.
+    /// When a token that is issued now, in this session or in none, is to say that it was: now, but behind all that was
+    /// expired, should the clock stand still or have been set back.
     pub fn issue_at(&self, session: Option<&SessionId>, now: Timestamp) -> Timestamp {
         let of_session = session.and_then(|session| self.sessions.get(session));
         of_session.map_or(now, |cuts| cuts.issue_at(now)).max(self.cuts.issue_at(now))
@@ -160,7 +161,7 @@ impl Cuts {
     }
 
     fn issue_at(&self, now: Timestamp) -> Timestamp {
-        self.0.last().map_or(now, |cut| now.max(cut.issued_until + SECOND))
+        self.0.last().map_or(now, |cut| now.max(cut.issued_until + MOMENT))
     }
 }
 
@@ -204,21 +205,24 @@ mod tests {
         }
     }
 
+    /// 150 calls within a second dated new tokens minutes ahead, and they were refused until then.
     #[test]
-    fn tokens_of_one_second_are_told_apart_by_what_lies_between_them() {
+    fn tokens_of_one_moment_are_told_apart_and_none_is_dated_ahead() {
         let half = Timestamp::from_nanos(7_500_000_000);
-        // As it is written in a token.
-        let second = |time: Timestamp| at(time.as_nanos() / 1_000_000_000);
         let mut expired = ExpiredTokens::default();
         let mut issued = Vec::new();
-        for _ in 0..3 {
-            issued.push(second(expired.issue_at(None, half)));
+        for _ in 0..150 {
+            issued.push(expired.issue_at(None, half));
             expired.expire(half, Duration::ZERO);
         }
-        let last = second(expired.issue_at(None, half));
+        let last = expired.issue_at(None, half);
         assert!(issued.iter().all(|token| expired.refuses(*token, None, half)), "{issued:?}");
         assert!(!expired.refuses(last, None, half));
-        assert_eq!(second(expired.issue_at(None, at(60))), at(60), "and no more of it a little later");
+        assert!(last.since(half) < Duration::from_micros(1), "{last:?}");
+        assert_eq!(expired.issue_at(None, half + Duration::from_micros(1)), half + Duration::from_micros(1));
+        // The clock was set back by an hour.
+        let back = Timestamp::from_nanos(0);
+        assert!(!expired.refuses(expired.issue_at(None, back), None, back));
     }
 
     #[test]
@@ -274,14 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_sessions_are_told_apart_within_a_second_by_calls_for_all_and_for_them() {
+    fn tokens_of_sessions_are_told_apart_within_a_moment_by_calls_for_all_and_for_them() {
         let half = Timestamp::from_nanos(7_500_000_000);
-        let second = |time: Timestamp| at(time.as_nanos() / 1_000_000_000);
         let a = session("a");
         let mut expired = ExpiredTokens::default();
         for round in 0..6 {
-            let token = second(expired.issue_at(Some(&a), half));
-            let other = second(expired.issue_at(Some(&session("b")), half));
+            let token = expired.issue_at(Some(&a), half);
+            let other = expired.issue_at(Some(&session("b")), half);
             assert!(!expired.refuses(token, Some(&a), half), "round {round}");
             if round % 2 == 0 {
                 assert_eq!(expired.expire_sessions(std::slice::from_ref(&a), half, Duration::ZERO), Ok(()));

@@ -249,3 +249,20 @@ fn limits_that_are_excluded_by_a_flag_are_written_as_limits() {
     assert_eq!(found.schema, Some(expected));
     assert_eq!(crate::schemas::are_valid(&found.over(None)), Ok(()));
 }
+
+/// A megabyte of text among the components, and a thousand webhooks that each refer to it many times, became gigabytes.
+#[test]
+fn all_that_is_written_of_one_document_is_bounded() {
+    let post = json!({ "post": { "requestBody": { "content": { "application/json": { "schema": {
+        "properties": { "a": { "$ref": "#/components/schemas/large" }, "b": { "$ref": "#/components/schemas/large" } }
+    } } } } } });
+    let webhooks: Map<_, _> = (0..1_000).map(|n| (format!("w{n}"), post.clone())).collect();
+    let document = |bytes: usize| {
+        json!({
+            "openapi": "3.1.0", "webhooks": webhooks,
+            "components": { "schemas": { "large": { "description": "x".repeat(bytes) } } },
+        })
+    };
+    assert_eq!(event_types_of(&document(200_000)), Err(ImportError::TooLarge));
+    assert!(event_types_of(&document(10_000)).is_ok());
+}

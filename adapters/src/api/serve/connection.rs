@@ -1,9 +1,16 @@
 //! One connection: HTTP/1.1, or HTTP/2 for whoever begins with its preface, and an end for those with nothing to say.
 
-use std::{error::Error, pin::pin, time::Duration};
+use std::{error::Error, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::service::{Service, service_fn};
+use axum::{
+    Router,
+    http::{StatusCode, Version, header},
+    response::{IntoResponse, Response},
+};
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -14,6 +21,9 @@ use tokio::{
     sync::watch,
     time::timeout,
 };
+
+use super::room::Place;
+use crate::api::error::ApiError;
 
 /// From the first byte of an HTTP/1.1 request to the end of its head, and between two requests of a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -52,17 +62,25 @@ impl Protocols {
     }
 
     /// Answers the requests of this connection, until its client ends it, or has nothing to say, or `stop` changes.
-    pub(super) async fn converse<I>(self, io: I, router: Router, mut stop: watch::Receiver<()>) -> Ended
+    pub(super) async fn converse<I>(
+        self,
+        io: I,
+        place: Arc<Place>,
+        router: Router,
+        mut stop: watch::Receiver<()>,
+    ) -> Ended
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (running, watched) = watch::channel(0_usize);
         let router = TowerToHyperService::new(router);
-        let service = service_fn(move |request| {
-            let runs = Running::new(running.clone());
+        let (place, seat) = (Arc::clone(&place), place);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let runs = (Running::new(running.clone()), seat.asks());
+            let is_of_one_host = is_of_one_host(&request);
             let answer = router.call(request);
             async move {
-                let answer = answer.await;
+                let answer = if is_of_one_host { answer.await } else { Ok(host_refused()) };
                 drop(runs);
                 answer
             }
@@ -74,11 +92,26 @@ impl Protocols {
                 connection.as_mut().graceful_shutdown();
                 return timeout(ANSWERS_WITHIN, connection).await?;
             }
+            () = place.is_needed() => {}
             _ = stop.changed() => {}
         }
         connection.as_mut().graceful_shutdown();
         connection.await
     }
+}
+
+/// Whether an HTTP/1.1 request names one host (RFC 9112): those in front of us may have taken another of two.
+fn is_of_one_host<B>(request: &hyper::Request<B>) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    match request.version() {
+        Version::HTTP_11 => hosts == 1,
+        _ => hosts <= 1,
+    }
+}
+
+fn host_refused() -> Response {
+    let detail = "An HTTP/1.1 request has one Host header.";
+    ApiError::new(StatusCode::BAD_REQUEST, "generic_error", detail).into_response()
 }
 
 /// Returns when no request has run for [`REQUEST_WITHIN`].

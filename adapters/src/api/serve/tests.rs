@@ -1,6 +1,9 @@
 //! Real connections over loopback; where somebody waits, time is paused and passes at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use axum::{body::Body, http::Version, routing::get};
 use http_body_util::BodyExt;

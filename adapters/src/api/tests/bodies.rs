@@ -221,7 +221,7 @@ async fn every_wrong_field_is_told_with_its_place_wherever_something_is_made() -
     );
     // Large bodies are not read for ever.
     let long = json!({ "url": 1, "eventTypes": (0..200_000).collect::<Vec<_>>() });
-    assert_eq!(locs("/app/acme/endpoint", long).await?[0], json!(["eventTypes", "0"]));
+    assert_eq!(locs("/app/acme/endpoint", long).await?[0], json!(["eventTypes"]));
     Ok(())
 }
 

@@ -107,10 +107,12 @@ async fn tokens_of_a_session_stop_working_alone_also_after_a_restart() -> Result
         assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
         let refused = world.post("/auth/app/acme/expire-all", json!({ "sessionIds": ["a", wrong] })).await?;
         assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
-        assert!(refused.1.to_string().contains(r#"["body","sessionIds"]"#), "{}", refused.1);
+        assert!(refused.1.to_string().contains(r#"["body","sessionIds""#), "{}", refused.1);
     }
-    let many: Vec<_> = (0..=1_000).map(|n| format!("s{n}")).collect();
-    let refused = world.post("/auth/app/acme/expire-all", json!({ "sessionIds": many })).await?;
+    let many: Vec<_> = (0..1_000).map(|n| format!("s{n}")).collect();
+    let expired = world.post("/auth/app/acme/expire-all", json!({ "sessionIds": many })).await?;
+    assert_eq!(expired.0, StatusCode::NO_CONTENT, "{}", expired.1);
+    let refused = world.post("/auth/app/acme/expire-all", json!({ "sessionIds": ["more"] })).await?;
     assert_eq!((refused.0, &refused.1["code"]), (StatusCode::BAD_REQUEST, &json!("limit_reached")));
     assert!(refused.1.to_string().contains("expire all tokens of the application"), "{}", refused.1);
     Ok(())
@@ -170,7 +172,9 @@ async fn a_restricted_token_may_do_what_it_names_and_nothing_else() -> Result<()
         (world.portal("acme", json!({ "readOnly": true })).await?, world.portal("acme", json!({})).await?);
     for (method, path, body, _) in &asks {
         let ask = (*method, path.as_str(), body);
-        assert_eq!(is_let(&reader, ask).await?, ["GET", "HEAD"].contains(method), "read only: {method} {path}");
+        // A precheck only asks.
+        let reads = ["GET", "HEAD"].contains(method) || path.ends_with("/precheck/active");
+        assert_eq!(is_let(&reader, ask).await?, reads, "read only: {method} {path}");
         assert!(is_let(&free, ask).await?, "{method} {path}");
     }
     // A secret that comes with something else.
