@@ -14,14 +14,14 @@ use crate::{EndpointState, ReadError, endpoint_actor::EndpointMsg, inner::Inner}
 
 /// An actor answers between two messages; one that does not is ending.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// Deliveries are counted up to this.
-const COUNTED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
+/// Rows of a queue that are looked at, for the oldest, and to count it if that is not done yet.
+const LOOKED_AT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 
 impl Inner {
     pub(crate) async fn endpoint_state(&self, endpoint: &Endpoint) -> Result<EndpointState, ReadError> {
         let report = self.ask_actor(endpoint, EndpointMsg::Report).await;
         let store = self.store.get()?;
-        let backlog = store.reads().backlog(endpoint.id, endpoint.generation, COUNTED).await?;
+        let backlog = store.reads().backlog(endpoint.id, endpoint.generation, LOOKED_AT).await?;
         drop(store);
         let (status, proof_failure) = (endpoint.status, self.proof_failure(endpoint.id));
         if let Some(report) = report {

@@ -193,6 +193,7 @@ pub(crate) fn refused(refused: Refused) -> DeadLetterError {
     match refused {
         Refused::Corrupt => DeadLetterError::Corrupt,
         Refused::QueueFull(_) => DeadLetterError::QueueFull,
+        Refused::TriesUsedUp => DeadLetterError::NoSuchDeadLetter,
         Refused::NoDeadLetter | Refused::NoEvent | Refused::Generation => DeadLetterError::NoSuchDeadLetter,
         Refused::Stands(_) | Refused::Routing | Refused::Revision => DeadLetterError::NoSuchDeadLetter,
         Refused::KeyUsed(..) | Refused::EventUidTaken(_) => DeadLetterError::NoSuchDeadLetter,

@@ -1,14 +1,17 @@
 //! Deliveries of one application: how they stand, why they wait, called off and sent again.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use postrider_core::{
-    Batch, Delivery, Effect, Endpoint, EndpointId, EventId, Guard, IdOr, RefusalClass, Refused, Resend, Step,
-    Timestamp, Transition, Waiting, Write,
+    Batch, Delivery, Effect, Endpoint, EndpointId, EndpointStatus, EventId, Guard, IdOr, RefusalClass, Refused, Resend,
+    Step, Timestamp, Transition, Waiting, Write,
 };
 use postrider_storage::{AttemptQuery, AttemptRecord, DeliveryRecord, DeliveryState, Page, PageRequest};
 
 use crate::{DeliveryError, ReadError, engine::Scope, events::event_id, inner::TRIES};
+
+/// How often one life of a delivery may be sent again by hand: each leaves a record of what was tried.
+const TRIES_BY_HAND_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
 
 /// Deliveries of one application.
 #[derive(Clone, Debug)]
@@ -115,10 +118,12 @@ impl Deliveries<'_> {
     }
 
     /// One more try of an event at an endpoint, whatever became of it there, outside its order. Uses up no delay of the
-    /// schedule; success ends the delivery and removes its dead letter.
+    /// schedule; success ends the delivery and removes its dead letter. Until it is made it waits in the endpoint's queue
+    /// as others do, also while that is paused.
     ///
     /// # Errors
-    /// [`DeliveryError::NoPayload`] if the event is gone; else each says what to do.
+    /// [`DeliveryError::NoPayload`] if the event is gone, [`DeliveryError::Disabled`] if nothing is sent there,
+    /// [`DeliveryError::QueueFull`] and [`DeliveryError::TriesUsedUp`] beyond what may be; else each says what to do.
     pub async fn resend(
         &self,
         event: impl Into<IdOr<EventId>>,
@@ -127,11 +132,16 @@ impl Deliveries<'_> {
         let (event, name, engine) = (event.into(), endpoint.into(), self.scope.engine());
         for _ in 0..TRIES {
             let endpoint = self.endpoint(name.clone()).map_err(unread)?;
+            match endpoint.status {
+                EndpointStatus::Active | EndpointStatus::Paused | EndpointStatus::Unproven => {}
+                EndpointStatus::Disabled(_) => return Err(DeliveryError::Disabled),
+            }
             let (application, generation) = (endpoint.application, endpoint.generation);
             let store = engine.store.get()?;
             let event = event_id(store.reads(), application, &event).await.map_err(unread)?;
             drop(store);
-            let resend = Resend { application, event, endpoint: endpoint.id, generation, at: engine.clock.now() };
+            let (at, limit, tries_max) = (engine.clock.now(), endpoint.policy.queue.deliveries, TRIES_BY_HAND_MAX);
+            let resend = Resend { application, event, endpoint: endpoint.id, generation, at, limit, tries_max };
             let batch = Batch::synced([Write::Resend(resend)]).guarded(Guard::Generation(endpoint.id, generation));
             match engine.commit(application, batch).await?.map_err(refused) {
                 Ok(committed) => return queued(committed.effects).ok_or(DeliveryError::Corrupt),
@@ -194,6 +204,8 @@ fn unread(error: ReadError) -> DeliveryError {
 fn refused(refused: Refused) -> DeliveryError {
     match (refused.class(), refused) {
         (_, Refused::NoEvent) => DeliveryError::NoPayload,
+        (_, Refused::QueueFull(_)) => DeliveryError::QueueFull,
+        (_, Refused::TriesUsedUp) => DeliveryError::TriesUsedUp { tries_max: TRIES_BY_HAND_MAX.get() },
         (RefusalClass::Corrupt, _) => DeliveryError::Corrupt,
         (RefusalClass::Stale | RefusalClass::Taken | RefusalClass::Full | RefusalClass::Gone, _) => {
             DeliveryError::Contended

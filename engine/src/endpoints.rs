@@ -46,7 +46,7 @@ pub struct EndpointState {
     pub status: EndpointStatus,
     /// Closed, open, or probing.
     pub breaker: BreakerState,
-    /// How much waits, counted up to 10,000, and since when.
+    /// How much waits, tries by hand with it, and since when.
     pub backlog: Backlog,
     /// Requests in flight.
     pub in_flight: usize,

@@ -101,7 +101,8 @@ impl Metrics {
         of.register("stalled", "1 while the store is away", self.stalled.clone());
         of.register("stalls", "Failures of the store", self.stalls.clone());
         of.register("breakers_open", "Active endpoints whose breaker is not closed", self.breakers_open.clone());
-        of.register("queued", "Deliveries accepted and not ended since the start", self.queued.clone());
+        let queued = "Deliveries in all queues, as far as they are counted since the start";
+        of.register("queued", queued, self.queued.clone());
     }
 
     /// All of it, in the text format of OpenMetrics. To show it along with numbers of one's own, [`register`](Self::register)
@@ -138,9 +139,8 @@ impl Metrics {
         self.accept.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn accepted(&self, deliveries: usize) {
+    pub(crate) fn accepted(&self) {
         self.accepted.inc();
-        self.queued.inc_by(i64::try_from(deliveries).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn attempted(&self, outcome: &Outcome, took: Duration) {
@@ -180,8 +180,8 @@ impl Metrics {
         self.dead_letters.get_or_create(&ByReason { reason }).inc();
     }
 
-    pub(crate) fn queue_changed(&self, by: i64) {
-        self.queued.inc_by(by);
+    pub(crate) fn queued(&self, all: i64) {
+        self.queued.set(all);
     }
 
     pub(crate) fn committed(&self, batches: usize, took: Duration) {

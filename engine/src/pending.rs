@@ -1,9 +1,9 @@
-//! How many deliveries of each application wait, so that one cannot fill the store for all.
+//! How many deliveries of each application wait: what is shown of the engine as a whole, and what keeps one tenant from
+//! filling the store for all.
 //!
-//! Counts are in memory, by endpoint, and follow what is committed. After a start, or an opening of the store, every queue
-//! is counted from its rows once, one after another in the background. So a count may be too small until that is through,
-//! and wrong by what changes in a queue in the moment in which it is read; and requests that are on their way are not
-//! counted yet. A limit of millions is kept to within some thousands, which is what it is for.
+//! The store counts rows that come to queues and go from them, and says so with each commit; here that is added up, and
+//! nowhere else. What waited before the store was opened is found by and by in the background: until then the sums are
+//! too small. Requests that are on their way are not counted yet, so a limit is kept to within as many.
 
 use std::{
     num::NonZeroUsize,
@@ -11,31 +11,34 @@ use std::{
     time::Duration,
 };
 
-use postrider_core::{ApplicationId, EndpointId};
+use postrider_core::{ApplicationId, More, Queued};
 use tokio::{sync::Notify, time::sleep};
 
 use crate::{id_map::IdMap, inner::Inner};
 
-/// Endpoints looked at before others have their turn.
-const AT_ONCE: usize = 64;
-const BREATH: Duration = Duration::from_millis(10);
+/// Rows that are counted before others have their turn.
+const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
+const BREATH: Duration = Duration::from_millis(2);
 /// After the store was not there.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
-/// How many wait.
+/// How many deliveries wait.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    /// None: nobody counts.
+    /// Of one application; none is any number.
     most: Option<NonZeroUsize>,
     counts: Mutex<Counts>,
-    /// Rung when what is known may not be what is stored.
+    /// Rung when the store was opened again.
     pub(crate) is_stale: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
-    endpoints: IdMap<EndpointId, (ApplicationId, i64)>,
+    /// How often the store was opened: what an earlier opening found is of no use.
+    opening: u64,
+    /// Those for which something waits.
     applications: IdMap<ApplicationId, i64>,
+    all: i64,
 }
 
 impl Pending {
@@ -50,39 +53,24 @@ impl Pending {
         usize::try_from(waiting).is_ok_and(|waiting| most <= waiting).then_some(most)
     }
 
-    pub(crate) fn added(&self, application: ApplicationId, endpoint: EndpointId) {
-        if self.most.is_some() {
-            self.counts().change(application, endpoint, 1);
-        }
-    }
-
-    /// One of an endpoint that is not known was counted by nobody.
-    pub(crate) fn ended(&self, endpoint: EndpointId) {
-        if self.most.is_some() {
-            let mut counts = self.counts();
-            if let Some((application, _)) = counts.endpoints.get(&endpoint).copied() {
-                counts.change(application, endpoint, -1);
-            }
-        }
-    }
-
-    /// As many wait there, as was read.
-    fn counted(&self, application: ApplicationId, endpoint: EndpointId, queued: usize) {
+    /// So many more or fewer wait.
+    fn changed(&self, queued: &[Queued], show: impl FnOnce(i64)) {
         let mut counts = self.counts();
-        let known = counts.endpoints.get(&endpoint).map_or(0, |(_, known)| *known);
-        counts.change(application, endpoint, i64::try_from(queued).unwrap_or(i64::MAX).saturating_sub(known));
+        queued.iter().for_each(|change| counts.change(change));
+        show(counts.all);
     }
 
-    /// Its queue is cut off.
-    pub(crate) fn dropped(&self, endpoint: EndpointId) {
+    /// As [`changed`](Self::changed), unless the store was opened again since.
+    fn found(&self, opening: u64, queued: &[Queued], show: impl FnOnce(i64)) {
         let mut counts = self.counts();
-        if let Some((application, known)) = counts.endpoints.get(&endpoint).copied() {
-            counts.change(application, endpoint, -known);
-            counts.endpoints.remove(&endpoint);
-            if counts.applications.get(&application) == Some(&0) {
-                counts.applications.remove(&application);
-            }
+        if counts.opening == opening {
+            queued.iter().for_each(|change| counts.change(change));
+            show(counts.all);
         }
+    }
+
+    fn opening(&self) -> u64 {
+        self.counts().opening
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -91,18 +79,22 @@ impl Pending {
 }
 
 impl Counts {
-    fn change(&mut self, application: ApplicationId, endpoint: EndpointId, by: i64) {
-        self.endpoints.entry(endpoint).or_insert((application, 0)).1 += by;
-        *self.applications.entry(application).or_default() += by;
+    fn change(&mut self, change: &Queued) {
+        let Queued { application, by } = *change;
+        self.all += by;
+        let waiting = self.applications.entry(application).or_default();
+        *waiting += by;
+        if *waiting == 0 {
+            self.applications.remove(&application);
+        }
     }
 }
 
-/// Counts every queue when the engine starts, and when the store was opened again.
+/// Counts what waits when the engine starts, and when the store was opened again.
 pub(crate) async fn count(inner: Arc<Inner>) {
-    let Some(most) = inner.pending.most else { return };
     let work = async {
         loop {
-            inner.count_pending(most).await;
+            inner.count_queued().await;
             inner.pending.is_stale.notified().await;
         }
     };
@@ -113,25 +105,39 @@ pub(crate) async fn count(inner: Arc<Inner>) {
 }
 
 impl Inner {
-    async fn count_pending(&self, most: NonZeroUsize) {
-        for (n, endpoint) in self.registry.all_endpoints().into_iter().enumerate() {
-            if n % AT_ONCE == AT_ONCE - 1 {
-                sleep(BREATH).await;
+    /// The store wrote something, after which more or fewer wait.
+    pub(crate) fn queues_changed(&self, queued: &[Queued]) {
+        if !queued.is_empty() {
+            self.pending.changed(queued, |all| self.metrics.queued(all));
+        }
+    }
+
+    /// The store is open again, and says anew what waits.
+    pub(crate) fn queues_are_unknown(&self) {
+        let mut counts = self.pending.counts();
+        *counts = Counts { opening: counts.opening + 1, ..Counts::default() };
+        self.metrics.queued(0);
+        drop(counts);
+        self.pending.is_stale.notify_one();
+    }
+
+    async fn count_queued(&self) {
+        loop {
+            let opening = self.pending.opening();
+            let store = self.store.opened().await;
+            if opening != self.pending.opening() {
+                continue;
             }
-            // It may have gone meanwhile.
-            while let Some(record) = self.registry.endpoint(endpoint) {
-                let store = self.store.opened().await;
-                let read = store.reads().backlog(endpoint, record.generation, most).await;
-                drop(store);
-                let Ok(backlog) = read else {
-                    sleep(AFTER_FAILURE).await;
-                    continue;
-                };
-                self.pending.counted(record.application, endpoint, backlog.queued);
-                if self.registry.endpoint(endpoint).is_none() {
-                    self.pending.dropped(endpoint);
-                }
-                break;
+            let counted = store.count_queued(AT_ONCE).await;
+            drop(store);
+            let Ok(counted) = counted else {
+                sleep(AFTER_FAILURE).await;
+                continue;
+            };
+            self.pending.found(opening, &counted.queued, |all| self.metrics.queued(all));
+            match counted.more {
+                More::No => return,
+                More::Yes => sleep(BREATH).await,
             }
         }
     }
@@ -144,36 +150,31 @@ mod tests {
     const ONE: ApplicationId = ApplicationId::from_bytes([1; 20]);
     const OTHER: ApplicationId = ApplicationId::from_bytes([2; 20]);
 
-    fn endpoint(n: u8) -> EndpointId {
-        EndpointId::from_bytes([n; 20])
+    fn change(pending: &Pending, application: ApplicationId, by: i64) {
+        pending.changed(&[Queued { application, by }], |_| {});
     }
 
     #[test]
     fn an_application_is_full_by_what_waits_at_all_of_its_endpoints() {
         let pending = Pending::new(NonZeroUsize::new(3));
-        (1..=3).for_each(|n| pending.added(ONE, endpoint(n)));
-        pending.added(OTHER, endpoint(4));
+        change(&pending, ONE, 2);
+        change(&pending, ONE, 1);
+        change(&pending, OTHER, 1);
         assert_eq!((pending.full(ONE), pending.full(OTHER)), (Some(3), None));
-        pending.ended(endpoint(1));
+        change(&pending, ONE, -1);
         assert_eq!(pending.full(ONE), None);
-        pending.counted(ONE, endpoint(1), 9);
-        assert_eq!(pending.full(ONE), Some(3));
-        pending.dropped(endpoint(1));
-        assert_eq!(pending.full(ONE), None, "two are left");
-        pending.ended(endpoint(1));
-        pending.added(ONE, endpoint(2));
-        assert_eq!(pending.full(ONE), Some(3), "one that is gone counts for nothing");
-        (2..=4).for_each(|n| pending.dropped(endpoint(n)));
+        change(&pending, ONE, -2);
+        change(&pending, OTHER, -1);
         assert!(pending.counts().applications.is_empty());
     }
 
     #[test]
-    fn what_was_there_before_is_made_good_when_it_is_counted() {
+    fn what_an_earlier_opening_found_is_not_added() {
         let pending = Pending::new(NonZeroUsize::new(3));
-        pending.added(ONE, endpoint(1));
-        (0..5).for_each(|_| pending.ended(endpoint(1)));
+        let found = |opening| pending.found(opening, &[Queued { application: ONE, by: 3 }], |_| {});
+        found(1);
         assert_eq!(pending.full(ONE), None);
-        pending.counted(ONE, endpoint(1), 3);
+        found(0);
         assert_eq!(pending.full(ONE), Some(3));
     }
 }

@@ -255,8 +255,12 @@ fn receipt(verdict: Verdict, accepted_at: Timestamp, deliveries: usize, met: Met
         Err(Refused::Routing | Refused::Generation | Refused::Revision | Refused::Stands(_)) => {
             Err(PublishError::Contended)
         }
-        Err(Refused::UidTaken | Refused::QueueNotEmpty | Refused::NoDeadLetter | Refused::NoEvent) => {
-            Err(PublishError::Contended)
-        }
+        Err(
+            Refused::UidTaken
+            | Refused::QueueNotEmpty
+            | Refused::NoDeadLetter
+            | Refused::NoEvent
+            | Refused::TriesUsedUp,
+        ) => Err(PublishError::Contended),
     }
 }

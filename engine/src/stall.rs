@@ -106,13 +106,13 @@ impl Committer {
         inner.settings.replace(settings);
         inner.forget_wakes();
         inner.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        inner.queues_are_unknown();
         inner.store.set(Some(store));
         inner.lifecycle.resume();
         inner.metrics.resumed();
         inner.notify(Notice::Resumed);
         inner.tell_what_changed();
         inner.look_for_what_was_not_seen(&asked, &open_tasks);
-        inner.pending.is_stale.notify_one();
         inner.commits.ring();
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use postrider_core::{EndpointId, IdOr, Timestamp};
-use postrider_storage::{AttemptCounts, CountedTime};
+use postrider_storage::{AttemptCounts, Backlog, CountedTime};
 
 use crate::{Endpoints, ReadError, StatsError};
 
@@ -18,8 +18,10 @@ const COUNTED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999_999);
 pub struct EndpointStats {
     /// In the time asked for. Every success is the end of a delivery.
     pub attempts: AttemptCounts,
-    /// How much waits now, counted up to 10,000.
+    /// How much waits now, tries by hand with it.
     pub queued: usize,
+    /// More than that may wait: not all of it is counted yet, as just after a start.
+    pub is_at_least: bool,
     /// Requests in flight now.
     pub in_flight: usize,
 }
@@ -46,6 +48,7 @@ impl Endpoints<'_> {
         drop(store);
         let attempts = attempts.ok_or(StatsError::TooMany { counted_max: COUNTED_MAX.get() })?;
         let state = engine.endpoint_state(&endpoint).await?;
-        Ok(EndpointStats { attempts, queued: state.backlog.queued, in_flight: state.in_flight })
+        let Backlog { queued, is_at_least, .. } = state.backlog;
+        Ok(EndpointStats { attempts, queued, is_at_least, in_flight: state.in_flight })
     }
 }

@@ -8,7 +8,7 @@ use postrider_core::{
     Endpoint, EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
 };
 use postrider_storage::{
-    AttemptCounts, AttemptQuery, AttemptRecord, Backlog, Begun, CountedTime, DeadLetterQuery, DeliveryRecord,
+    AttemptCounts, AttemptQuery, AttemptRecord, Backlog, Begun, Counted, CountedTime, DeadLetterQuery, DeliveryRecord,
     DocumentQuery, EventQuery, Page, PageRequest, Reads, Routed, Store, StoreError, Verdict,
 };
 
@@ -29,6 +29,10 @@ impl Store for TimedStore {
 
     async fn begin(&self, group: Arc<[Batch]>, durability: Durability) -> Answer<Begun> {
         self.0.begin(group, durability).await
+    }
+
+    async fn count_queued(&self, rows_max: NonZeroUsize) -> Answer<Counted> {
+        answer_of("count queues", async { self.0.count_queued(rows_max).await }).await
     }
 
     async fn forget(&self, week: Week) -> Answer<()> {

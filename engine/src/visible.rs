@@ -18,6 +18,7 @@ use crate::{About, Notice, inner::Inner, metrics::is_open};
 impl Inner {
     pub(crate) fn make_visible(self: &Arc<Self>, batch: &Batch, verdict: &Verdict) {
         let Ok(committed) = verdict else { return };
+        self.queues_changed(&committed.queued);
         let mut expunged: BTreeMap<ApplicationId, BTreeSet<EventId>> = BTreeMap::new();
         for (write, effect) in batch.writes.iter().zip(&committed.effects) {
             match write {
@@ -70,7 +71,7 @@ impl Inner {
     /// The event rides along, within the budget for payloads: nothing is read back for what was just published.
     fn accepted(self: &Arc<Self>, acceptance: &Acceptance, seq: Seq, id: EventId, full: &[EndpointId]) {
         self.agenda.accepted(acceptance, id);
-        self.metrics.accepted(acceptance.recipients.len() - full.len().min(acceptance.recipients.len()));
+        self.metrics.accepted();
         if acceptance.recipients.is_empty() {
             return;
         }
@@ -89,7 +90,6 @@ impl Inner {
                 self.queue_was_full(to.endpoint, id);
                 continue;
             }
-            self.pending.added(acceptance.application, to.endpoint);
             self.with_slot(to.endpoint, |slot| slot.nudge(delivery, event.clone()));
         }
     }
@@ -99,8 +99,6 @@ impl Inner {
             Effect::Queued(delivery) => {
                 let event = self.shared_events.get(replay.event);
                 self.with_slot(replay.endpoint, |slot| slot.nudge(delivery.clone(), event));
-                self.pending.added(replay.application, replay.endpoint);
-                self.metrics.queue_changed(1);
             }
             Effect::Dead(delivery) => {
                 self.gave_up(delivery, GiveUpReason::QueueFull, None);
@@ -119,7 +117,7 @@ impl Inner {
     }
 
     fn stepped(self: &Arc<Self>, transition: &Transition) {
-        let Transition { before, after, step, dead } = transition;
+        let Transition { before, after: _, step, dead } = transition;
         match step {
             Step::Attempted(attempt) => match attempt.then {
                 Then::Delivered => self.metrics.delivered((attempt.started + attempt.took).since(before.since)),
@@ -130,10 +128,6 @@ impl Inner {
                 let moved = Input::Moved(Moved::Cancelled(before.clone()));
                 self.with_slot(before.id.endpoint, |slot| slot.post(moved));
             }
-        }
-        if after.is_none() && !before.next_attempt().is_manual() {
-            self.metrics.queue_changed(-1);
-            self.pending.ended(before.id.endpoint);
         }
         if let Some(dead) = dead {
             self.gave_up(&dead.last, dead.reason, dead.last_status);
@@ -159,10 +153,6 @@ impl Inner {
             }
             slot.nudge(delivery, None)
         });
-        self.metrics.queue_changed(1);
-        if let Some(record) = self.registry.endpoint(letter.endpoint) {
-            self.pending.added(record.application, letter.endpoint);
-        }
     }
 
     fn softened(&self, endpoint: EndpointId, soft: &SoftState) {
@@ -232,7 +222,6 @@ impl Inner {
             self.registry.remove_endpoint(endpoint, *routing);
         }
         self.drop_place(endpoint);
-        self.pending.dropped(endpoint);
         self.cut_off.notify_one();
     }
 

@@ -95,6 +95,7 @@ impl World {
     /// Writes it, and keeps the books.
     fn write(&mut self, batches: &[Batch], durability: Durability) -> (Vec<Verdict>, Stage) {
         let Begun { verdicts, syncing } = self.begin(batches.to_vec().into(), durability);
+        verdicts.iter().flatten().for_each(|committed| self.process.queues_changed(&committed.queued));
         let written = batches.iter().zip(&verdicts);
         let written = written.filter_map(|(batch, verdict)| Some((batch, verdict.as_ref().ok()?)));
         if let Some(wrong) = self.ledger.written(written).first() {

@@ -89,6 +89,7 @@ impl World {
         // Of what it had begun to write it hears no more.
         self.medium.end_process();
         self.store = KvStore::over(self.medium.clone()).expect("what was written can be read");
+        self.process.queued = 0;
         self.set_clock_back();
         // Opening may have written, and then all is synced.
         if self.medium.unsynced() == 0 {

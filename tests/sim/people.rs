@@ -1,6 +1,6 @@
 //! Publishers, and people who interfere: pause, disable, delete, cancel, resend, redrive, rotate.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Batch, Delivery, DeliveryId, DeliveryPolicy, Dice,
@@ -266,7 +266,15 @@ impl World {
         let Some(endpoint) = self.process.registry.endpoint(id.endpoint).cloned() else { return };
         self.note(format_args!("somebody resends {event} to {}", endpoint.id));
         let (application, generation, at) = (endpoint.application, endpoint.generation, self.process_now());
-        let resend = Resend { application, event, endpoint: endpoint.id, generation, at };
+        let resend = Resend {
+            application,
+            event,
+            endpoint: endpoint.id,
+            generation,
+            at,
+            limit: endpoint.policy.queue.deliveries,
+            tries_max: NonZeroU32::MAX,
+        };
         let batch = Batch::synced([Write::Resend(resend)]).guarded(Guard::Generation(endpoint.id, generation));
         self.push(application, batch);
     }

@@ -9,7 +9,7 @@ use std::{
 
 use postrider_core::{
     ActorNo, Application, ApplicationId, Batch, ByteBudget, CommandId, Endpoint, EndpointId, EndpointMachine, Grouping,
-    Leave, Permit, Permits, Slot, Timestamp, WakeKey, WakeScanner,
+    Leave, Permit, Permits, Queued, Slot, Timestamp, WakeKey, WakeScanner,
 };
 use postrider_storage::{Syncing, Verdict};
 
@@ -128,6 +128,8 @@ pub(crate) struct Process {
     pub(crate) is_stalled: bool,
     pub(crate) payloads: ByteBudget,
     pub(crate) is_purging: bool,
+    /// How many deliveries wait, as the store said since it was opened.
+    pub(crate) queued: i64,
 }
 
 impl Process {
@@ -153,7 +155,13 @@ impl Process {
             is_stalled: false,
             payloads: ByteBudget::new(limits.payload_bytes),
             is_purging: false,
+            queued: 0,
         }
+    }
+
+    /// So many more or fewer wait.
+    pub(crate) fn queues_changed(&mut self, queued: &[Queued]) {
+        self.queued += queued.iter().map(|change| change.by).sum::<i64>();
     }
 
     /// The place of an endpoint, made if there is none.

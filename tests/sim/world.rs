@@ -322,7 +322,7 @@ impl World {
     }
 }
 
-fn now_or_never<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn now_or_never<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
         Poll::Pending => panic!("a store in memory answers at once"),

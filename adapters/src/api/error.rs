@@ -370,6 +370,8 @@ impl From<DeliveryError> for ApiError {
             error @ DeliveryError::NoPayload => {
                 Self::new(StatusCode::BAD_REQUEST, "missing_payload", error.to_string())
             }
+            error @ (DeliveryError::Disabled | DeliveryError::TriesUsedUp { .. }) => Self::conflict(&error.to_string()),
+            error @ DeliveryError::QueueFull => Self::conflict(&error.to_string()),
             DeliveryError::Contended => Self::contended(),
             DeliveryError::Commit(error) => error.into(),
             _ => Self::corrupt(),

@@ -21,7 +21,11 @@ pub(super) struct StateOut {
     #[schema(value_type = Option<String>)]
     reason: Option<Box<str>>,
     breaker: BreakerOut,
+    /// How many wait, tries by hand with them.
     queued: usize,
+    /// More than that may wait: not all are counted yet, as just after a start.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    at_least: bool,
     #[schema(format = DateTime)]
     oldest_queued_at: Option<String>,
     in_flight: usize,
@@ -119,6 +123,7 @@ fn state_shown(state: &EndpointState) -> StateOut {
         reason: state.proof_failure.clone().or_else(|| reason.map(Into::into)),
         breaker: BreakerOut { state: breaker, until },
         queued: state.backlog.queued,
+        at_least: state.backlog.is_at_least,
         oldest_queued_at: state.backlog.oldest.map(written),
         in_flight: state.in_flight,
         next_attempt: state.next_attempt.map(written),

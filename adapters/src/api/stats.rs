@@ -28,8 +28,11 @@ const DEFAULT_TIME: Duration = Duration::from_secs(28 * 24 * 3600);
 pub(super) struct StatsOut {
     /// Delivered in the time.
     success: u64,
-    /// Waiting now, counted up to 10,000.
+    /// Waiting now.
     pending: usize,
+    /// More than that may be waiting: not all of it is counted yet, as just after a start.
+    #[serde(rename = "atLeast", skip_serializing_if = "std::ops::Not::not")]
+    at_least: bool,
     /// In flight now.
     sending: usize,
     /// Given up in the time, after an attempt.
@@ -58,10 +61,11 @@ pub(super) async fn messages(
     Path((_, ep)): Path<(String, String)>,
     params: Params,
 ) -> Result<Json<StatsOut>, ApiError> {
-    let EndpointStats { attempts, queued, in_flight, .. } = stats(&api, &caller, &ep, &params).await?;
+    let EndpointStats { attempts, queued, is_at_least: at_least, in_flight, .. } =
+        stats(&api, &caller, &ep, &params).await?;
     let pending = queued.saturating_sub(in_flight);
     let (success, fail) = (attempts.succeeded, attempts.given_up);
-    Ok(Json(StatsOut { success, pending, sending: in_flight, fail, canceled: 0 }))
+    Ok(Json(StatsOut { success, pending, at_least, sending: in_flight, fail, canceled: 0 }))
 }
 
 /// Counts the attempts of an endpoint by how they ended.

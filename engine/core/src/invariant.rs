@@ -27,6 +27,8 @@ pub enum Invariant {
     R1,
     /// Breaker.
     B1,
+    /// Counts.
+    Q1,
     /// One id, a signature that verifies.
     S1,
     /// Bounds.
@@ -35,7 +37,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in the order of their list.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::D1,
         Self::D2,
         Self::D3,
@@ -47,6 +49,7 @@ impl Invariant {
         Self::A2,
         Self::R1,
         Self::B1,
+        Self::Q1,
         Self::S1,
         Self::C1,
     ];
@@ -73,6 +76,7 @@ impl Invariant {
             Self::A2 => "at most one attempt of a delivery is in flight, whatever was restarted meanwhile",
             Self::R1 => "in any time t, at most burst + rate * t attempts",
             Self::B1 => "no attempt while the breaker is open, one probe while it is half-open",
+            Self::Q1 => "what is said to wait, at an endpoint and in all, is what a scan of its rows finds",
             Self::S1 => {
                 "webhook-id is the same in every attempt of an event, and the signature verifies with a current secret"
             }

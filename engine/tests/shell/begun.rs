@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, CommitError, Engine, PublishError, Receipt,
     core::{Batch, Durability, Week},
-    storage::{Begun, MemoryStore, OpenStore, Reads, Store, StoreError, StoreErrorKind, Syncing, Verdict},
+    storage::{Begun, Counted, MemoryStore, OpenStore, Reads, Store, StoreError, StoreErrorKind, Syncing, Verdict},
 };
 use tokio::{
     sync::watch,
@@ -75,6 +76,10 @@ impl Store for Gated {
             }
         };
         Ok(Begun { verdicts, syncing: Some(Box::pin(synced) as Syncing) })
+    }
+
+    async fn count_queued(&self, rows_max: NonZeroUsize) -> Result<Counted, StoreError> {
+        self.store.count_queued(rows_max).await
     }
 
     async fn forget(&self, week: Week) -> Result<(), StoreError> {

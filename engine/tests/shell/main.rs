@@ -5,6 +5,7 @@ mod answers;
 mod begun;
 mod bounds;
 mod breaker;
+mod counting;
 mod crowd;
 mod delivering;
 mod disabling;

@@ -1,6 +1,7 @@
 //! What the tests share: an engine with one application, and stores that count and fail.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,7 +13,7 @@ use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, EndpointId, EndpointSpec, Engine, Event, Notice, Notices, Timestamp,
     core::{Batch, Durability, Refused, Week, Write},
-    storage::{OpenStore, Reads, Store, StoreError, StoreErrorKind, Verdict},
+    storage::{Counted, OpenStore, Reads, Store, StoreError, StoreErrorKind, Verdict},
     testing::ScriptedTransport,
 };
 
@@ -176,6 +177,10 @@ impl Store for KnobbedStore {
             std::future::pending::<()>().await;
         }
         if taken(&self.knobs.loses) { Err(failed()) } else { Ok(verdicts) }
+    }
+
+    async fn count_queued(&self, rows_max: NonZeroUsize) -> Result<Counted, StoreError> {
+        self.inner.count_queued(rows_max).await
     }
 
     async fn forget(&self, week: Week) -> Result<(), StoreError> {

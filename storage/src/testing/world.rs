@@ -1,6 +1,10 @@
 //! A store with an application and its endpoints, and short words for what the cases do to it.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Ask, Attempt, AttemptId, Batch, Committed, DeadLetter,
@@ -60,7 +64,7 @@ impl World {
 
     /// Writes, and what became of each.
     pub(super) async fn write(&self, writes: impl IntoIterator<Item = Write>) -> Vec<Effect> {
-        let Committed { effects } = self.verdict(Batch::synced(writes)).await.expect("nothing stands against it");
+        let Committed { effects, .. } = self.verdict(Batch::synced(writes)).await.expect("nothing stands against it");
         effects
     }
 
@@ -110,7 +114,8 @@ impl World {
 
     pub(super) fn resend(&self, event: EventId, at: Timestamp) -> Resend {
         let Endpoint { id: endpoint, generation, application, .. } = self.endpoint;
-        Resend { application, event, endpoint, generation, at }
+        let (limit, tries_max) = (NonZeroU32::MAX, NonZeroU32::MAX);
+        Resend { application, event, endpoint, generation, at, limit, tries_max }
     }
 
     /// One manual try, as it waits.

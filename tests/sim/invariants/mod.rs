@@ -10,6 +10,7 @@ mod d3;
 mod d4;
 mod l1;
 mod l2;
+mod q1;
 mod r1;
 mod s1;
 mod w1;
@@ -54,7 +55,8 @@ impl World {
 
     /// Every now and then.
     pub(crate) fn judge(&mut self) {
-        self.all_hold([("W1", w1::awake(self))]);
+        let counted = q1::what_is_known_is_there(self);
+        self.all_hold([("W1", w1::awake(self)), ("Q1", counted)]);
         if !self.process.is_quiet() || self.people.is_publishing() || self.ledger.unfinished().next().is_some() {
             self.plan(JUDGED_EVERY, What::Judge);
         }
@@ -66,8 +68,10 @@ impl World {
     }
 
     /// Nothing is left to do.
-    pub(crate) fn judge_at_rest(&self) {
+    pub(crate) fn judge_at_rest(&mut self) {
+        let counted = q1::everything_is_known(self);
         self.all_hold([
+            ("Q1", counted),
             ("D1", d1::everything_arrived(self)),
             ("D2", d2::everything_acknowledged_is_there(self)),
             ("D3", d3::ends_and_letters_agree(self)),

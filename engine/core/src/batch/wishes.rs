@@ -26,6 +26,10 @@ pub struct Resend {
     pub generation: Generation,
     /// When it was asked for.
     pub at: Timestamp,
+    /// How many may wait there, tries by hand with them; else it is refused.
+    pub limit: NonZeroU32,
+    /// How many tries by hand one life of the delivery may have; else it is refused.
+    pub tries_max: NonZeroU32,
 }
 
 /// Where an attempt is.

@@ -113,7 +113,8 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         generation: Generation,
         at_most: NonZeroUsize,
     ) -> Result<Backlog, StoreError> {
-        self.read(move |view| view.backlog(of, generation, at_most)).await
+        let known = self.inner.known.clone();
+        self.read(move |view| view.backlog(of, generation, known.waiting(of, generation), at_most)).await
     }
 
     async fn attempts_of_event(&self, owner: ApplicationId, event: EventId) -> Result<Vec<AttemptRecord>, StoreError> {

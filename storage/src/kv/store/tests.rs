@@ -1,4 +1,5 @@
 mod cost;
+mod counted;
 mod equivalence;
 
 use std::{

@@ -57,7 +57,7 @@ impl Transaction<'_> {
                     full.push(to.endpoint);
                 }
                 WhenFull::Refuse if is_full => return Err(Refused::QueueFull(to.endpoint).into()),
-                WhenFull::DeadLetter | WhenFull::Refuse => self.put_delivery(&delivery),
+                WhenFull::DeadLetter | WhenFull::Refuse => self.put_delivery(Some(*application), &delivery),
             }
         }
         Ok(Effect::Accepted(seq, id, full))

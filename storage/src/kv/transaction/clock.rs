@@ -173,7 +173,7 @@ impl Transaction<'_> {
             self.is_retried_at(from, was, is)?;
         }
         self.delete_delivery(from)?;
-        self.put_delivery(&to);
+        self.put_delivery(None, &to);
         Ok(())
     }
 

@@ -35,7 +35,7 @@ impl Transaction<'_> {
         if next.id != id {
             self.is_needed_no_more(next.event, id)?;
         }
-        self.put_delivery(&next);
+        self.put_delivery(Some(queue.application), &next);
         self.put_life(&next, BegunBy::Schedule, 0);
         Ok(Effect::Queued(next))
     }
@@ -57,7 +57,7 @@ impl Transaction<'_> {
     }
 
     pub(super) fn resend(&mut self, resend: &Resend) -> Result<Effect, Stop> {
-        let Resend { application, event, endpoint, generation, at } = *resend;
+        let Resend { application, event, endpoint, generation, at, limit, tries_max } = *resend;
         let queue = self.queue(endpoint)?.filter(|queue| queue.generation == generation);
         queue.ok_or(Refused::Generation)?;
         let row = self.head(application, event)?.filter(|head| !head.is_expunged).ok_or(Refused::NoEvent)?;
@@ -73,6 +73,12 @@ impl Transaction<'_> {
                 manuals: 0,
             },
         };
+        if life.manuals >= tries_max.get() {
+            return Err(Refused::TriesUsedUp.into());
+        }
+        if self.counts.is_full(endpoint, generation, limit) {
+            return Err(Refused::QueueFull(endpoint).into());
+        }
         let life = LifeRow { manuals: life.manuals.saturating_add(1), ..life };
         let at = self.free_time(DeliveryId { endpoint, seq: life.seq }, generation, at)?;
         let manual = Delivery {
@@ -89,7 +95,7 @@ impl Transaction<'_> {
             priority: row.priority,
         };
         self.rows.put(&Key::Life(event, endpoint, life.life), &life);
-        self.put_delivery(&manual);
+        self.put_delivery(Some(application), &manual);
         Ok(Effect::Queued(manual))
     }
 

@@ -136,7 +136,7 @@ impl<'a> Transaction<'a> {
     fn try_apply(&mut self, batch: &Batch) -> Result<Committed, Stop> {
         batch.guards.iter().try_for_each(|guard| self.check(guard, batch))?;
         let effects = batch.writes.iter().map(|write| self.write(write)).collect::<Result<_, _>>()?;
-        Ok(Committed { effects })
+        Ok(Committed { effects, queued: self.counts.report() })
     }
 
     fn write(&mut self, write: &Write) -> Result<Effect, Stop> {

@@ -1,7 +1,8 @@
 //! Writes a step of a delivery: its row moves or goes, its attempt stays, and what follows from the end of its life.
 
 use postrider_core::{
-    Attempt, AttemptNumber, DeadLetter, Delivery, DeliveryId, Effect, Life, Place, Step, Then, Transition,
+    ApplicationId, Attempt, AttemptNumber, DeadLetter, Delivery, DeliveryId, Effect, Life, Place, Step, Then,
+    Timestamp, Transition,
 };
 
 use super::{Stop, Transaction};
@@ -19,9 +20,11 @@ impl Transaction<'_> {
     pub(super) fn outcome(&mut self, transition: &Transition) -> Result<Effect, Stop> {
         let Transition { before, after, step, dead } = transition;
         self.delete_delivery(before)?;
-        after.iter().for_each(|after| self.put_delivery(after));
+        after.iter().for_each(|after| self.put_delivery(None, after));
         if let Some(dead) = dead {
-            self.rows.put_with(&Key::DeadLetter(before.id), |value| rows::encode_letter(dead, value));
+            let first_attempt_at = self.first_attempt_at(before, dead)?;
+            let dead = DeadLetter { first_attempt_at, ..dead.clone() };
+            self.rows.put_with(&Key::DeadLetter(before.id), |value| rows::encode_letter(&dead, value));
             if let Some(queue) = self.queue(before.id.endpoint)? {
                 self.is_needed(queue.application, before, NeededBy::Letter)?;
             }
@@ -59,9 +62,9 @@ impl Transaction<'_> {
         Ok(Effect::Done)
     }
 
-    /// Writes a delivery where it waits, and what finds it there.
-    pub(super) fn put_delivery(&mut self, delivery: &Delivery) {
-        self.counts.added(delivery);
+    /// Writes a delivery where it waits, and what finds it there. An owner is named unless it only moves.
+    pub(super) fn put_delivery(&mut self, owner: Option<ApplicationId>, delivery: &Delivery) {
+        self.counts.added(owner, delivery);
         self.rows.put_with(&Key::of(delivery), |value| rows::encode_delivery(delivery, value));
         if let Some(index) = Key::due_index(delivery) {
             self.rows.put_with(&index, |value| rows::encode_due_index(delivery, value));
@@ -132,6 +135,15 @@ impl Transaction<'_> {
         };
         let found = rows::due(id, generation, due, keys::SCHEDULED, &value)?;
         Ok(Some(found).filter(|found| found.life == at.life))
+    }
+
+    /// When the first attempt of a life that is given up was made: who made the last one may not know it any more.
+    fn first_attempt_at(&mut self, of: &Delivery, dead: &DeadLetter) -> Result<Option<Timestamp>, StoreError> {
+        if dead.first_attempt_at.is_some() || of.attempts == 0 {
+            return Ok(dead.first_attempt_at);
+        }
+        let stored = self.rows.value(&Key::Attempt(of.id, of.life, AttemptNumber(1), of.event))?;
+        Ok(stored.as_deref().map(rows::attempt_row).transpose()?.map(|first| first.started))
     }
 
     fn last_scheduled(&self, of: &Delivery) -> Result<Option<Attempt>, StoreError> {

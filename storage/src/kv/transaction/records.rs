@@ -59,6 +59,9 @@ impl Transaction<'_> {
             // Its rows would be purged with those of the endpoint that had this id before.
             return Err(Refused::QueueNotEmpty.into());
         }
+        if before.is_none() {
+            self.counts.created(*id, *application, *generation);
+        }
         if let Some(before) = before {
             if *generation < before.generation {
                 // Rows that are dead must stay so.
@@ -72,6 +75,9 @@ impl Transaction<'_> {
                 }
                 kept_from = *generation;
                 self.cut_off(*id, Cut::Before(*generation))?;
+            }
+            if !same {
+                self.counts.cut_off(*id, *generation);
             }
         }
         self.forget_uid(*id)?;
@@ -90,7 +96,7 @@ impl Transaction<'_> {
         self.forget_uid(id)?;
         self.rows.delete(&Key::Endpoint(id));
         self.rows.delete(&Key::Queue(id));
-        self.counts.forget(id);
+        self.counts.dropped(id);
         self.cut_off(id, Cut::Whole)?;
         Ok(Effect::Routed(self.raise_routing(queue.application)?))
     }
@@ -124,6 +130,9 @@ impl Transaction<'_> {
     }
 
     fn has_queue(&self, of: EndpointId, queue: &QueueRow) -> Result<bool, StoreError> {
+        if let Some(is_empty) = self.counts.is_empty(of, queue.generation) {
+            return Ok(!is_empty);
+        }
         for table in [table::READY, table::DUE] {
             let prefix = keys::queue(table, of, queue.generation);
             let first =

@@ -53,7 +53,7 @@ impl Transaction<'_> {
             // A first life that begins late is as old as its event to whoever forgets that by its week.
             self.is_needed(application, &next, NeededBy::Life)?;
         }
-        self.put_delivery(&next);
+        self.put_delivery(Some(application), &next);
         self.put_life(&next, BegunBy::Schedule, 0);
         Ok(Effect::Queued(next))
     }

@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// Rows read at once while counting.
-const COUNTED_AT_ONCE: usize = 256;
+/// Rows read at once.
+const READ_AT_ONCE: usize = 256;
 
 impl View<'_> {
     pub(in crate::kv) fn queue(
@@ -78,41 +78,39 @@ impl View<'_> {
         first.first().map(decode).transpose()
     }
 
+    /// How much waits: as many as are known to, or else as many as are among the first `rows_max` rows.
     pub(in crate::kv) fn backlog(
         self,
         of: EndpointId,
         generation: Generation,
-        at_most: NonZeroUsize,
+        known: Option<u64>,
+        rows_max: NonZeroUsize,
     ) -> Result<Backlog, StoreError> {
-        let (mut queued, mut oldest) = (0, None::<Timestamp>);
-        if !self.is_current(of, generation)? {
+        if known == Some(0) || !self.is_current(of, generation)? {
             return Ok(Backlog::default());
         }
+        let (mut left, mut found, mut oldest) = (rows_max.get(), 0, None::<Timestamp>);
         for part in [table::READY, table::DUE] {
             let prefix = keys::queue(part, of, generation);
             let (end, mut from) = (keys::end_of(&prefix), prefix.clone());
-            while let Some(at_once) = NonZeroUsize::new((at_most.get() - queued).min(COUNTED_AT_ONCE)) {
+            while let Some(at_once) = NonZeroUsize::new(left.min(READ_AT_ONCE)) {
                 let rows = self.scan(Partition::LASTING, &from, &end, at_once)?;
-                let is_last = rows.len() < at_once.get();
+                left -= rows.len();
                 from = rows.last().map(|(key, _)| keys::after(key)).unwrap_or_default();
                 for (key, value) in &rows {
-                    let Some(delivery) = unfinished(part, of, generation, &key[prefix.len()..], value)? else {
-                        continue;
-                    };
-                    match delivery.place {
-                        // A try beside what waits is not one more that waits.
-                        Place::Manual { .. } => continue,
-                        Place::Ready | Place::Due(_) | Place::Lane { .. } => {}
+                    if let Some(delivery) = unfinished(part, of, generation, &key[prefix.len()..], value)? {
+                        found += 1;
+                        oldest = Some(oldest.map_or(delivery.since, |oldest| oldest.min(delivery.since)));
                     }
-                    queued += 1;
-                    oldest = Some(oldest.map_or(delivery.since, |oldest| oldest.min(delivery.since)));
                 }
-                if is_last {
+                if rows.len() < at_once.get() {
                     break;
                 }
             }
         }
-        Ok(Backlog { queued, oldest })
+        let known = known.map(|known| usize::try_from(known).unwrap_or(usize::MAX));
+        let (queued, is_at_least) = known.map_or((found, left == 0), |known| (known, false));
+        Ok(Backlog { queued, is_at_least, oldest })
     }
 }
 
