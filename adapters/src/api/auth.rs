@@ -32,8 +32,6 @@ pub(super) struct InOrganisation(pub(super) OrganisationId);
 pub(super) struct InApplication {
     pub(super) organisation: OrganisationId,
     pub(super) application: Arc<Application>,
-    /// What the token says, which tells callers apart.
-    pub(super) caller: Caller,
     access: Access,
     sight: Sight,
 }
@@ -181,7 +179,7 @@ impl FromRequestParts<Api> for InApplication {
         let Allowed { token, application } = Allowed::of(parts)?;
         let Some(Ok(application)) = application.clone() else { return Err(ApiError::not_found()) };
         let (caller, access, sight) = (token.caller, token.grant.access, Sight::of(token));
-        Ok(Self { organisation: caller.organisation(), application, caller, access, sight })
+        Ok(Self { organisation: caller.organisation(), application, access, sight })
     }
 }
 

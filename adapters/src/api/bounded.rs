@@ -18,13 +18,16 @@ static ALL: LazyLock<Bounds> = LazyLock::new(|| {
 /// Schemas, one within another, that are looked into for what a part may be.
 const ALTERNATIVES_DEPTH_MAX: usize = 8;
 
+/// What is known of operations, by their paths.
+type ByPath<T> = HashMap<String, Vec<(Method, T)>>;
+
 /// What bodies and queries may be, by their operations.
 #[derive(Default)]
 struct Bounds {
     nodes: Vec<Node>,
     by_name: HashMap<String, usize>,
-    bodies: HashMap<String, Vec<(Method, usize)>>,
-    queries: HashMap<String, Vec<(Method, HashMap<String, usize>)>>,
+    bodies: ByPath<usize>,
+    queries: ByPath<HashMap<String, usize>>,
 }
 
 /// What a value may be.
@@ -96,7 +99,7 @@ pub(super) fn query(method: &Method, path: &str, given: &[(String, String)]) -> 
     Ok(())
 }
 
-fn find<'b, T>(all: &'b HashMap<String, Vec<(Method, T)>>, method: &Method, path: &str) -> Option<&'b T> {
+fn find<'b, T>(all: &'b ByPath<T>, method: &Method, path: &str) -> Option<&'b T> {
     all.get(path)?.iter().find(|(known, _)| known == method).map(|(_, found)| found)
 }
 

@@ -241,13 +241,10 @@ impl Desk {
         let Some(known) = self.names.get_mut(name) else { return };
         let NameState::Running { since, answer } = std::mem::take(&mut known.state) else { return };
         answer.send_replace(Some(found.clone()));
-        let error = match found {
-            Ok(_) => {
-                self.names.remove(name);
-                self.last_success = Some(now);
-                return;
-            }
-            Err(error) => error,
+        let Err(error) = found else {
+            self.names.remove(name);
+            self.last_success = Some(now);
+            return;
         };
         let before = known.last_failed.unwrap_or(since);
         if now - before > FORGOTTEN_AFTER {

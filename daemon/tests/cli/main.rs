@@ -108,7 +108,7 @@ fn a_token_is_all_that_token_create_prints_and_it_verifies() -> Result<(), Faile
 
     let short = key.read(create(&["--expires", "1h", "--read-only"])?.trim_end(), now()?)?;
     assert!(short.grant.access.is_read_only());
-    let later = now()? + std::time::Duration::from_secs(3_600 + 90);
+    let later = now()? + Duration::from_secs(3_600 + 90);
     assert!(key.read(create(&["--expires", "1h"])?.trim_end(), later).is_err());
     for wrong in ["", "0", "x", "1w", "99999999999999999999d"] {
         let told = expect_failure(

@@ -236,7 +236,7 @@ impl History {
 
     async fn stall(&mut self) -> Result<(), Failed> {
         let knobs = &self.store.knobs;
-        Knobs::set(if self.dice.roll() % 2 == 0 { &knobs.loses } else { &knobs.panics });
+        Knobs::set(if self.dice.roll().is_multiple_of(2) { &knobs.loses } else { &knobs.panics });
         drop(self.engine()?.publish(APPLICATIONS[0], Event::new("case.counted", "{}")).await);
         sleep(Duration::from_secs(1)).await;
         while self.engine()?.health().state != EngineState::Running {

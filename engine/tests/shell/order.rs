@@ -131,7 +131,8 @@ async fn event_types(engine: &Engine, mut dice: SplitMix, rounds: usize) -> Resu
         // Two at once: one of them is refused first.
         let spec = EventTypeSpec::new(round.to_string());
         let (one, other) = tokio::join!(types.upsert("churn", spec.clone()), types.upsert("churn", spec.clone()));
-        (one?, other?);
+        one?;
+        other?;
         let is_made = || types.get("churn").is_ok_and(|found| found.spec == spec);
         for_some_turns(&mut dice, || assert!(is_made(), "{round}: it is as it was")).await;
         types.delete("churn").await?;

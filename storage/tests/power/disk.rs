@@ -291,9 +291,8 @@ fn torn(synced: &Content, now: &Content, block: usize, dice: &mut Dice) -> Conte
             _ => dice.below(2) == 0,
         };
         if is_written {
-            for byte in number * block..((number + 1) * block).min(end) {
-                bytes[byte] = at(now, byte);
-            }
+            let written = number * block..((number + 1) * block).min(end);
+            bytes[written.clone()].iter_mut().zip(written).for_each(|(byte, place)| *byte = at(now, place));
         }
     }
     let is_longer = kind != 0 && (kind != 4 || dice.below(2) == 0);

@@ -96,8 +96,8 @@ impl Reading {
 #[derive(Clone, Copy)]
 enum Place<'p> {
     Root,
-    Key(&'p Place<'p>, &'p str),
-    Index(&'p Place<'p>, usize),
+    Key(&'p Self, &'p str),
+    Index(&'p Self, usize),
 }
 
 impl Place<'_> {

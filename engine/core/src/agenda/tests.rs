@@ -127,8 +127,7 @@ fn what_goes_on_has_its_turn_and_others_theirs() {
     agenda.read(&rows, limit, NOW);
     // Of each of those that are large, three parts; what follows it in its page is not begun.
     let (mut parts, mut over) = (BTreeMap::new(), Vec::new());
-    loop {
-        let AgendaCommand::Do(page) = agenda.next(NOW) else { break };
+    while let AgendaCommand::Do(page) = agenda.next(NOW) {
         let (mut goes, mut not_begun) = (None, Vec::new());
         for one in page {
             if !large.contains(&one) {
