@@ -18,61 +18,35 @@
 //! behind it are met later. So a count is exact or too small, never too large: after an opening a queue of more rows than
 //! one piece may grow a little over its limit before it is known to be full.
 
+mod known;
+mod reading;
+
 use std::{
     collections::HashSet,
     num::{NonZeroU32, NonZeroUsize},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use foldhash::{HashMap, HashMapExt};
 use postrider_core::{
-    ApplicationId, Batch, Delivery, EndpointId, Generation, Guard, LaneId, More, Place, Priority, Queued, Recipient,
+    ApplicationId, Batch, Delivery, DeliveryId, DueKey, EndpointId, Generation, Guard, LaneId, More, Queued, Recipient,
     Seq, Space, Write,
 };
 
+pub(super) use self::{known::Known, reading::NextQueues};
+use self::{
+    known::{Count, Queues, Reach},
+    reading::{Found, count_rows},
+};
 use super::{
-    Partition, Snapshot,
+    Snapshot,
     keys::{self, Key, table},
-    rows::{self, QueueRow},
+    rows::QueueRow,
     view::View,
 };
 use crate::{StoreError, StoreErrorKind};
 
 /// Rows that are counted in one commit.
 const COUNTED_AT_ONCE: usize = 8 * 1024;
-/// Rows read at once.
-const READ_AT_ONCE: usize = 256;
-
-/// What is known of queues as they are written: shared by the writer, which alone changes it, and readers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Known(Arc<Mutex<Queues>>);
-
-#[derive(Debug, Default)]
-struct Queues {
-    /// Those in which something waits, and those that were counted before their turn, or not to their end.
-    counts: HashMap<EndpointId, Count>,
-    reach: Reach,
-}
-
-/// How much waits at one endpoint.
-#[derive(Clone, Copy, Debug)]
-struct Count {
-    application: ApplicationId,
-    generation: Generation,
-    queued: u64,
-    /// All its rows were read.
-    is_whole: bool,
-}
-
-/// Which endpoints have had their turn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reach {
-    #[default]
-    None,
-    /// This one and all before it.
-    To(EndpointId),
-    All,
-}
 
 /// What the only writer knows of queues, and changes.
 #[derive(Debug)]
@@ -89,31 +63,11 @@ pub(super) struct Counts {
     changed: Vec<Queued>,
     /// What was found by reading, and is not reported yet.
     found: Vec<Queued>,
-}
-
-impl Known {
-    /// How many wait in this queue; none if they are not counted to the end.
-    pub(super) fn waiting(&self, of: EndpointId, generation: Generation) -> Option<u64> {
-        let queues = self.queues();
-        match queues.counts.get(&of) {
-            Some(count) => (count.is_whole && count.generation == generation).then_some(count.queued),
-            None => queues.reach.covers(of).then_some(0),
-        }
-    }
-
-    fn queues(&self) -> MutexGuard<'_, Queues> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Reach {
-    fn covers(self, endpoint: EndpointId) -> bool {
-        match self {
-            Self::None => false,
-            Self::To(last) => endpoint <= last,
-            Self::All => true,
-        }
-    }
+    /// Lanes of which the group in hand attempted the head, and where that stood or the next one stands at the earliest;
+    /// and how many there were before the batch in hand.
+    heads: (Vec<(EndpointId, LaneId, Seq)>, usize),
+    /// What the group in hand put among those that wait for a time.
+    due: Vec<(EndpointId, DueKey)>,
 }
 
 impl Counts {
@@ -128,6 +82,8 @@ impl Counts {
             undo: Vec::new(),
             changed: Vec::new(),
             found: Vec::new(),
+            heads: (Vec::new(), 0),
+            due: Vec::new(),
         }
     }
 
@@ -139,39 +95,49 @@ impl Counts {
         }
         let (mut left, mut seen) = (COUNTED_AT_ONCE, HashSet::new());
         for endpoint in group.iter().flat_map(grows) {
-            if left > 0 && !self.reach.covers(endpoint) && seen.insert(endpoint) {
+            // Also where nothing of it can be counted now: it is known to be begun.
+            if !self.reach.covers(endpoint) && seen.insert(endpoint) {
                 self.count_queue(View::new(snapshot, &[]), endpoint, &mut left)?;
             }
         }
         Ok(())
     }
 
-    /// Counts on where it stopped, at most so many rows. Between two groups.
-    pub(super) fn go_on(&mut self, snapshot: &dyn Snapshot, rows_max: NonZeroUsize) -> Result<More, StoreError> {
+    /// Counts on: queues that were begun, then the next ones, at most so many rows. Between two groups.
+    pub(super) fn go_on(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        next: &NextQueues,
+        rows_max: NonZeroUsize,
+    ) -> Result<More, StoreError> {
         let (view, mut left) = (View::new(snapshot, &[]), rows_max.get());
-        loop {
-            // What was begun is brought to its end first: its rows may all be gone meanwhile.
-            let begun = self.read_to.keys().next().copied();
-            let next = match begun {
-                Some(begun) => Some(begun),
-                None if self.reach == Reach::All => return Ok(More::No),
-                None => self.next_endpoint(view)?,
-            };
-            let Some(fewer) = left.checked_sub(1) else { return Ok(More::Yes) };
-            left = fewer;
-            match next {
-                Some(endpoint) if !self.count_queue(view, endpoint, &mut left)? => return Ok(More::Yes),
-                Some(_) if begun.is_some() => {}
-                Some(endpoint) => self.reach = Reach::To(endpoint),
-                None => self.reach = Reach::All,
+        // What was begun is brought to its end first: its rows may all be gone meanwhile.
+        while let Some(begun) = self.read_to.keys().next().copied() {
+            if !self.count_queue(view, begun, &mut left)? {
+                return Ok(More::Yes);
             }
         }
+        for (endpoint, _) in &next.queues {
+            if self.reach.covers(*endpoint) {
+                continue;
+            }
+            if left == 0 || !self.count_queue(view, *endpoint, &mut left)? {
+                return Ok(More::Yes);
+            }
+            left = left.saturating_sub(1);
+            self.reach = Reach::To(*endpoint);
+        }
+        if next.are_all {
+            self.reach = Reach::All;
+        }
+        Ok(if self.reach == Reach::All { More::No } else { More::Yes })
     }
 
     /// A batch begins.
     pub(super) fn begin(&mut self) {
         self.undo.clear();
         self.changed.clear();
+        self.heads.1 = self.heads.0.len();
     }
 
     /// The batch was refused.
@@ -183,6 +149,7 @@ impl Counts {
             }
         }
         self.changed.clear();
+        self.heads.0.truncate(self.heads.1);
     }
 
     /// What the batch changed, and what was found by reading since the last report.
@@ -205,6 +172,12 @@ impl Counts {
                 None => drop(queues.counts.remove(&endpoint)),
             }
         }
+        for (endpoint, lane, seq) in self.heads.0.drain(..) {
+            queues.starts.lane_begins(endpoint, lane, seq);
+        }
+        for (endpoint, key) in self.due.drain(..) {
+            queues.starts.due_added(endpoint, key);
+        }
         if queues.reach != self.reach {
             queues.reach = self.reach;
             if self.reach == Reach::All {
@@ -216,6 +189,9 @@ impl Counts {
     /// A delivery waits that did not. An owner is named unless it only moves.
     pub(super) fn added(&mut self, owner: Option<ApplicationId>, delivery: &Delivery) {
         let (endpoint, generation) = (delivery.id.endpoint, delivery.generation);
+        if let Some(at) = delivery.due() {
+            self.due.push((endpoint, DueKey { at, seq: delivery.id.seq }));
+        }
         let known = self.count(endpoint);
         let count = match (known, owner) {
             (Some(count), _) => count,
@@ -245,6 +221,12 @@ impl Counts {
         if !self.reach.covers(endpoint) {
             self.set(endpoint, Some(Count { application, generation, queued: 0, is_whole: true }));
         }
+    }
+
+    /// The head of a lane was attempted: nothing of that lane lies before it, or before what follows if it is gone.
+    pub(super) fn attempted(&mut self, before: &Delivery, is_gone: bool) {
+        let DeliveryId { endpoint, seq } = before.id;
+        self.heads.0.push((endpoint, before.lane, if is_gone { seq.next() } else { seq }));
     }
 
     /// The queue was cut off: nothing waits there any more, in this generation.
@@ -329,7 +311,8 @@ impl Counts {
         };
         let before = keys::queue(table::DUE, of, count.generation);
         let mut read_to = self.read_to.get(&of).cloned().unwrap_or(before);
-        let Found { rows, is_whole } = count_rows(view, of, count.generation, &mut read_to, left)?;
+        let start = self.known.start(of, count.generation);
+        let Found { rows, is_whole } = count_rows(view, (of, count.generation), start, &mut read_to, left)?;
         if is_whole {
             self.read_to.remove(&of);
         } else {
@@ -340,80 +323,6 @@ impl Counts {
         add(&mut self.found, Queued { application: count.application, by });
         Ok(is_whole)
     }
-
-    /// The first endpoint with rows that had no turn yet.
-    fn next_endpoint(&self, view: View<'_>) -> Result<Option<EndpointId>, StoreError> {
-        let mut next = None::<EndpointId>;
-        for table in [table::READY, table::DUE] {
-            let from = match self.reach {
-                Reach::None => keys::all(table),
-                Reach::To(last) => keys::end_of(&keys::under(table, last.to_bytes())),
-                Reach::All => return Ok(None),
-            };
-            let found = view.scan(Partition::LASTING, &from, &keys::end_of(&[table]), NonZeroUsize::MIN)?;
-            let id = found.first().and_then(|(key, _)| keys::Suffix(key.get(1..)?).id());
-            let id = id.map(EndpointId::from_bytes);
-            next = [next, id].into_iter().flatten().min();
-        }
-        Ok(next)
-    }
-}
-
-/// What was found of a queue.
-struct Found {
-    rows: u64,
-    is_whole: bool,
-}
-
-/// Counts the deliveries behind the last row that was read, at most `left` rows.
-fn count_rows(
-    view: View<'_>,
-    of: EndpointId,
-    generation: Generation,
-    read_to: &mut Vec<u8>,
-    left: &mut usize,
-) -> Result<Found, StoreError> {
-    let mut counted = 0;
-    for part in [table::DUE, table::READY] {
-        let prefix = keys::queue(part, of, generation);
-        let (mut from, end) = (keys::after(read_to), keys::end_of(&prefix));
-        if from >= end {
-            continue;
-        }
-        if from < prefix {
-            from = beginning(view, of, generation)?;
-        }
-        loop {
-            let Some(limit) = NonZeroUsize::new((*left).min(READ_AT_ONCE)) else {
-                return Ok(Found { rows: counted, is_whole: false });
-            };
-            let rows = view.scan(Partition::LASTING, &from, &end, limit)?;
-            *left -= rows.len();
-            let waits = |(key, value): &&(bytes::Bytes, bytes::Bytes)| {
-                part == table::READY || is_delivery(of, generation, &key[prefix.len()..], value)
-            };
-            counted += rows.iter().filter(waits).count() as u64;
-            if let Some((last, _)) = rows.last() {
-                from = keys::after(last);
-                *read_to = last.to_vec();
-            }
-            if rows.len() < limit.get() {
-                break;
-            }
-        }
-    }
-    Ok(Found { rows: counted, is_whole: true })
-}
-
-/// Where ready rows begin: not among the many that ended.
-fn beginning(view: View<'_>, of: EndpointId, generation: Generation) -> Result<Vec<u8>, StoreError> {
-    let head = match view.soft(of) {
-        Ok(soft) => soft.heads[Priority::Normal],
-        // It says where to begin, no more.
-        Err(error) if error.kind() == StoreErrorKind::Corrupt => Seq::default(),
-        Err(error) => return Err(error),
-    };
-    Ok(Key::Ready(of, generation, LaneId::WHOLE, head).bytes())
 }
 
 /// Changes of one application are one change.
@@ -458,13 +367,4 @@ fn grows(batch: &Batch) -> impl Iterator<Item = EndpointId> + '_ {
         Guard::Revision(..) | Guard::Document(..) => None,
     });
     written.chain(guarded)
-}
-
-/// Whether a row among those that wait for a time is a delivery of its own, and not what finds one. One that cannot be
-/// read is counted by nobody.
-fn is_delivery(of: EndpointId, generation: Generation, suffix: &[u8], value: &[u8]) -> bool {
-    rows::decode_due(of, generation, suffix, value).is_ok_and(|row| match row.place {
-        Place::Due(_) | Place::Manual { .. } => true,
-        Place::Ready | Place::Lane { .. } => false,
-    })
 }

@@ -4,14 +4,19 @@ use std::num::NonZeroUsize;
 
 use async_trait::async_trait;
 use postrider_core::{
-    AgendaItem, ApplicationId, Ask, DeadLetter, Delivery, DeliveryId, Document, DocumentId, Endpoint, EndpointId,
-    EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
+    AgedKey, AgendaItem, ApplicationId, Ask, DeadLetter, Delivery, DeliveryId, Document, DocumentId, DueKey, Endpoint,
+    EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
 };
 
-use super::{KvStore, OrderedKv};
+use super::{FirstDue, KvStore, OrderedKv};
 use crate::{
     AttemptCounts, AttemptQuery, AttemptRecord, Backlog, CountedTime, DeadLetterQuery, DeliveryRecord, DocumentQuery,
-    EventQuery, Page, PageRequest, Reads, Routed, StoreError, kv::Partition,
+    EventQuery, Page, PageRequest, Reads, Routed, StoreError,
+    kv::{
+        Partition,
+        starts::Start,
+        view::{View, nothing},
+    },
 };
 
 #[async_trait]
@@ -23,7 +28,17 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         ask: Ask,
         share: WindowShare,
     ) -> Result<Found, StoreError> {
-        self.read(move |view| view.window(of, generation, ask, share)).await
+        let first_due = match ask {
+            Ask::Soft => return self.read(move |view| view.window(of, generation, ask, share, &Start::UNKNOWN)).await,
+            Ask::Due(DueKey::START) | Ask::Aged(_, AgedKey::Start) => FirstDue::Wanted,
+            Ask::Due(_) | Ask::Aged(..) | Ask::Ready(_) | Ask::Lane(..) => FirstDue::Unwanted,
+            Ask::Lanes(_) | Ask::Urgent(_) => FirstDue::Unwanted,
+        };
+        let look = move |view: View<'_>, waiting, start: &Start| match waiting {
+            Some(0) => Ok(nothing(ask)),
+            Some(_) | None => view.window(of, generation, ask, share, start),
+        };
+        self.read_queue((of, generation), first_due, look).await
     }
 
     async fn wakes(
@@ -99,12 +114,18 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         page: &PageRequest,
     ) -> Result<Page<Delivery>, StoreError> {
         let page = page.clone();
-        self.read(move |view| view.queue(of, generation, &page)).await
+        let look = move |view: View<'_>, waiting, start: &Start| match waiting {
+            Some(0) => Ok(Page::default()),
+            Some(_) | None => view.queue(of, generation, &page, start),
+        };
+        self.read_queue((of, generation), FirstDue::Wanted, look).await
     }
 
     async fn ahead(&self, delivery: &Delivery) -> Result<Option<Delivery>, StoreError> {
         let delivery = delivery.clone();
-        self.read(move |view| view.ahead(&delivery)).await
+        let (of, generation) = (delivery.id.endpoint, delivery.generation);
+        let look = move |view: View<'_>, _, start: &Start| view.ahead(&delivery, start);
+        self.read_queue((of, generation), FirstDue::Unwanted, look).await
     }
 
     async fn backlog(
@@ -113,8 +134,8 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         generation: Generation,
         at_most: NonZeroUsize,
     ) -> Result<Backlog, StoreError> {
-        let known = self.inner.known.clone();
-        self.read(move |view| view.backlog(of, generation, known.waiting(of, generation), at_most)).await
+        let look = move |view: View<'_>, waiting, start: &Start| view.backlog(of, generation, waiting, at_most, start);
+        self.read_queue((of, generation), FirstDue::Wanted, look).await
     }
 
     async fn attempts_of_event(&self, owner: ApplicationId, event: EventId) -> Result<Vec<AttemptRecord>, StoreError> {

@@ -1,6 +1,8 @@
 mod cost;
 mod counted;
 mod equivalence;
+#[cfg(feature = "testing")]
+mod steps;
 
 use std::{
     error::Error,

@@ -39,8 +39,10 @@ impl Transaction<'_> {
                     Then::RetryAt(_) | Then::GivenUp(_) | Then::Nothing => {}
                 }
             }
-            (Step::Attempted(attempt), Place::Ready | Place::Due(_) | Place::Lane { .. }) => {
+            (Step::Attempted(attempt), Place::Ready | Place::Due(_)) => self.put_attempt(before, attempt),
+            (Step::Attempted(attempt), Place::Lane { .. }) => {
                 self.put_attempt(before, attempt);
+                self.counts.attempted(before, after.is_none());
             }
             // A manual try that did not happen says nothing about the life beside which it waited.
             (Step::GaveUp | Step::Cancelled(_), Place::Manual { .. }) => {}

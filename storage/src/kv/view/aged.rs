@@ -3,16 +3,16 @@
 
 use std::num::NonZeroUsize;
 
-use bytes::Bytes;
 use postrider_core::{Aged, AgedKey, Delivery, DueKey, EndpointId, Generation, LaneId, Life, Place, Seq, Timestamp};
 
 use super::{View, window::moment};
 use crate::{
     StoreError,
     kv::{
-        Partition,
+        Direction, Partition,
         keys::{self, table},
         rows,
+        starts::Start,
     },
 };
 
@@ -33,20 +33,24 @@ struct Search {
 impl View<'_> {
     pub(super) fn aged(
         self,
-        of: EndpointId,
-        generation: Generation,
+        (of, generation): (EndpointId, Generation),
         before: Timestamp,
         after: AgedKey,
         rows: NonZeroUsize,
+        start: &Start,
     ) -> Result<Aged, StoreError> {
         let mut search = Search { before, rows, found: Aged::default() };
         let lanes = match after {
-            AgedKey::Start => self.aged_due(&mut search, of, generation, DueKey::START)?.then_some((LaneId(0), Seq(0))),
-            AgedKey::Due(after) => self.aged_due(&mut search, of, generation, after)?.then_some((LaneId(0), Seq(0))),
+            AgedKey::Start => {
+                self.aged_due(&mut search, of, generation, DueKey::START, start)?.then_some((LaneId(0), Seq(0)))
+            }
+            AgedKey::Due(after) => {
+                self.aged_due(&mut search, of, generation, after, start)?.then_some((LaneId(0), Seq(0)))
+            }
             AgedKey::Lane(lane, seq) => Some((lane, seq)),
         };
         if let Some(after) = lanes {
-            self.aged_ready(&mut search, of, generation, after)?;
+            self.aged_ready(&mut search, of, generation, after, start)?;
         }
         Ok(search.found)
     }
@@ -58,10 +62,11 @@ impl View<'_> {
         of: EndpointId,
         generation: Generation,
         after: DueKey,
+        start: &Start,
     ) -> Result<bool, StoreError> {
         let prefix = keys::queue(table::DUE, of, generation);
         let end = keys::end_of(&prefix);
-        let mut from = prefix.clone();
+        let mut from = start.of_due(&prefix);
         if after != DueKey::START {
             let after = [&prefix[..], &after.at.as_nanos().to_be_bytes(), &after.seq.0.to_be_bytes()].concat();
             from = keys::end_of(&after);
@@ -100,6 +105,7 @@ impl View<'_> {
         of: EndpointId,
         generation: Generation,
         (lane, seq): (LaneId, Seq),
+        start: &Start,
     ) -> Result<(), StoreError> {
         let prefix = keys::queue(table::READY, of, generation);
         let end = keys::end_of(&prefix);
@@ -107,7 +113,7 @@ impl View<'_> {
         let mut last = (lane, seq);
         let mut young = None;
         loop {
-            let rows: Vec<(Bytes, Bytes)> = self.scan(Partition::LASTING, &from, &end, READ_AT_ONCE)?;
+            let rows = self.scan_lanes(start, &prefix, (&from, &end), Direction::Forward, READ_AT_ONCE)?;
             let Some((key, _)) = rows.last() else { return Ok(()) };
             from = keys::after(key);
             for (key, value) in &rows {

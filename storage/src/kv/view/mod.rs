@@ -12,6 +12,8 @@ mod tried;
 mod walk;
 mod window;
 
+pub(super) use self::window::nothing;
+
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
@@ -23,6 +25,7 @@ use super::{
     Direction, Partition, Snapshot, codec,
     keys::{self, Key, meta, table},
     rows::{CutRow, QueueRow},
+    starts::Start,
 };
 use crate::StoreError;
 
@@ -143,6 +146,29 @@ impl<'a> View<'a> {
         limit: NonZeroUsize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         self.directed(partition, from, to, Direction::Forward, limit)
+    }
+
+    /// As [`directed`](Self::directed), of rows whose keys begin so, then name lane and position, without stepping over
+    /// what lies before lanes begin.
+    pub(super) fn scan_lanes(
+        self,
+        start: &Start,
+        prefix: &[u8],
+        (from, to): (&[u8], &[u8]),
+        direction: Direction,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let mut parts = start.parts(prefix, from, to);
+        match direction {
+            Direction::Forward => {}
+            Direction::Backward => parts.reverse(),
+        }
+        let mut found = Vec::new();
+        for (from, to) in parts {
+            let Some(left) = NonZeroUsize::new(limit.get() - found.len()) else { break };
+            found.extend(self.directed(Partition::LASTING, &from, &to, direction, left)?);
+        }
+        Ok(found)
     }
 
     fn directed(

@@ -12,14 +12,17 @@ use super::{
 use crate::{
     Backlog, Cursor, Page, PageRequest, StoreError,
     kv::{
-        Partition,
+        Direction, Partition,
         keys::{self, table},
         rows,
+        starts::Start,
     },
 };
 
 /// Rows read at once.
 const READ_AT_ONCE: usize = 256;
+/// Rows that are looked at for the oldest, where it is known how many there are.
+const LOOKED_AT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
 impl View<'_> {
     pub(in crate::kv) fn queue(
@@ -27,6 +30,7 @@ impl View<'_> {
         of: EndpointId,
         generation: Generation,
         page: &PageRequest,
+        start: &Start,
     ) -> Result<Page<Delivery>, StoreError> {
         let Ok(reached) = page.part.place().map(row_at).transpose() else { return Ok(Page::default()) };
         if !self.is_current(of, generation)? {
@@ -40,12 +44,12 @@ impl View<'_> {
         let mut gathered = Gathered::new(page.limit);
         'page: for part in parts.into_iter().skip_while(|part| reached.is_some_and(|(table, _)| table != *part)) {
             let prefix = keys::queue(part, of, generation);
-            let mut range = (prefix.clone(), keys::end_of(&prefix));
+            let mut range = (begin(part, &prefix, start), keys::end_of(&prefix));
             if let Some((_, suffix)) = reached.filter(|(table, _)| *table == part) {
                 cut(&mut range, direction, &[&prefix[..], suffix].concat());
             }
             loop {
-                let rows = self.directed(Partition::LASTING, &range.0, &range.1, direction, at_once)?;
+                let rows = self.part(part, &prefix, (&range.0, &range.1), direction, at_once, start)?;
                 for (key, value) in &rows {
                     let suffix = &key[prefix.len()..];
                     let place = Cursor(Bytes::from([&[part][..], suffix].concat()));
@@ -62,7 +66,23 @@ impl View<'_> {
         Ok(gathered.page(&page.part))
     }
 
-    pub(in crate::kv) fn ahead(self, delivery: &Delivery) -> Result<Option<Delivery>, StoreError> {
+    /// Rows of one table of a queue.
+    fn part(
+        self,
+        table: u8,
+        prefix: &[u8],
+        (from, to): (&[u8], &[u8]),
+        direction: Direction,
+        limit: NonZeroUsize,
+        start: &Start,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        match table {
+            table::READY => self.scan_lanes(start, prefix, (from, to), direction, limit),
+            _ => self.directed(Partition::LASTING, from, to, direction, limit),
+        }
+    }
+
+    pub(in crate::kv) fn ahead(self, delivery: &Delivery, start: &Start) -> Result<Option<Delivery>, StoreError> {
         let Delivery { id, generation, lane, .. } = *delivery;
         match delivery.place {
             Place::Ready | Place::Due(_) | Place::Manual { .. } => return Ok(None),
@@ -70,7 +90,8 @@ impl View<'_> {
         }
         let prefix = keys::lane(id.endpoint, generation, lane);
         let own = [&prefix[..], &id.seq.0.to_be_bytes()].concat();
-        let first = self.scan(Partition::LASTING, &prefix, &own, NonZeroUsize::MIN)?;
+        let from = [&prefix[..], &start.of_lane(lane).0.to_be_bytes()].concat();
+        let first = self.scan(Partition::LASTING, &from, &own, NonZeroUsize::MIN)?;
         let decode = |(key, value): &(Bytes, Bytes)| {
             let queue = keys::queue(table::READY, id.endpoint, generation).len();
             rows::decode_ready(id.endpoint, generation, &key[queue..], value)
@@ -85,16 +106,18 @@ impl View<'_> {
         generation: Generation,
         known: Option<u64>,
         rows_max: NonZeroUsize,
+        start: &Start,
     ) -> Result<Backlog, StoreError> {
         if known == Some(0) || !self.is_current(of, generation)? {
             return Ok(Backlog::default());
         }
+        let rows_max = if known.is_some() { rows_max.min(LOOKED_AT) } else { rows_max };
         let (mut left, mut found, mut oldest) = (rows_max.get(), 0, None::<Timestamp>);
         for part in [table::READY, table::DUE] {
             let prefix = keys::queue(part, of, generation);
-            let (end, mut from) = (keys::end_of(&prefix), prefix.clone());
+            let (end, mut from) = (keys::end_of(&prefix), begin(part, &prefix, start));
             while let Some(at_once) = NonZeroUsize::new(left.min(READ_AT_ONCE)) {
-                let rows = self.scan(Partition::LASTING, &from, &end, at_once)?;
+                let rows = self.part(part, &prefix, (&from, &end), Direction::Forward, at_once, start)?;
                 left -= rows.len();
                 from = rows.last().map(|(key, _)| keys::after(key)).unwrap_or_default();
                 for (key, value) in &rows {
@@ -112,6 +135,11 @@ impl View<'_> {
         let (queued, is_at_least) = known.map_or((found, left == 0), |known| (known, false));
         Ok(Backlog { queued, is_at_least, oldest })
     }
+}
+
+/// Where the rows of a table begin, whose keys begin so.
+fn begin(table: u8, prefix: &[u8], start: &Start) -> Vec<u8> {
+    if table == table::READY { prefix.to_vec() } else { start.of_due(prefix) }
 }
 
 /// The delivery of a row, if it is not only found by it.

@@ -12,10 +12,11 @@ use super::View;
 use crate::{
     StoreError,
     kv::{
-        Partition,
+        Direction, Partition,
         codec::corrupt,
         keys::{self, Key, table},
         rows::{self, QueueRow},
+        starts::Start,
     },
 };
 
@@ -26,17 +27,20 @@ impl View<'_> {
         generation: Generation,
         ask: Ask,
         share: WindowShare,
+        start: &Start,
     ) -> Result<Found, StoreError> {
         let queue = self.get::<QueueRow>(&Key::Queue(of))?.filter(|queue| queue.generation == generation);
         let Some(queue) = queue else { return Ok(nothing(ask)) };
         let (deliveries, is_last) = match ask {
             Ask::Soft => return Ok(Found::Soft(self.soft(of)?)),
-            Ask::Ready(after) => self.classes(of, generation, &after, share.rows)?,
-            Ask::Lane(lane, after) => self.lane(of, generation, lane, after, share.rows)?,
-            Ask::Lanes(after) => self.heads(of, generation, table::READY, after, share.rows)?,
-            Ask::Urgent(after) => self.heads(of, generation, table::URGENT, after, share.rows)?,
-            Ask::Due(after) => self.due(of, generation, after, share.rows)?,
-            Ask::Aged(before, after) => return Ok(Found::Aged(self.aged(of, generation, before, after, share.rows)?)),
+            Ask::Ready(after) => self.classes(of, generation, &after, share.rows, start)?,
+            Ask::Lane(lane, after) => self.lane(of, generation, lane, after, share.rows, start)?,
+            Ask::Lanes(after) => self.heads((of, generation, table::READY), after, share.rows, start)?,
+            Ask::Urgent(after) => self.heads((of, generation, table::URGENT), after, share.rows, start)?,
+            Ask::Due(after) => self.due(of, generation, after, share.rows, start)?,
+            Ask::Aged(before, after) => {
+                return Ok(Found::Aged(self.aged((of, generation), before, after, share.rows, start)?));
+            }
         };
         Ok(Found::Rows(Rows { rows: self.with_events(&queue, deliveries, share)?, is_last }))
     }
@@ -52,15 +56,17 @@ impl View<'_> {
         generation: Generation,
         after: &PerPriority<Option<Seq>>,
         rows: NonZeroUsize,
+        start: &Start,
     ) -> Result<(Vec<Delivery>, bool), StoreError> {
         let mut found = Vec::new();
         for (priority, after) in after.iter().filter_map(|(priority, after)| Some((priority, (*after)?))) {
             let Some(left) = NonZeroUsize::new(rows.get() - found.len()) else {
                 // Whether there is one more, and not which.
-                let (next, _) = self.lane(of, generation, LaneId::unordered(priority), after, NonZeroUsize::MIN)?;
+                let (next, _) =
+                    self.lane(of, generation, LaneId::unordered(priority), after, NonZeroUsize::MIN, start)?;
                 if next.is_empty() { continue } else { return Ok((found, false)) }
             };
-            let (class, is_last) = self.lane(of, generation, LaneId::unordered(priority), after, left)?;
+            let (class, is_last) = self.lane(of, generation, LaneId::unordered(priority), after, left, start)?;
             found.extend(class);
             if !is_last {
                 return Ok((found, false));
@@ -77,10 +83,12 @@ impl View<'_> {
         lane: LaneId,
         after: Seq,
         rows: NonZeroUsize,
+        start: &Start,
     ) -> Result<(Vec<Delivery>, bool), StoreError> {
         let Some(next) = after.0.checked_add(1) else { return Ok((Vec::new(), true)) };
+        let next = start.of_lane(lane).max(Seq(next));
         let prefix = keys::lane(of, generation, lane);
-        let from = [&prefix[..], &next.to_be_bytes()].concat();
+        let from = [&prefix[..], &next.0.to_be_bytes()].concat();
         let found = self.scan(Partition::LASTING, &from, &keys::end_of(&prefix), rows.saturating_add(1))?;
         let is_last = found.len() <= rows.get();
         let found = &found[..found.len().min(rows.get())];
@@ -91,11 +99,10 @@ impl View<'_> {
     /// however many rows wait behind it.
     fn heads(
         self,
-        of: EndpointId,
-        generation: Generation,
-        table: u8,
+        (of, generation, table): (EndpointId, Generation, u8),
         after: Option<LaneId>,
         rows: NonZeroUsize,
+        start: &Start,
     ) -> Result<(Vec<Delivery>, bool), StoreError> {
         let prefix = keys::queue(table, of, generation);
         let end = keys::end_of(&prefix);
@@ -103,7 +110,7 @@ impl View<'_> {
         let mut next = after.map_or(Some(0), |LaneId(lane)| lane.checked_add(1));
         while let Some(lane) = next {
             let from = [&prefix[..], &lane.to_be_bytes()].concat();
-            let found = self.scan(Partition::LASTING, &from, &end, NonZeroUsize::MIN)?;
+            let found = self.scan_lanes(start, &prefix, (&from, &end), Direction::Forward, NonZeroUsize::MIN)?;
             let Some((key, _)) = found.first() else { break };
             if heads.len() == rows.get() {
                 return Ok((heads, false));
@@ -111,7 +118,7 @@ impl View<'_> {
             let lane = keys::Suffix(&key[prefix.len()..]).u64().ok_or_else(|| corrupt("its key is cut short"))?;
             heads.extend(match table {
                 table::READY => ready(of, generation, &found)?,
-                _ => self.lane(of, generation, LaneId(lane), Seq(0), NonZeroUsize::MIN)?.0,
+                _ => self.lane(of, generation, LaneId(lane), Seq(0), NonZeroUsize::MIN, start)?.0,
             });
             next = lane.checked_add(1);
         }
@@ -126,10 +133,11 @@ impl View<'_> {
         generation: Generation,
         after: DueKey,
         rows: NonZeroUsize,
+        start: &Start,
     ) -> Result<(Vec<Delivery>, bool), StoreError> {
         let prefix = keys::queue(table::DUE, of, generation);
         let from = [&prefix[..], &after.at.as_nanos().to_be_bytes(), &after.seq.0.to_be_bytes()].concat();
-        let from = if after == DueKey::START { from } else { keys::end_of(&from) };
+        let from = if after == DueKey::START { start.of_due(&prefix) } else { keys::end_of(&from) };
         let (from, end) =
             if from.starts_with(&prefix) { (from, keys::end_of(&prefix)) } else { (Vec::new(), Vec::new()) };
         let mut limit = rows.saturating_add(1);
@@ -185,8 +193,8 @@ impl View<'_> {
 
 type WithEvent = (Delivery, Option<Arc<StoredEvent>>);
 
-/// The rows of a queue that was cut off are dead, whether they are purged yet or not.
-fn nothing(ask: Ask) -> Found {
+/// Of a queue that is empty; or was cut off: its rows are dead, whether they are purged yet or not.
+pub(in crate::kv) fn nothing(ask: Ask) -> Found {
     match ask {
         Ask::Soft => Found::Soft(SoftState::default()),
         Ask::Aged(..) => Found::Aged(Aged::default()),

@@ -224,7 +224,7 @@ async fn commit(store: &KvStore<Counting>, batch: Batch) -> Result<postrider_cor
     Ok(verdicts.remove(0).map_err(|refused| format!("{refused:?}"))?)
 }
 
-fn step(ids: &Ids, before: &Delivery, then: Then) -> Batch {
+pub(super) fn step(ids: &Ids, before: &Delivery, then: Then) -> Batch {
     let attempt = Attempt {
         id: AttemptId::new(ids.now, &mut SplitMix::new(before.id.seq.0 + u64::from(before.attempts))),
         number: before.next_attempt(),

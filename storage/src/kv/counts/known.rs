@@ -1,0 +1,101 @@
+//! What the writer knows of queues, for readers: how much waits in each, and where its rows begin.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use foldhash::HashMap;
+use postrider_core::{ApplicationId, DueKey, EndpointId, Generation};
+
+use super::NextQueues;
+use crate::{
+    StoreError,
+    kv::{
+        starts::{Start, Starts},
+        view::View,
+    },
+};
+
+/// What is known of queues as they are written: shared by the writer, which alone changes it, and readers.
+#[derive(Clone, Debug, Default)]
+pub(in crate::kv) struct Known(Arc<Mutex<Queues>>);
+
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    /// Those in which something waits, and those that were counted before their turn, or not to their end.
+    pub(super) counts: HashMap<EndpointId, Count>,
+    pub(super) reach: Reach,
+    pub(super) starts: Starts,
+}
+
+/// How much waits at one endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count {
+    pub(super) application: ApplicationId,
+    pub(super) generation: Generation,
+    pub(super) queued: u64,
+    /// All its rows were read.
+    pub(super) is_whole: bool,
+}
+
+/// Which endpoints have had their turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reach {
+    #[default]
+    None,
+    /// This one and all before it.
+    To(EndpointId),
+    All,
+}
+
+impl Known {
+    /// How many wait in this queue; none if they are not counted to the end.
+    pub(in crate::kv) fn waiting(&self, of: EndpointId, generation: Generation) -> Option<u64> {
+        let queues = self.queues();
+        match queues.counts.get(&of) {
+            Some(count) => (count.is_whole && count.generation == generation).then_some(count.queued),
+            None => queues.reach.covers(of).then_some(0),
+        }
+    }
+
+    /// Where the rows of a queue begin, as far as it is known.
+    pub(in crate::kv) fn start(&self, of: EndpointId, generation: Generation) -> Start {
+        self.queues().starts.of(of, generation)
+    }
+
+    /// As [`Starts::look_for_due`].
+    pub(in crate::kv) fn look_for_due(&self, of: EndpointId, generation: Generation) -> Option<DueKey> {
+        self.queues().starts.look_for_due(of, generation)
+    }
+
+    /// As [`Starts::due_found`].
+    pub(in crate::kv) fn due_found(&self, of: EndpointId, generation: Generation, first: DueKey) {
+        self.queues().starts.due_found(of, generation, first);
+    }
+
+    /// The next queues to be counted, at most so many, as a snapshot shows them. What is added to others meanwhile is
+    /// counted, or begun, by its commit.
+    pub(in crate::kv) fn next(&self, view: View<'_>, queues_max: NonZeroUsize) -> Result<NextQueues, StoreError> {
+        let after = match self.queues().reach {
+            Reach::None => None,
+            Reach::To(last) => Some(last),
+            Reach::All => return Ok(NextQueues { queues: Vec::new(), are_all: true }),
+        };
+        NextQueues::read(view, after, queues_max)
+    }
+
+    pub(super) fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reach {
+    pub(super) fn covers(self, endpoint: EndpointId) -> bool {
+        match self {
+            Self::None => false,
+            Self::To(last) => endpoint <= last,
+            Self::All => true,
+        }
+    }
+}

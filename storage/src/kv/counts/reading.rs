@@ -1,0 +1,126 @@
+//! Counts the rows of one queue, a bounded number of them at a time.
+
+use std::num::NonZeroUsize;
+
+use postrider_core::{EndpointId, Generation, Place};
+
+use crate::{
+    StoreError, StoreErrorKind,
+    kv::{
+        Direction, Partition,
+        keys::{self, Key, table},
+        rows::{self, QueueRow},
+        starts::Start,
+        view::View,
+    },
+};
+
+/// Rows read at once.
+const READ_AT_ONCE: usize = 256;
+
+/// Queues with rows, in the order of their endpoints.
+#[derive(Debug)]
+pub(in crate::kv) struct NextQueues {
+    pub(in crate::kv) queues: Vec<(EndpointId, Generation)>,
+    /// There are no more of them.
+    pub(super) are_all: bool,
+}
+
+impl NextQueues {
+    /// Those after this endpoint, at most so many; a seek in each table for each of them.
+    pub(super) fn read(
+        view: View<'_>,
+        mut after: Option<EndpointId>,
+        queues_max: NonZeroUsize,
+    ) -> Result<Self, StoreError> {
+        let mut queues = Vec::new();
+        for _ in 0..queues_max.get() {
+            let Some(next) = next_endpoint(view, after)? else { return Ok(Self { queues, are_all: true }) };
+            let generation = match view.get::<QueueRow>(&Key::Queue(next)) {
+                Ok(row) => row.map_or(Generation(0), |row| row.generation),
+                // A person must look; what cannot be delivered to is counted as empty.
+                Err(error) if error.kind() == StoreErrorKind::Corrupt => Generation(0),
+                Err(error) => return Err(error),
+            };
+            queues.push((next, generation));
+            after = Some(next);
+        }
+        Ok(Self { queues, are_all: false })
+    }
+}
+
+/// The first endpoint with rows after this one.
+fn next_endpoint(view: View<'_>, after: Option<EndpointId>) -> Result<Option<EndpointId>, StoreError> {
+    let mut next = None::<EndpointId>;
+    for table in [table::READY, table::DUE] {
+        let from = after.map_or_else(|| keys::all(table), |last| keys::end_of(&keys::under(table, last.to_bytes())));
+        let found = view.scan(Partition::LASTING, &from, &keys::end_of(&[table]), NonZeroUsize::MIN)?;
+        let id = found.first().and_then(|(key, _)| keys::Suffix(key.get(1..)?).id()).map(EndpointId::from_bytes);
+        next = [next, id].into_iter().flatten().min();
+    }
+    Ok(next)
+}
+
+/// What was found of a queue.
+pub(super) struct Found {
+    pub(super) rows: u64,
+    /// All rows were read.
+    pub(super) is_whole: bool,
+}
+
+/// Counts the deliveries behind the last row that was read, at most `left` rows.
+pub(super) fn count_rows(
+    view: View<'_>,
+    (of, generation): (EndpointId, Generation),
+    start: Start,
+    read_to: &mut Vec<u8>,
+    left: &mut usize,
+) -> Result<Found, StoreError> {
+    let (mut counted, start) = (0, beginning(view, of, start)?);
+    for part in [table::DUE, table::READY] {
+        let prefix = keys::queue(part, of, generation);
+        let begin = if part == table::READY { prefix.clone() } else { start.of_due(&prefix) };
+        let (mut from, end) = (keys::after(read_to).max(begin), keys::end_of(&prefix));
+        loop {
+            let Some(limit) = NonZeroUsize::new((*left).min(READ_AT_ONCE)) else {
+                return Ok(Found { rows: counted, is_whole: false });
+            };
+            let rows = match part {
+                table::READY => view.scan_lanes(&start, &prefix, (&from, &end), Direction::Forward, limit)?,
+                _ => view.scan(Partition::LASTING, &from, &end, limit)?,
+            };
+            *left -= rows.len();
+            let waits = |(key, value): &&(bytes::Bytes, bytes::Bytes)| {
+                part == table::READY || is_delivery(of, generation, &key[prefix.len()..], value)
+            };
+            counted += rows.iter().filter(waits).count() as u64;
+            if let Some((last, _)) = rows.last() {
+                from = keys::after(last);
+                *read_to = last.to_vec();
+            }
+            if rows.len() < limit.get() {
+                break;
+            }
+        }
+    }
+    Ok(Found { rows: counted, is_whole: true })
+}
+
+/// Where its rows begin: not among the many that ended.
+fn beginning(view: View<'_>, of: EndpointId, start: Start) -> Result<Start, StoreError> {
+    match view.soft(of) {
+        Ok(soft) => Ok(start.with_heads(&soft.heads)),
+        // It says where to begin, no more.
+        Err(error) if error.kind() == StoreErrorKind::Corrupt => Ok(start),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a row among those that wait for a time is a delivery of its own, and not what finds one. One that cannot be
+/// read is counted by nobody.
+fn is_delivery(of: EndpointId, generation: Generation, suffix: &[u8], value: &[u8]) -> bool {
+    rows::decode_due(of, generation, suffix, value).is_ok_and(|row| match row.place {
+        Place::Due(_) | Place::Manual { .. } => true,
+        Place::Ready | Place::Lane { .. } => false,
+    })
+}

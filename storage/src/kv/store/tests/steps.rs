@@ -1,0 +1,174 @@
+//! What a read steps over: as few remains of deleted rows as if the queue had never moved on.
+
+use postrider_core::{
+    Acceptance, AgedKey, Ask, Delivery, DueKey, Effect, Endpoint, Event, Generation, More, OnExhausted, OrderingMode,
+    PerPriority, Seq, SoftState, Then, Timestamp, WindowShare, Write, plan_recipients,
+};
+
+use super::{
+    cost::step,
+    equivalence::{Ids, endpoint, records},
+    *,
+};
+use crate::{PageRequest, testing::WithRemains};
+
+/// Deliveries that ended before anything is read.
+const ENDED: usize = 2_000;
+/// As often as a machine notes where its classes begin, and some more.
+const FEW: usize = 300;
+const MANY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
+
+#[tokio::test]
+async fn reads_do_not_step_over_what_ended() -> Result<(), Failed> {
+    // After 500,000 deliveries that had ended, the state of an empty queue took a second: its backlog, its pages, the
+    // heads of its lanes and the first publish after a start were looked for from its first row ever on, over what a
+    // store on disk keeps of deleted rows until it compacts them.
+    for ordering in
+        [OrderingMode::Concurrent, OrderingMode::PerKey(OnExhausted::Hold), OrderingMode::Fifo(OnExhausted::Continue)]
+    {
+        let queue = Queue::new(ordering).await?;
+        for _ in 0..ENDED / 100 {
+            queue.hundred_end().await?;
+        }
+        for _ in 0..2 {
+            assert_eq!(queue.steps_of_reads().await?, 0, "{ordering:?}: nothing waits");
+        }
+        let waiting = queue.some_wait().await?;
+        // Once somebody has to look where those begin that wait for a time.
+        let first = queue.steps_of_reads().await?;
+        assert!(first < ENDED / 4 + FEW, "{ordering:?}: {first}");
+        for delivery in &waiting {
+            queue.commit(queue.attempted(delivery, Then::Delivered)).await?;
+        }
+        queue.hundred_end().await?;
+        queue.some_wait().await?;
+        let again = queue.steps_of_reads().await?;
+        assert!(again < FEW, "{ordering:?}: {again}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_start_does_not_step_over_what_ended() -> Result<(), Failed> {
+    let queue = Queue::new(OrderingMode::Concurrent).await?;
+    for _ in 0..ENDED / 100 {
+        queue.hundred_end().await?;
+    }
+    queue.store.reopen()?;
+    queue.kv.stepped_over();
+    queue.publish(1).await?;
+    let steps = queue.kv.stepped_over();
+    assert!(steps < ENDED / 4 + FEW, "{steps}: those that waited for a time, and no others");
+    while queue.store.count_queued(MANY).await?.more == More::Yes {}
+    queue.kv.stepped_over();
+    while queue.store.count_queued(MANY).await?.more == More::Yes {}
+    assert_eq!(queue.kv.stepped_over(), 0, "once");
+    Ok(())
+}
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// A store with one endpoint.
+struct Queue {
+    kv: WithRemains,
+    store: KvStore<WithRemains>,
+    ids: Ids,
+    endpoint: Arc<Endpoint>,
+}
+
+impl Queue {
+    async fn new(ordering: OrderingMode) -> Result<Self, Failed> {
+        let kv = WithRemains::default();
+        let (store, ids) = (KvStore::over(kv.clone())?, Ids::new());
+        let endpoint = Arc::new(endpoint(&ids, ids.endpoint, ordering));
+        let queue = Self { kv, store, ids, endpoint };
+        queue.commit(Batch::synced(records(&queue.ids, [(*queue.endpoint).clone()]))).await?;
+        while queue.store.count_queued(MANY).await?.more == More::Yes {}
+        Ok(queue)
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Vec<Effect>, Failed> {
+        let mut verdicts = self.store.commit(Arc::new([batch]), Durability::Synced).await?;
+        Ok(verdicts.remove(0).map_err(|refused| format!("{refused:?}"))?.effects)
+    }
+
+    async fn publish(&self, count: usize) -> Result<Vec<Delivery>, Failed> {
+        let mut acceptances = Vec::new();
+        for n in 0..count {
+            let event = Arc::new(Event::new("case.ended", "{}").ordering_key(format!("{}", n % 5)));
+            let recipients = plan_recipients(&event, [&self.endpoint]);
+            let (application, accepted_at) = (self.ids.application, self.ids.now);
+            acceptances.push(Acceptance { application, accepted_at, entropy: 1, event, key: None, recipients });
+        }
+        let effects = self.commit(Batch::synced(acceptances.iter().cloned().map(Write::Accept))).await?;
+        let delivery = |(acceptance, effect): (&Acceptance, &Effect)| match effect {
+            Effect::Accepted(seq, id, _) => Some(acceptance.delivery(&acceptance.recipients[0], *seq, *id)),
+            _ => None,
+        };
+        Ok(acceptances.iter().zip(&effects).filter_map(delivery).collect())
+    }
+
+    fn attempted(&self, before: &Delivery, then: Then) -> Batch {
+        step(&self.ids, before, then)
+    }
+
+    /// A few, of which the first one waits for a time.
+    async fn some_wait(&self) -> Result<Vec<Delivery>, Failed> {
+        let mut waiting = self.publish(12).await?;
+        waiting[0] = self.fails(&waiting[0], self.ids.now + DAY).await?;
+        Ok(waiting)
+    }
+
+    /// As it waits for its next attempt.
+    async fn fails(&self, delivery: &Delivery, due: Timestamp) -> Result<Delivery, Failed> {
+        let failed = self.attempted(delivery, Then::RetryAt(due));
+        let Write::Outcome(transition) = &failed.writes[0] else { unreachable!("it was built as one") };
+        let after = transition.after.clone().ok_or("it is tried again")?;
+        self.commit(failed).await?;
+        Ok(after)
+    }
+
+    /// A quarter of them is tried twice.
+    async fn hundred_end(&self) -> Result<(), Failed> {
+        let deliveries = self.publish(100).await?;
+        for (n, delivery) in deliveries.iter().enumerate() {
+            let delivery = match n % 4 {
+                0 => self.fails(delivery, self.ids.now + DAY / 2).await?,
+                _ => delivery.clone(),
+            };
+            self.commit(self.attempted(&delivery, Then::Delivered)).await?;
+        }
+        if let (Some(last), OrderingMode::Concurrent) = (deliveries.last(), self.endpoint.policy.ordering) {
+            let heads = PerPriority::from_fn(|_| last.id.seq.next());
+            let soft = SoftState { heads, ..SoftState::default() };
+            self.commit(Batch::synced([Write::Soft(self.endpoint.id, soft)])).await?;
+        }
+        Ok(())
+    }
+
+    /// How many remains all kinds of reads step over.
+    async fn steps_of_reads(&self) -> Result<usize, Failed> {
+        self.kv.stepped_over();
+        let (reads, of, generation) = (self.store.reads(), self.endpoint.id, Generation(0));
+        let share = WindowShare { rows: MANY, event_bytes: 0, at_hand: None };
+        let soft = Ask::Soft;
+        let asks = [
+            soft,
+            Ask::ready_after(Seq(0)),
+            Ask::Due(DueKey::START),
+            Ask::Lanes(None),
+            Ask::Urgent(None),
+            Ask::Aged(self.ids.now, AgedKey::Start),
+        ];
+        for ask in asks {
+            reads.window(of, generation, ask, share).await?;
+        }
+        let found = reads.queue(of, generation, &PageRequest::first(MANY)).await?;
+        if let Some(last) = found.items.last() {
+            reads.ahead(last).await?;
+        }
+        let backlog = reads.backlog(of, generation, MANY).await?;
+        assert_eq!(backlog.queued, found.items.len());
+        Ok(self.kv.stepped_over())
+    }
+}
