@@ -109,12 +109,13 @@ impl<'de: 'b, 'b> Deserialize<'de> for FirstParts<'b> {
 
 /// Publishes many messages.
 ///
+/// As a JSON array, or, with the content type `application/x-ndjson`, as one message a line.
 /// Stores all that can be stored; each has its own answer, in their order. Where none is accepted, the request fails. With
 /// an idempotency key each message has it with its place behind it.
 #[utoipa::path(
     post, path = "/app/{app_id}/msg/batch", operation_id = "v1.message.create-many", tag = "Message",
     params(Contents),
-    request_body(content((MessagesIn = "application/json"), (MessageIn = "application/x-ndjson"))),
+    request_body = MessagesIn,
     responses((status = 202, body = Vec<BatchedOut>))
 )]
 pub(super) async fn create(

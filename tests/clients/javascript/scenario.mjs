@@ -118,14 +118,15 @@ async function endpoints() {
 
   const changed = await api.upsert("one", "second", { url: receiver.url("/changed"), description: "Changed" });
   same("replaced", [changed.url, changed.description], [receiver.url("/changed"), "Changed"]);
+  same("its uid is not in what replaces it", changed.uid ?? null, null);
   const put = await api.upsert("one", "fourth", { url: receiver.url("/fourth"), disabled: true });
   same("made by its uid", [put.uid, put.disabled], ["fourth", true]);
   const patched = await api.patch("one", "main", { description: "Main", eventTypes: ["invoice.paid"], channels: null });
   same("patched", [patched.description, patched.eventTypes, patched.channels ?? null], ["Main", ["invoice.paid"], null]);
   same("what was not patched", [patched.url, patched.throttleRate], [asked.url, 100]);
-  for (const uid of ["second", "third", "fourth"]) {
-    await api.delete("one", uid);
-    await fails("gone", () => api.get("one", uid), 404, "not_found");
+  for (const name of [changed.id, "third", "fourth"]) {
+    await api.delete("one", name);
+    await fails("gone", () => api.get("one", name), 404, "not_found");
   }
 
   await api.setHeaders("one", "main", { headers: { "X-A": "1", "X-B": "2" } });
@@ -331,7 +332,7 @@ async function operationalWebhooks() {
   verify(came, key);
   const told = JSON.parse(came.body);
   same("what is told", [told.type, told.data.endpointId], ["endpoint.created", heard.id]);
-  const changed = await api.upsert("operator", { url: asked.url, description: "Ours" });
+  const changed = await api.upsert("operator", { url: asked.url, uid: "operator", description: "Ours" });
   same("replaced", [changed.id, changed.description], [made.id, "Ours"]);
   await api.delete("operator");
   await fails("gone", () => api.get("operator"), 404, "not_found");

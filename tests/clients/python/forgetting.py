@@ -73,7 +73,7 @@ def operational_webhooks():
     verify(came, key)
     told = json.loads(came.body)
     same("what is told", (told["type"], told["data"]["endpointId"]), ("endpoint.created", heard.id))
-    changed = api.upsert("operator", OperationalWebhookEndpointUpsertIn(url=asked.url, description="Ours"))
+    changed = api.upsert("operator", OperationalWebhookEndpointUpsertIn(url=asked.url, uid="operator", description="Ours"))
     same("replaced", (changed.id, changed.description), (made.id, "Ours"))
     api.delete("operator")
     fails("gone", lambda: api.get("operator"), 404, "not_found")

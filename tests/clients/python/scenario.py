@@ -197,14 +197,15 @@ def endpoints():
 
     changed = api.upsert("one", "second", EndpointUpsertIn(url=receiver.url("/changed"), description="Changed"))
     same("replaced", (changed.url, changed.description), (receiver.url("/changed"), "Changed"))
+    same("its uid is not in what replaces it", changed.uid, None)
     put = api.upsert("one", "fourth", EndpointUpsertIn(url=receiver.url("/fourth"), disabled=True))
     same("made by its uid", (put.uid, put.disabled), ("fourth", True))
     patched = api.patch("one", "main", EndpointPatch(description="Main", event_types=["invoice.paid"], channels=None))
     same("patched", (patched.description, patched.event_types, patched.channels), ("Main", ["invoice.paid"], None))
     same("what was not patched", (patched.url, patched.throttle_rate), (asked.url, 100))
-    for uid in ["second", "third", "fourth"]:
-        same("deleted", api.delete("one", uid), None)
-        fails("gone", lambda: api.get("one", uid), 404, "not_found")
+    for name in [changed.id, "third", "fourth"]:
+        same("deleted", api.delete("one", name), None)
+        fails("gone", lambda: api.get("one", name), 404, "not_found")
 
     same("headers set", api.set_headers("one", "main", EndpointHeadersIn(headers={"X-A": "1", "X-B": "2"})), None)
     same("what was set", api.get_headers("one", "main").headers, {"X-A": "1", "X-B": "2"})
@@ -394,8 +395,8 @@ def authentication():
 
 def main():
     sent = None
-    resources = [health, applications, event_types, endpoints, nulls, messages, attempts, tasks, forgetting]
-    for resource in [*resources, operational_webhooks, authentication]:
+    resources = [health, applications, event_types, endpoints, messages, attempts, tasks, forgetting]
+    for resource in [*resources, operational_webhooks, authentication, nulls]:
         try:
             if resource is attempts:
                 resource(sent)
