@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use postrider_core::{
     Batch, Delivery, Effect, Endpoint, EndpointId, EndpointStatus, EventId, Guard, IdOr, RefusalClass, Refused, Resend,
-    Step, Timestamp, Transition, Waiting, Write,
+    Step, Timestamp, Transition, Unwanted, Waiting, Write, why_unwanted,
 };
 use postrider_storage::{AttemptQuery, AttemptRecord, DeliveryRecord, DeliveryState, Page, PageRequest};
 
@@ -17,6 +17,18 @@ const TRIES_BY_HAND_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
 #[derive(Clone, Debug)]
 pub struct Deliveries<'e> {
     pub(crate) scope: Scope<'e>,
+}
+
+/// Why an event never was at an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NeverThere {
+    /// Its deliveries begin then.
+    NotYet(Timestamp),
+    /// The endpoint does not want it.
+    Unwanted(Unwanted),
+    /// The endpoint wants such events now, and did not when this one came.
+    Changed,
 }
 
 /// Which attempts.
@@ -53,6 +65,26 @@ impl Deliveries<'_> {
         let store = self.scope.engine().store.get()?;
         let event = event_id(store.reads(), endpoint.application, &event.into()).await?;
         store.reads().delivery(endpoint.application, event, endpoint.id).await?.ok_or(ReadError::NotFound)
+    }
+
+    /// Why an event never was at an endpoint, as far as both tell now.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] if there is no such event or endpoint; else as it was read.
+    pub async fn why_never(
+        &self,
+        event: impl Into<IdOr<EventId>>,
+        endpoint: impl Into<IdOr<EndpointId>>,
+    ) -> Result<NeverThere, ReadError> {
+        let (endpoint, engine) = (self.endpoint(endpoint)?, self.scope.engine());
+        let store = engine.store.get()?;
+        let event = event_id(store.reads(), endpoint.application, &event.into()).await?;
+        let stored = store.reads().event(endpoint.application, event).await?.ok_or(ReadError::NotFound)?;
+        if let Some(later) = stored.event.deliver_at.filter(|later| engine.clock.now() < *later) {
+            return Ok(NeverThere::NotYet(later));
+        }
+        let unwanted = why_unwanted(&stored.event, stored.accepted_at, &endpoint);
+        Ok(unwanted.map_or(NeverThere::Changed, NeverThere::Unwanted))
     }
 
     /// Those of an endpoint that are not finished: by lane, then position; then those that wait for a retry, soonest

@@ -6,7 +6,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    Attempt, AttemptFilter, Delivery, DeliveryRecord, DeliveryState, Order, Organisation, ReadError, Then, Waiting,
+    Attempt, AttemptFilter, Delivery, DeliveryRecord, DeliveryState, Endpoint, NeverThere, Order, Organisation,
+    ReadError, Then, Unwanted, Waiting,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -31,6 +32,9 @@ use super::{
 pub(super) struct DestinationOut {
     #[serde(flatten)]
     endpoint: EndpointOut,
+    /// It is gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
     /// 0 success, 1 pending, 2 fail, 3 sending, 4 canceled.
     status: u8,
     status_text: &'static str,
@@ -39,7 +43,7 @@ pub(super) struct DestinationOut {
     next_attempt: Option<String>,
 }
 
-/// Lists the endpoints of a message, without those that were deleted.
+/// Lists the endpoints of a message, and those that were deleted with what is left of them.
 #[utoipa::path(
     get, path = "/app/{app_id}/msg/{msg_id}/endpoint",
     operation_id = "v1.message-attempt.list-attempted-destinations", tag = "Message Attempt", params(Paging),
@@ -55,12 +59,13 @@ pub(super) async fn destinations(
     let deliveries = view.deliveries(caller.application.id);
     let mut all = Vec::new();
     for record in deliveries.of_event(msg.as_str()).await? {
-        let Ok(endpoint) = view.endpoints(caller.application.id).get(record.id.endpoint) else { continue };
-        let waiting = waiting(view, &caller, &record).await?;
+        let known = view.endpoints(caller.application.id).get(record.id.endpoint).ok();
+        let deleted = known.is_none();
+        let endpoint = known.map_or_else(|| endpoints::deleted(record.id.endpoint), |known| endpoints::shown(&known));
+        let waiting = if deleted { None } else { waiting(view, &caller, &record).await? };
         let (status, status_text) = status_of(&record, waiting.as_ref());
         let next_attempt = next_attempt(&record, waiting.as_ref());
-        let shown = DestinationOut { endpoint: endpoints::shown(&endpoint), status, status_text, next_attempt };
-        all.push((endpoint.id, shown));
+        all.push((record.id.endpoint, DestinationOut { endpoint, deleted, status, status_text, next_attempt }));
     }
     Ok(Json(List::part_of(all, &params.paged(|id| id.parse().ok())?, Order::Ascending)))
 }
@@ -170,8 +175,38 @@ pub(super) async fn read(
     Path((_, msg, ep)): Path<(String, String, String)>,
 ) -> Result<Json<DeliveryOut>, ApiError> {
     let view = caller.view(&api);
-    let record = view.deliveries(caller.application.id).get(msg.as_str(), ep.as_str()).await?;
+    let deliveries = view.deliveries(caller.application.id);
+    let record = match deliveries.get(msg.as_str(), ep.as_str()).await {
+        Err(ReadError::NotFound) => {
+            let endpoint = view.endpoints(caller.application.id).get(ep.as_str())?;
+            return Err(never_there(&endpoint, &deliveries.why_never(msg.as_str(), ep.as_str()).await?));
+        }
+        found => found?,
+    };
     Ok(Json(shown(view, &caller, &record).await?))
+}
+
+/// In words, why a message never was at an endpoint.
+fn never_there(endpoint: &Endpoint, why: &NeverThere) -> ApiError {
+    let detail = match why {
+        NeverThere::NotYet(at) => format!("the message is delivered from {} on", written(*at)),
+        NeverThere::Unwanted(Unwanted::MadeLater(at)) => {
+            format!("the endpoint was made after the message, at {}: replay what it missed", written(*at))
+        }
+        NeverThere::Unwanted(Unwanted::EventType) => {
+            let wanted = endpoint.spec.event_types.join(", ");
+            format!("the endpoint's eventTypes do not have the type of the message: {wanted}")
+        }
+        NeverThere::Unwanted(Unwanted::Channel) => {
+            let wanted = endpoint.spec.channels.join(", ");
+            format!("the message has none of the endpoint's channels: {wanted}")
+        }
+        NeverThere::Unwanted(Unwanted::Disabled(since)) => {
+            format!("the endpoint is disabled, since {} or earlier", written(*since))
+        }
+        _ => "the endpoint was disabled, or its filter was another one, when the message was sent".to_owned(),
+    };
+    ApiError::no_such_delivery(&detail)
 }
 
 /// Calls off what is not delivered yet.
@@ -235,18 +270,24 @@ async fn waiting(
     caller: &InApplication,
     record: &DeliveryRecord,
 ) -> Result<Option<Waiting>, ApiError> {
+    let by_hand = match &record.by_hand {
+        Some(by_hand) => Ok(Some(view.deliveries(caller.application.id).why_waiting(by_hand).await?)),
+        None => Ok(None),
+    };
     match &record.state {
         DeliveryState::Pending(delivery) => {
             Ok(Some(view.deliveries(caller.application.id).why_waiting(delivery).await?))
         }
-        DeliveryState::Delivered | DeliveryState::GivenUp(_) | DeliveryState::Cancelled(_) => Ok(None),
-        DeliveryState::CutOff | DeliveryState::Manual => Ok(None),
+        DeliveryState::Delivered | DeliveryState::GivenUp(_) | DeliveryState::Cancelled(_) => by_hand,
+        DeliveryState::CutOff | DeliveryState::Manual => by_hand,
     }
 }
 
 /// As Svix numbers them.
 fn status_of(record: &DeliveryRecord, waiting: Option<&Waiting>) -> (u8, &'static str) {
     match &record.state {
+        // What was tried and is tried again is being sent, as clients of Svix have it.
+        DeliveryState::Pending(delivery) if delivery.attempts > 0 => (3, "sending"),
         DeliveryState::Pending(_) if matches!(waiting, Some(Waiting::InFlight(_))) => (3, "sending"),
         DeliveryState::Pending(_) => (1, "pending"),
         DeliveryState::Delivered => (0, "success"),

@@ -370,6 +370,29 @@ fn named(field: &str, names: Option<&[Box<str>]>) -> Result<(), ApiError> {
     if names.is_some_and(<[_]>::is_empty) { Err(ApiError::field("body", field, message)) } else { Ok(()) }
 }
 
+/// What is left of one that was deleted.
+pub(super) fn deleted(id: EndpointId) -> EndpointOut {
+    let made_at = written(id.time());
+    EndpointOut {
+        id: id.to_string(),
+        uid: None,
+        url: String::new(),
+        description: String::new(),
+        version: 1,
+        disabled: true,
+        event_types: None,
+        filter_types: None,
+        channels: None,
+        throttle_rate: None,
+        rate_limit: None,
+        metadata: BTreeMap::new(),
+        delivery: Delivery::shown(&DeliveryPolicy::default()),
+        proof: Proof::None.into(),
+        created_at: made_at.clone(),
+        updated_at: made_at,
+    }
+}
+
 pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {
     let spec = &endpoint.spec;
     let per_second = spec.rate.as_ref().map(Rate::attempts_per_second);

@@ -138,6 +138,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Entity not found")
     }
 
+    /// The message and the endpoint are there, and have nothing to do with each other.
+    pub(super) fn no_such_delivery(detail: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_a_recipient", detail)
+    }
+
     pub(super) fn conflict(detail: &str) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
     }

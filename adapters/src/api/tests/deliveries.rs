@@ -10,7 +10,7 @@ async fn a_delivery_tells_what_it_waits_for_and_can_be_called_off() -> Result<()
     world.publish("a", "second").await?;
     let path = "/app/acme/msg/first/endpoint/hook";
     let shown = world.until(path, |shown| shown["attempts"] == json!(1)).await?;
-    assert_eq!((&shown["status"], &shown["statusText"]), (&json!(1), &json!("pending")), "{shown}");
+    assert_eq!((&shown["status"], &shown["statusText"]), (&json!(3), &json!("sending")), "{shown}");
     assert_eq!(shown["waiting"]["reason"], json!("retryAt"), "{shown}");
     assert_eq!(shown["nextAttempt"], shown["waiting"]["until"]);
     assert_eq!(shown["lastAttempt"]["responseStatusCode"], json!(500));
@@ -78,5 +78,62 @@ async fn what_was_tried_at_an_endpoint_is_listed_once_each_with_how_it_stands() 
         json!("2")
     );
     assert_eq!(world.get("/app/acme/endpoint/hook/msg?event_types=x").await?.1["data"], json!([]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_never_was_at_an_endpoint_says_why() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let picky = json!({ "url": "http://127.0.0.1:9/picky", "uid": "picky", "eventTypes": ["b"] });
+    world.post("/app/acme/endpoint", picky).await?;
+    let elsewhere = json!({ "url": "http://127.0.0.1:9/room", "uid": "room", "channels": ["room"] });
+    world.post("/app/acme/endpoint", elsewhere).await?;
+    world
+        .post("/app/acme/endpoint", json!({ "url": "http://127.0.0.1:9/off", "uid": "off", "disabled": true }))
+        .await?;
+    world.publish("a", "1").await?;
+    world.post("/app/acme/endpoint", json!({ "url": "http://127.0.0.1:9/late", "uid": "late" })).await?;
+    for (endpoint, words) in
+        [("picky", "eventTypes"), ("room", "channels"), ("off", "disabled"), ("late", "made after the message")]
+    {
+        let (status, told) = world.get(&format!("/app/acme/msg/1/endpoint/{endpoint}")).await?;
+        assert_eq!((status.as_u16(), &told["code"]), (404, &json!("not_a_recipient")), "{endpoint}: {told}");
+        assert!(told["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{endpoint}: {told}");
+    }
+    assert_eq!(world.get("/app/acme/msg/1/endpoint/none").await?.1["code"], json!("not_found"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_endpoint_stays_among_those_of_a_message() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    world.publish("a", "1").await?;
+    let path = "/app/acme/msg/1/endpoint";
+    let before = world.until(path, |list| list["data"][0]["status"] == json!(0)).await?;
+    assert_eq!(world.delete("/app/acme/endpoint/hook").await?, StatusCode::NO_CONTENT);
+    let list = world.get(path).await?.1;
+    let gone = &list["data"][0];
+    assert_eq!((&gone["id"], &gone["status"]), (&before["data"][0]["id"], &json!(0)), "{list}");
+    assert_eq!(gone["deleted"], json!(true));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_resend_to_a_paused_endpoint_waits_and_says_for_what() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    world.publish("a", "1").await?;
+    let path = "/app/acme/msg/1/endpoint/hook";
+    world.until(path, |shown| shown["status"] == json!(0)).await?;
+    world.send("POST", "/app/acme/endpoint/hook/pause", String::new()).await?;
+    world.send("POST", &format!("{path}/resend"), String::new()).await?;
+    let state = world.get("/app/acme/endpoint/hook/state").await?.1;
+    assert_eq!(state["queued"], json!(1), "{state}");
+    assert_eq!(world.get(path).await?.1["waiting"]["reason"], json!("paused"));
+    world.send("POST", "/app/acme/endpoint/hook/resume", String::new()).await?;
+    world.until(path, |shown| shown["attempts"] == json!(2) && shown["waiting"] == Value::Null).await?;
+    world.send("PATCH", "/app/acme/endpoint/hook", json!({ "disabled": true }).to_string()).await?;
+    let (status, told) = world.post(&format!("{path}/resend"), json!({})).await?;
+    assert_eq!(status, StatusCode::CONFLICT, "{told}");
+    assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("enable it first")), "{told}");
     Ok(())
 }

@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// Rows that are looked at for a try by hand.
+const LOOKED_AT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
+
 impl View<'_> {
     pub(in crate::kv) fn application(self, id: ApplicationId) -> Result<Option<Routed>, StoreError> {
         let Some(value) = self.value(&Key::Application(id))? else { return Ok(None) };
@@ -124,7 +127,32 @@ impl View<'_> {
             (false, None, held) => self.ended(id, event, life, last, held.is_some())?,
         };
         attempts.sort_by_key(|attempt| (attempt.started, attempt.id));
-        Ok(DeliveryRecord { id, event, life: life.life, attempts, state, held })
+        let by_hand = self.by_hand(id, event, life, &attempts)?;
+        Ok(DeliveryRecord { id, event, life: life.life, attempts, state, held, by_hand })
+    }
+
+    /// The first try by hand that was not made yet, among those that wait for a time; it was asked for after the event came.
+    fn by_hand(
+        self,
+        id: DeliveryId,
+        event: EventId,
+        life: &LifeRow,
+        attempts: &[Attempt],
+    ) -> Result<Option<Delivery>, StoreError> {
+        let made = attempts.iter().filter(|attempt| attempt.number.is_manual()).count();
+        if made >= life.manuals as usize || !self.is_current(id.endpoint, life.generation)? {
+            return Ok(None);
+        }
+        let prefix = keys::queue(table::DUE, id.endpoint, life.generation);
+        let from = [&prefix[..], &event.time().as_nanos().to_be_bytes()].concat();
+        let found = self.scan(Partition::LASTING, &from, &keys::end_of(&prefix), LOOKED_AT)?;
+        for (key, value) in &found {
+            let waiting = rows::decode_due(id.endpoint, life.generation, &key[prefix.len()..], value)?;
+            if waiting.id == id && waiting.next_attempt().is_manual() {
+                return Ok(Some(waiting));
+            }
+        }
+        Ok(None)
     }
 
     /// How a life ended that is not delivered and does not wait.
