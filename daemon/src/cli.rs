@@ -1,9 +1,10 @@
 //! The command line: subcommands and flags.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use postrider::{ApplicationId, OrganisationId};
+use reqwest::Url;
 
 use crate::config::{Flag, Layers, Mistakes, Settings};
 
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Serve(ConfigArgs),
     /// Show the main job in a minute: a daemon that is killed and goes on, three receivers, dead letters
     Demo,
+    /// Ask a running daemon which endpoints are in trouble, and show the worst first
+    Status(StatusArgs),
     /// Make tokens for the API, and the secret that signs them
     #[command(subcommand)]
     Token(TokenCommand),
@@ -71,6 +74,22 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "must be a number of seconds, or one with m, h or d behind it, such as 30d".to_owned();
     let count = number.parse::<u64>().ok().filter(|count| *count > 0).ok_or_else(wrong)?;
     count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// Whom to ask, and how much to show.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StatusArgs {
+    /// The organisation; without it the default one
+    #[arg(long, value_name = "ID")]
+    pub(crate) organisation: Option<OrganisationId>,
+    /// Where the API is reached; without it, where the settings say that it listens
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<Url>,
+    /// How many endpoints are shown at most
+    #[arg(long, value_name = "NUMBER", default_value = "50")]
+    pub(crate) limit: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) settings: ConfigArgs,
 }
 
 /// Where settings come from: a file, `POSTRIDER_*` in the environment, flags; later ones are stronger.

@@ -281,7 +281,7 @@ fn announce(config: &Config, address: SocketAddr, key: &TokenKey) -> Result<(), 
 }
 
 /// Where this machine reaches what listens here.
-const fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) const fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),

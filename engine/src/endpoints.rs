@@ -141,8 +141,20 @@ impl Endpoints<'_> {
     /// # Errors
     /// [`ReadError::NotFound`] if there is no such application.
     pub fn list(&self, request: &ListRequest<EndpointId>) -> Result<Listing<Arc<Endpoint>>, ReadError> {
+        self.list_where(request, |_| true)
+    }
+
+    /// As [`list`](Self::list), of those that are wanted.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] if there is no such application.
+    pub fn list_where(
+        &self,
+        request: &ListRequest<EndpointId>,
+        is_wanted: impl Fn(&Endpoint) -> bool,
+    ) -> Result<Listing<Arc<Endpoint>>, ReadError> {
         let owner = self.scope.application().ok_or(ReadError::NotFound)?;
-        Ok(self.scope.engine().registry.endpoints(owner.id, request))
+        Ok(self.scope.engine().registry.endpoints_where(owner.id, request, is_wanted))
     }
 
     /// Changes one. Runs `change` again if somebody else was faster, so that no change is lost.

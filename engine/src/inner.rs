@@ -29,6 +29,7 @@ use crate::{
     commit_queue::CommitQueue,
     committer::Committer,
     directory::Directory,
+    endpoint_health::OpenBreakers,
     full_queues::{self, FullQueues},
     id_map::IdMap,
     lifecycle::{Lifecycle, RETRY_AFTER},
@@ -78,6 +79,8 @@ pub(crate) struct Inner {
     /// For those that are read for an attempt.
     pub(crate) payload_desk: PayloadDesk,
     pub(crate) directory: Directory,
+    /// Endpoints that are not sent to because they keep failing.
+    pub(crate) open_breakers: OpenBreakers,
     pub(crate) permits: PermitDesk,
     /// Rung when a permit or memory was dropped while others wait for some.
     pub(crate) given_back: Notify,
@@ -177,6 +180,7 @@ impl Engine {
             shared_events: SharedEvents::default(),
             payload_desk: PayloadDesk::new(limits.payload_bytes_in_memory / 2),
             directory: Directory::new(limits.shards.get()),
+            open_breakers: OpenBreakers::default(),
             permits: PermitDesk::new(limits.in_flight_requests.get()),
             given_back: Notify::new(),
             wakes: Wakes::new(limits.active_endpoints),

@@ -156,6 +156,9 @@ impl Inner {
     }
 
     fn softened(&self, endpoint: EndpointId, soft: &SoftState) {
+        if self.registry.endpoint(endpoint).is_some() {
+            self.open_breakers.seen(endpoint, soft);
+        }
         let is_open = is_open(&soft.breaker);
         {
             let mut table = self.directory.lock(endpoint);
@@ -222,6 +225,7 @@ impl Inner {
             self.registry.remove_endpoint(endpoint, *routing);
         }
         self.drop_place(endpoint);
+        self.open_breakers.forget(endpoint);
         self.cut_off.notify_one();
     }
 

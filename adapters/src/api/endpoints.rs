@@ -19,11 +19,12 @@ use super::{
     auth::InApplication,
     body::{Body, given},
     error::ApiError,
-    openapi::{Headers, Name, Paging, SigningSecret, Sorting},
+    openapi::{ByStanding, Headers, Name, Paging, SigningSecret, Sorting},
     page::List,
     query::Params,
     secrets,
     settings::{self, Delivery, ProofKind, rate},
+    states,
     times::written,
 };
 use crate::token::Capability;
@@ -129,7 +130,7 @@ pub(super) struct EndpointPatch {
 /// Lists the endpoints of an application.
 #[utoipa::path(
     get, path = "/app/{app_id}/endpoint", operation_id = "v1.endpoint.list", tag = "Endpoint",
-    params(Paging, Sorting), responses((status = 200, body = List<EndpointOut>))
+    params(Paging, Sorting, ByStanding), responses((status = 200, body = List<EndpointOut>))
 )]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -137,7 +138,9 @@ pub(super) async fn list(
     params: Params,
 ) -> Result<Json<List<EndpointOut>>, ApiError> {
     let request = params.by_id::<EndpointId>(Order::Descending)?;
-    let listing = caller.view(&api).endpoints(caller.application.id).list(&request)?;
+    let wanted = params.stated("status").map(states::standing).transpose()?;
+    let is_wanted = |endpoint: &Endpoint| wanted.is_none_or(|wanted| states::in_words(endpoint.status).0 == wanted);
+    let listing = caller.view(&api).endpoints(caller.application.id).list_where(&request, is_wanted)?;
     Ok(Json(List::by_id(listing, |endpoint| endpoint.id, |endpoint| shown(&endpoint))))
 }
 

@@ -11,6 +11,7 @@ mod body;
 mod bounded;
 mod dead_letters;
 mod deliveries;
+mod endpoint_health;
 mod endpoints;
 mod envelope;
 mod environment;
@@ -107,6 +108,7 @@ fn routes() -> Routes {
     routes! {
         applications: list ORGANISATION, create ORGANISATION, read VIEW, replace ORGANISATION, change ORGANISATION,
             delete ABOUT_APPLICATION;
+        endpoint_health: list ORGANISATION;
         endpoints: list VIEW, create MANAGE, read VIEW, replace MANAGE, change MANAGE, delete MANAGE;
         secrets: read VIEW_SECRET, rotate ROTATE;
         states: pause MANAGE, resume MANAGE, state VIEW;

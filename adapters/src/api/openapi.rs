@@ -26,8 +26,8 @@ pub(super) use self::forms::{
     any_status_class, no_fields, no_items, tried_status,
 };
 pub(super) use self::queries::{
-    ByChannel, ByClass, ByEndpoint, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Died, Expunging,
-    GetIfExists, Paging, Period, Sorting, WithArchived,
+    ByChannel, ByClass, ByEndpoint, ByHealth, ByStanding, ByStatus, ByTag, ByTask, ByType, Contents, CountedTime, Died,
+    Expunging, GetIfExists, Paging, Period, Sorting, WithArchived,
 };
 use self::{
     bounds::Bounds,

@@ -104,15 +104,27 @@ pub(super) async fn state(
     Ok(Json(state_shown(&state)))
 }
 
-fn state_shown(state: &EndpointState) -> StateOut {
-    let (status, reason) = match state.status {
+/// What a status is called, and why it is so.
+pub(super) const fn in_words(status: EndpointStatus) -> (&'static str, Option<&'static str>) {
+    match status {
         EndpointStatus::Active => ("active", None),
         EndpointStatus::Paused => ("paused", None),
         EndpointStatus::Unproven => ("unverified", Some("it was not asked yet")),
         EndpointStatus::Disabled(DisableReason::ByPerson) => ("disabled", Some("by a person")),
         EndpointStatus::Disabled(DisableReason::Gone) => ("disabled", Some("the receiver answered 410")),
         EndpointStatus::Disabled(DisableReason::FailingTooLong) => ("disabled", Some("it only failed for days")),
-    };
+    }
+}
+
+/// A status that a query asks for.
+pub(super) fn standing(name: &str) -> Result<&'static str, ApiError> {
+    let known = ["active", "paused", "disabled", "unverified"];
+    let found = known.into_iter().find(|known| *known == name);
+    found.ok_or_else(|| ApiError::field("query", "status", format!("must be one of {}", known.join(", "))))
+}
+
+fn state_shown(state: &EndpointState) -> StateOut {
+    let (status, reason) = in_words(state.status);
     let (breaker, until) = match state.breaker {
         BreakerState::Closed { .. } => ("closed", None),
         BreakerState::Open { until, .. } => ("open", Some(written(until))),

@@ -15,6 +15,7 @@ mod bounds;
 mod clients;
 mod dead_letters;
 mod deliveries;
+mod endpoint_health;
 mod endpoints;
 mod envelope;
 mod environment;

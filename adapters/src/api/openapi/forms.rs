@@ -45,6 +45,13 @@ forms! {
     FlagSet = ObjectBuilder::new().schema_type(Type::Boolean).default(Some(Value::Bool(true)));
     /// A JSON object of any kind.
     AnyObject = any_object();
+    /// Whether an endpoint is sent to.
+    EndpointStanding = one_of(Type::String, ["active", "paused", "disabled", "unverified"]);
+    /// How an endpoint is doing, the worst first.
+    EndpointHealthLevel = one_of(
+        Type::String,
+        ["disabled", "breakerOpen", "unverified", "disabledByPerson", "paused", "active"],
+    );
     /// How a task stands.
     TaskStanding = one_of(Type::String, ["running", "finished", "failed", "cancelled"]);
     /// What an endpoint signs with: 24 to 64 bytes of a shared secret, or a private key.

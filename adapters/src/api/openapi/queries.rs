@@ -14,7 +14,7 @@ pub(in crate::api) struct Paging {
     /// The `iterator` of the page before this one, or the `prevIterator` of the one after it, which begins with `-`. A
     /// page that is reached back is in the order of the list, too, and `done` tells whether anything lies beyond it in
     /// the direction in which it was reached. The id of an item will do as well, with or without `-`, but not among the
-    /// attempts and the messages of an endpoint.
+    /// attempts and the messages of an endpoint, and not among endpoints by how they are doing.
     #[param(required = false)]
     iterator: String,
 }
@@ -80,6 +80,22 @@ pub(in crate::api) struct ByStatus {
     /// 0 success, 1 pending, 2 fail, 3 sending, 4 canceled.
     #[param(required = false, maximum = 4)]
     status: u8,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ByStanding {
+    /// Only endpoints of this status, by the names that their state has for it.
+    #[param(required = false, inline, value_type = forms::EndpointStanding)]
+    status: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct ByHealth {
+    /// Only endpoints of this status.
+    #[param(required = false, inline, value_type = forms::EndpointHealthLevel)]
+    status: String,
 }
 
 #[derive(IntoParams)]
