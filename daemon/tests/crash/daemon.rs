@@ -10,6 +10,8 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -85,8 +87,20 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), Failed> {
-        let process = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).ok_or("it runs")?;
-        Ok(kill_process(process, signal)?)
+        Ok(kill_process(self.process()?, signal)?)
+    }
+
+    /// Whether it may write files. If not, each write fails, as on a disk that is full.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn let_write_files(&self, may: bool) -> Result<(), Failed> {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let limit = Rlimit { current: if may { maximum } else { Some(0) }, maximum };
+        let _before = prlimit(Some(self.process()?), Resource::Fsize, limit)?;
+        Ok(())
+    }
+
+    fn process(&self) -> Result<Pid, Failed> {
+        Ok(self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).ok_or("it runs")?)
     }
 
     /// It must exit with 0.
@@ -103,7 +117,9 @@ impl Daemon {
 
 fn serve(data: &Path, address: Option<SocketAddr>, flags: &[&str], level: &str) -> Command {
     let listen = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
-    let mut serve = Command::new(env!("CARGO_BIN_EXE_postrider"));
+    // A write beyond a limit of the size of files fails, as on a disk that is full, and does not end the process.
+    let mut serve = Command::new("sh");
+    serve.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_postrider")]);
     serve.args(["serve", "--dev", "--listen", &listen, "--data"]).arg(data).args(flags);
     serve.env("POSTRIDER_LOG_LEVEL", level).kill_on_drop(true);
     serve
@@ -137,6 +153,10 @@ impl Client {
     pub(crate) async fn get(&self, path: &str) -> reqwest::Result<Value> {
         let request = self.http.get(format!("http://{}/api/v1{path}", self.address)).bearer_auth(&self.token);
         Ok(serde_json::from_slice(&request.send().await?.bytes().await?).unwrap_or_default())
+    }
+
+    pub(crate) async fn metrics(&self) -> reqwest::Result<String> {
+        self.http.get(format!("http://{}/metrics", self.address)).send().await?.text().await
     }
 
     /// An application and one endpoint.

@@ -4,6 +4,7 @@
 
 mod daemon;
 mod kill;
+mod leave;
 mod observers;
 mod receiver;
 mod replay;
