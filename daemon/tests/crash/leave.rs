@@ -58,7 +58,7 @@ impl Connection {
     }
 
     /// Whether the other side closes it, with nothing more to say.
-    async fn is_closed(mut self) -> io::Result<bool> {
+    async fn ends(mut self) -> io::Result<bool> {
         Ok(self.stream.read(&mut [0]).await? == 0)
     }
 }
@@ -73,7 +73,7 @@ async fn busy(address: SocketAddr, answered: watch::Sender<usize>) -> io::Result
             answered.send_modify(|clients| *clients += 1);
         }
         if head.asks_to_leave {
-            assert!(connection.is_closed().await?);
+            assert!(connection.ends().await?);
             return Ok(());
         }
         sleep(REST).await;
