@@ -85,12 +85,12 @@ pub(super) async fn rotate(
     Ok(if is_shown { shown.into_response() } else { StatusCode::NO_CONTENT.into_response() })
 }
 
-/// Whether the client fails at an answer without a body, `svix-libs/2.9.1/python`: all others fail at one with a body, or
-/// pass it over.
+/// Whether the client fails at an answer without a body, `svix-libs/2.9.1/python` and that for Rust: all others fail at one
+/// with a body, or pass it over.
 fn reads_answer(headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let sdk = agent.split_whitespace().next().and_then(|product| product.strip_prefix("svix-libs/"));
-    sdk.and_then(|rest| rest.rsplit('/').next()).is_some_and(|language| language == "python")
+    sdk.and_then(|rest| rest.rsplit('/').next()).is_some_and(|language| ["python", "rust"].contains(&language))
 }
 
 /// Gives one of these a new secret.

@@ -308,7 +308,7 @@ fn the_api_is_reached_at_a_url_without_a_query() -> Result<(), Failed> {
 
 #[test]
 fn every_key_has_a_doc_and_every_number_a_unit_and_a_range() {
-    const UNITS: [&str; 9] = [
+    const UNITS: [&str; 15] = [
         "_bytes",
         "_requests",
         "_seconds",
@@ -318,6 +318,12 @@ fn every_key_has_a_doc_and_every_number_a_unit_and_a_range() {
         "_applications",
         "_event_types",
         "_requests_per_second",
+        "_hours",
+        "_in_flight",
+        "_queued",
+        "_failures",
+        "_attempts",
+        "_percent",
     ];
     let mut variables = BTreeSet::new();
     Config::default().visit(&mut |key, value: &mut dyn Value| {

@@ -100,7 +100,7 @@ enum Kind {
     Body,
 }
 
-const REFUSALS: [(StatusCode, Kind, &str); 10] = [
+const REFUSALS: [(StatusCode, Kind, &str); 12] = [
     (StatusCode::BAD_REQUEST, Kind::Any, "Not understood, not possible as things stand, or over a limit."),
     (StatusCode::UNAUTHORIZED, Kind::Any, "No token, or none that is good."),
     (StatusCode::FORBIDDEN, Kind::Any, "The token of an application, for what only its organisation may do."),
@@ -111,12 +111,18 @@ const REFUSALS: [(StatusCode, Kind, &str); 10] = [
         "A name that is taken, or something that has ended or is being changed by others.",
     ),
     (StatusCode::PAYLOAD_TOO_LARGE, Kind::Body, "The body or the payload is too large."),
+    (StatusCode::URI_TOO_LONG, Kind::Any, "The path and the query are too long to be read. Without a body."),
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Body, "The body is not said to be JSON."),
     (StatusCode::UNPROCESSABLE_ENTITY, Kind::Any, "Fields of the body, the path or the query are wrong."),
     (
         StatusCode::TOO_MANY_REQUESTS,
         Kind::Any,
         "A queue is full, or an application takes more than its share. `Retry-After` says how long to wait.",
+    ),
+    (
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Kind::Any,
+        "The head of the request is too large to be read. Without a body.",
     ),
     (
         StatusCode::SERVICE_UNAVAILABLE,
@@ -140,8 +146,11 @@ fn explain(components: &mut Components) {
     for (status, _, described) in REFUSALS {
         let schema = if status == StatusCode::UNPROCESSABLE_ENTITY { &unprocessable } else { &error };
         let content = Content::new(Some(Ref::from_schema_name(schema.as_ref())));
-        let answer = ResponseBuilder::new().description(described).content("application/json", content).build();
-        components.responses.insert(name_of(status), answer.into());
+        let answer = ResponseBuilder::new().description(described);
+        // Those come before a request is understood.
+        let is_early = [StatusCode::URI_TOO_LONG, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE].contains(&status);
+        let answer = if is_early { answer } else { answer.content("application/json", content) };
+        components.responses.insert(name_of(status), answer.build().into());
     }
 }
 

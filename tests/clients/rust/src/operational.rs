@@ -50,6 +50,7 @@ pub async fn operational_webhooks(world: &World) -> Result<(), Failed> {
     let of = (told["type"].as_str(), told["data"]["endpointId"].as_str());
     same("what is told", of, (Some("endpoint.created"), Some(&*heard.id)))?;
     let asked = OperationalWebhookEndpointUpsertIn {
+        uid: Some(operator()),
         description: Some("Ours".into()),
         ..OperationalWebhookEndpointUpsertIn::new(url)
     };
