@@ -84,8 +84,7 @@ pub(crate) async fn run() -> Result<(), DemoError> {
     show.publish(half..EVENTS_OF_EACH).await?;
     show.publish_overdue().await?;
     show.until("every event arrives, and what cannot arrive is given up", |show| {
-        show.receivers.accepted("healthy") >= CUSTOMERS.len() * EVENTS_OF_EACH
-            && show.receivers.accepted("flaky") >= CUSTOMERS.len() * EVENTS_OF_EACH
+        ["healthy", "flaky"].iter().all(|name| show.receivers.events(name) >= CUSTOMERS.len() * EVENTS_OF_EACH)
     })
     .await?;
     let letters = show.until_dead(OVERDUE).await?;
@@ -97,7 +96,7 @@ pub(crate) async fn run() -> Result<(), DemoError> {
         show.client.post("/app/demo/dead-letter/redrive", json!({ "endpointId": "down", "dryRun": true })).await?;
     say(&format!("5. down is repaired. A dry run finds {} to redrive; redriving them", counted["matched"]));
     show.client.post("/app/demo/dead-letter/redrive", json!({ "endpointId": "down" })).await?;
-    show.until("what was redriven arrives", |show| show.receivers.accepted("down") >= OVERDUE).await?;
+    show.until("what was redriven arrives", |show| show.receivers.events("down") >= OVERDUE).await?;
 
     let rows = show.rows().await?;
     say(&format!("\n{}", table(&rows)));

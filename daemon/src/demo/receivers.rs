@@ -85,6 +85,11 @@ impl Receivers {
         self.seen().requests.iter().filter(|request| request.receiver == name && request.is_accepted).count()
     }
 
+    /// How many events one accepted. A kill repeats the request that was under way: that is one event, accepted twice.
+    pub(super) fn events(&self, name: &str) -> usize {
+        self.ids(name).len()
+    }
+
     /// The ids of what one accepted: a repeat is known by its id.
     pub(super) fn ids(&self, name: &str) -> BTreeSet<String> {
         let seen = self.seen();
@@ -145,4 +150,19 @@ async fn receive(
 
 fn header<'r>(request: &'r Request, name: &str) -> &'r str {
     request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_event_that_comes_twice_is_one_event() {
+        let receivers = Receivers::start().await.unwrap();
+        for id in ["msg_1", "msg_1", "msg_2"] {
+            let headers = HeaderMap::from_iter([("webhook-id".parse().unwrap(), id.parse().unwrap())]);
+            receive(State(receivers.clone()), Path("healthy".to_owned()), headers, Bytes::new()).await;
+        }
+        assert_eq!((receivers.events("healthy"), receivers.accepted("healthy")), (2, 3));
+    }
 }
