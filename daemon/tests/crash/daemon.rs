@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(target_os = "linux")]
+use postrider_storage::testing::power::Recorder;
 use rustix::process::{Pid, Signal, kill_process};
 #[cfg(target_os = "linux")]
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
@@ -21,6 +23,8 @@ use tokio::{
 
 use crate::Failed;
 
+/// Starts the daemon.
+const SHELL: &str = "sh";
 /// Nothing here takes that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -34,7 +38,17 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// On a free port, or where it was before.
     pub(crate) async fn start(data: &Path, address: Option<SocketAddr>, flags: &[&str]) -> Result<Self, Failed> {
-        let mut child = serve(data, address, flags, "warn").stdout(Stdio::piped()).spawn()?;
+        Self::started(serve(Command::new(SHELL), data, address, flags, "warn")).await
+    }
+
+    /// What it does to files is recorded.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn start_recorded(data: &Path, recorder: &Recorder, flags: &[&str]) -> Result<Self, Failed> {
+        Self::started(serve(recorder.command(SHELL).into(), data, None, flags, "warn")).await
+    }
+
+    async fn started(mut serve: Command) -> Result<Self, Failed> {
+        let mut child = serve.stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("it has a standard output")?).lines();
         let (mut address, mut token) = (None, None);
         while token.is_none() {
@@ -52,7 +66,8 @@ impl Daemon {
     /// With output and log in one pipe, as `2>&1 |` makes it, which is read until the daemon listens, and no further.
     pub(crate) async fn start_piped(data: &Path, level: &str, flags: &[&str]) -> Result<(Self, PipeReader), Failed> {
         let (reader, writer) = std::io::pipe()?;
-        let child = serve(data, None, flags, level).stdout(writer.try_clone()?).stderr(writer).spawn()?;
+        let child =
+            serve(Command::new(SHELL), data, None, flags, level).stdout(writer.try_clone()?).stderr(writer).spawn()?;
         let reading = tokio::task::spawn_blocking(move || {
             let mut lines = std::io::BufReader::with_capacity(1, reader);
             let (mut address, mut token) = (None, None);
@@ -115,10 +130,9 @@ impl Daemon {
     }
 }
 
-fn serve(data: &Path, address: Option<SocketAddr>, flags: &[&str], level: &str) -> Command {
+fn serve(mut serve: Command, data: &Path, address: Option<SocketAddr>, flags: &[&str], level: &str) -> Command {
     let listen = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
     // A write beyond a limit of the size of files fails, as on a disk that is full, and does not end the process.
-    let mut serve = Command::new("sh");
     serve.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_postrider")]);
     serve.args(["serve", "--dev", "--listen", &listen, "--data"]).arg(data).args(flags);
     serve.env("POSTRIDER_LOG_LEVEL", level).kill_on_drop(true);

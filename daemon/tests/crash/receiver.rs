@@ -61,6 +61,12 @@ impl Receiver {
         self.mood.send_replace(mood);
     }
 
+    /// Forgets what it took.
+    pub(crate) fn forget(&self) {
+        self.ids.with(BTreeSet::clear);
+        self.taken.with(Vec::clear);
+    }
+
     /// Waits until so many requests have come, answered or not.
     pub(crate) async fn wait_for_requests(&self, count: usize) -> Result<(), Failed> {
         let mut came = self.came.subscribe();

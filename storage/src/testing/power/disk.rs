@@ -2,38 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File},
-    io::Write,
+    fs, io,
     path::Path,
 };
 
-use crate::{Dice, Failed, trace::Call};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Names {
-    /// As on ext4: names reach the disk in their order, and any sync takes along all before it.
-    Ordered,
-    /// POSIX alone: in any order, until their folder is synced.
-    Any,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Model {
-    pub(crate) names: Names,
-    pub(crate) block: usize,
-    pub(crate) counts_syncs: bool,
-}
+use super::{Dice, Model, Names, content::Content, trace::Call};
 
 type Node = usize;
 type Name = (Node, String);
 const ROOT: Node = 0;
-
-/// What follows `bytes` up to `length` is zeros.
-#[derive(Clone, Default)]
-struct Content {
-    bytes: Vec<u8>,
-    length: u64,
-}
 
 #[derive(Clone, Default)]
 struct Kept {
@@ -53,7 +30,7 @@ struct OpenFile {
 type Change = Vec<(Name, Option<Node>)>;
 
 #[derive(Clone, Default)]
-pub(crate) struct Disk {
+pub(super) struct Disk {
     nodes: Vec<Kept>,
     names: BTreeMap<Name, Node>,
     lasting: BTreeMap<Name, Node>,
@@ -67,30 +44,24 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// What is below a folder, all of it on the disk.
-    pub(crate) fn of(root: &Path) -> Result<Self, Failed> {
+    pub(super) fn of(root: &Path) -> io::Result<Self> {
         let mut disk = Self { nodes: vec![Kept { is_folder: true, ..Kept::default() }], ..Self::default() };
         disk.load(root, ROOT)?;
         disk.lasting = disk.names.clone();
         Ok(disk)
     }
 
-    fn load(&mut self, folder: &Path, parent: Node) -> Result<(), Failed> {
+    fn load(&mut self, folder: &Path, parent: Node) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let (path, is_folder) = {
                 let entry = entry?;
                 (entry.path(), entry.file_type()?.is_dir())
             };
-            let mut now = Content::default();
-            if !is_folder {
-                now.bytes = fs::read(&path)?;
-                now.length = now.bytes.len() as u64;
-                let end = now.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-                now.bytes.truncate(end);
-            }
+            let now = if is_folder { Content::default() } else { Content::read(&path)? };
             let node = self.nodes.len();
             self.nodes.push(Kept { is_folder, synced: now.clone(), now });
-            let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name")?;
-            self.names.insert((parent, name.to_owned()), node);
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.names.insert((parent, name), node);
             if is_folder {
                 self.load(&path, node)?;
             }
@@ -98,7 +69,7 @@ impl Disk {
         Ok(())
     }
 
-    pub(crate) fn apply(&mut self, call: &Call, model: Model) {
+    pub(super) fn apply(&mut self, call: &Call, model: Model) {
         match call {
             Call::Open { fd, path, creates, truncates, appends } => {
                 self.open.remove(fd);
@@ -112,11 +83,9 @@ impl Disk {
             Call::Write { fd, at, bytes } => self.write(*fd, *at, bytes),
             Call::Copy { from, to, bytes } => {
                 let Some(file) = self.open.get_mut(from) else { return };
-                let (node, start) = (file.node, file.at as usize);
+                let (node, start) = (file.node, file.at);
                 file.at += bytes;
-                let content = &self.nodes[node].now;
-                let end = start + *bytes as usize;
-                let copied = (start..end).map(|at| content.bytes.get(at).copied().unwrap_or(0)).collect::<Vec<_>>();
+                let copied = self.nodes[node].now.bytes(start, *bytes as usize);
                 self.write(*to, None, &copied);
             }
             Call::Seek { fd, to } => {
@@ -126,9 +95,7 @@ impl Disk {
             }
             Call::Length { fd, bytes } => {
                 if let Some(file) = self.open.get(fd) {
-                    let content = &mut self.nodes[file.node].now;
-                    content.bytes.truncate(*bytes as usize);
-                    content.length = *bytes;
+                    self.nodes[file.node].now.set_length(*bytes);
                 }
             }
             Call::SyncBegins { thread, fd } => {
@@ -195,14 +162,11 @@ impl Disk {
     fn write(&mut self, fd: u64, at: Option<u64>, bytes: &[u8]) {
         let Some(file) = self.open.get_mut(&fd) else { return };
         let content = &mut self.nodes[file.node].now;
-        let start = if file.appends { content.length } else { at.unwrap_or(file.at) };
-        let end = start + bytes.len() as u64;
+        let start = if file.appends { content.length() } else { at.unwrap_or(file.at) };
         if at.is_none() {
-            file.at = end;
+            file.at = start + bytes.len() as u64;
         }
-        content.bytes.resize(content.bytes.len().max(end as usize), 0);
-        content.bytes[start as usize..end as usize].copy_from_slice(bytes);
-        content.length = content.length.max(end);
+        content.write(start, bytes);
     }
 
     /// A sync of this node is over, before which so many names had changed.
@@ -222,7 +186,7 @@ impl Disk {
     }
 
     /// What the disk may hold after a cut.
-    pub(crate) fn after_cut(&self, to: &Path, model: Model, dice: &mut Dice) -> Result<(), Failed> {
+    pub(super) fn after_cut(&self, to: &Path, model: Model, dice: &mut Dice) -> io::Result<()> {
         let (mut names, prefix) = (self.lasting.clone(), dice.below(self.changes.len() as u64 + 1) as usize);
         for (number, change) in self.changes.iter().enumerate() {
             let lasts = match model.names {
@@ -243,17 +207,14 @@ impl Disk {
         names: &BTreeMap<Name, Node>,
         model: Model,
         dice: &mut Dice,
-    ) -> Result<(), Failed> {
+    ) -> io::Result<()> {
         fs::create_dir_all(to)?;
         for ((_, name), node) in names.range((folder, String::new())..(folder + 1, String::new())) {
             let (file, path) = (&self.nodes[*node], to.join(name));
             if file.is_folder {
                 self.write_folder(*node, &path, names, model, dice)?;
             } else {
-                let content = torn(&file.synced, &file.now, model.block, dice);
-                let mut file = File::create(path)?;
-                file.write_all(&content.bytes)?;
-                file.set_len(content.length)?;
+                torn(&file.synced, &file.now, model.block, dice).save(&path)?;
             }
         }
         Ok(())
@@ -271,17 +232,11 @@ fn put(names: &mut BTreeMap<Name, Node>, change: &Change) {
 
 /// Of what changed since the sync: nothing, all, a start, all but a hole, or any blocks.
 fn torn(synced: &Content, now: &Content, block: usize, dice: &mut Dice) -> Content {
-    let end = synced.bytes.len().max(now.bytes.len());
-    let at = |content: &Content, at: usize| content.bytes.get(at).copied().unwrap_or(0);
-    let differs: Vec<usize> = (0..end.div_ceil(block))
-        .filter(|number| {
-            (number * block..((number + 1) * block).min(end)).any(|byte| at(synced, byte) != at(now, byte))
-        })
-        .collect();
+    let differs = synced.differing(now, block);
     let kind = dice.below(5);
     let (start, hole) = (dice.below(differs.len() as u64 + 1), dice.below(differs.len() as u64));
-    let mut bytes: Vec<u8> = (0..end).map(|byte| at(synced, byte)).collect();
-    for (order, number) in differs.iter().enumerate() {
+    let mut content = synced.clone();
+    for (order, number) in differs.into_iter().enumerate() {
         let order = order as u64;
         let is_written = match kind {
             0 => false,
@@ -291,12 +246,10 @@ fn torn(synced: &Content, now: &Content, block: usize, dice: &mut Dice) -> Conte
             _ => dice.below(2) == 0,
         };
         if is_written {
-            let written = number * block..((number + 1) * block).min(end);
-            bytes[written.clone()].iter_mut().zip(written).for_each(|(byte, place)| *byte = at(now, place));
+            content.take_block(now, number, block);
         }
     }
     let is_longer = kind != 0 && (kind != 4 || dice.below(2) == 0);
-    let length = if is_longer { now.length } else { synced.length };
-    bytes.truncate(length as usize);
-    Content { bytes, length }
+    content.set_length(if is_longer { now.length() } else { synced.length() });
+    content
 }
