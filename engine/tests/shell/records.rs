@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use postrider::{
-    ApplicationError, ApplicationSpec, BreakerSetting, DeliverySettings, EndpointDraft, EndpointError, EndpointStatus,
-    Engine, EventTypeError, EventTypeSpec, ListRequest, OnExhausted, Order, OrderingMode, OrganisationId, RetryPolicy,
-    TargetRules,
+    ApplicationError, ApplicationSpec, BreakerSetting, CustomHeader, DeliverySettings, EndpointDraft, EndpointError,
+    EndpointStatus, Engine, EventTypeError, EventTypeSpec, ListRequest, OnExhausted, Order, OrderingMode,
+    OrganisationId, RetryPolicy, TargetRules,
     storage::MemoryStore,
     testing::{Reply, ScriptedTransport},
 };
@@ -25,6 +25,29 @@ async fn upserts_of_one_uid_at_once_both_succeed() -> Result<(), Failed> {
         applications.upsert("new", ApplicationSpec::new("New"))
     );
     assert_eq!(one?.id, other?.id);
+    Ok(())
+}
+
+/// An endpoint that was shown or logged as JSON gave its signing secret away, and the headers that let us in.
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_as_json_holds_no_secret() -> Result<(), Failed> {
+    let header = |name: &str, value: &str| CustomHeader { name: name.into(), value: value.into() };
+    let mut spec = hook();
+    spec.headers = vec![header("Authorization", "Bearer open-sesame"), header("x-api-key", "open-sesame")];
+    spec.headers.push(header("x-tenant", "acme"));
+    let engine = start(MemoryStore::new(), &always_ok(), spec).await?;
+    engine.endpoints("acme").rotate_secret("hook", None, Duration::from_secs(60)).await?;
+    let endpoint = engine.endpoints("acme").get("hook")?;
+    assert_eq!(endpoint.secrets.len(), 2, "one in its grace period");
+    let shown = [serde_json::to_string(&*endpoint)?, format!("{endpoint:?}")];
+    for shown in &shown {
+        assert!(!shown.contains("open-sesame"), "{shown}");
+        for secret in &endpoint.secrets {
+            let secret = secret.secret.reveal();
+            assert!(!shown.contains(&*secret) && !shown.contains(secret.trim_start_matches("whsec_")), "{shown}");
+        }
+    }
+    assert!(shown[0].contains(r#"{"name":"x-tenant","value":"acme"}"#), "{}", shown[0]);
     Ok(())
 }
 

@@ -119,8 +119,16 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What is written in place of a secret where people may read it.
+pub(crate) const HIDDEN: &str = "hidden";
+
+/// For the store alone: a format that people read, such as JSON, gets no secret, or whoever shows or logs an endpoint as it
+/// is would give it away.
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(HIDDEN);
+        }
         serializer.serialize_str(&Zeroizing::new(self.reveal()))
     }
 }
