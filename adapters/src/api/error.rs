@@ -170,6 +170,14 @@ impl ApiError {
         self.status
     }
 
+    #[cfg(test)]
+    pub(super) fn code(&self) -> Option<&str> {
+        match &self.body {
+            Told::Whole(ErrorOut { code, .. }) => Some(code),
+            Told::Parts(_) => None,
+        }
+    }
+
     /// As one answer among others: its status, and what its body would be.
     pub(super) fn in_list(self) -> RefusedOut {
         RefusedOut { status: self.status.as_u16(), error: self.body }
@@ -186,7 +194,7 @@ impl ApiError {
         Self::conflict("It keeps being changed by others. Send the request again.")
     }
 
-    fn corrupt() -> Self {
+    pub(super) fn corrupt() -> Self {
         error!("stored rows make no sense, a person must look at the store");
         let detail = "Stored data that this needs is damaged. To send it again does not help: an operator has to look.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged_data", detail)
@@ -378,6 +386,7 @@ impl From<DeliveryError> for ApiError {
             error @ (DeliveryError::Disabled | DeliveryError::TriesUsedUp { .. }) => Self::conflict(&error.to_string()),
             error @ DeliveryError::QueueFull => Self::conflict(&error.to_string()),
             DeliveryError::Contended => Self::contended(),
+            DeliveryError::Read(error) => ReadError::from(error).into(),
             DeliveryError::Commit(error) => error.into(),
             _ => Self::corrupt(),
         }

@@ -444,8 +444,9 @@ impl From<EventTypeError> for ApiError {
             error @ EventTypeError::TooManyEventTypes { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, "limit_reached", error.to_string())
             }
+            EventTypeError::Contended => Self::contended(),
             EventTypeError::Commit(error) => error.into(),
-            _ => Self::contended(),
+            _ => Self::corrupt(),
         }
     }
 }

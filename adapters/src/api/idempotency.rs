@@ -158,7 +158,7 @@ impl From<AnswerError> for ApiError {
                 Self::conflict(detail)
             }
             AnswerError::Read(error) => ReadError::from(error).into(),
-            _ => Self::contended(),
+            _ => Self::corrupt(),
         }
     }
 }

@@ -291,8 +291,9 @@ impl From<TaskError> for ApiError {
             error @ TaskError::TimeTooLong => Self::field("body", "since", error.to_string()),
             error @ TaskError::TooMany { .. } => Self::new(StatusCode::BAD_REQUEST, "limit_reached", error.to_string()),
             TaskError::Read(error) => postrider::ReadError::from(error).into(),
+            TaskError::Contended => Self::contended(),
             TaskError::Commit(error) => error.into(),
-            _ => Self::contended(),
+            _ => Self::corrupt(),
         }
     }
 }

@@ -4,7 +4,11 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode, header},
 };
-use postrider::{Engine, OrganisationId, TargetRules, Timestamp, storage::MemoryStore, testing::ScriptedTransport};
+use postrider::{
+    Engine, OrganisationId, TargetRules, Timestamp,
+    storage::MemoryStore,
+    testing::{Reply, ScriptedTransport},
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -19,6 +23,7 @@ mod endpoint_health;
 mod endpoints;
 mod envelope;
 mod environment;
+mod errors;
 mod event_type_import;
 mod event_types;
 mod examples;
@@ -169,7 +174,12 @@ impl World {
 
     /// The receiver answers so, and then always with 200.
     async fn answering(answers: &[u16]) -> Result<Self, Failed> {
-        let receiver = ScriptedTransport::new(answers.iter().copied());
+        Self::replying(answers.iter().copied()).await
+    }
+
+    /// As [`answering`](Self::answering), or not at all.
+    async fn replying<R: Into<Reply>>(replies: impl IntoIterator<Item = R>) -> Result<Self, Failed> {
+        let receiver = ScriptedTransport::new(replies);
         let builder = Engine::builder(MemoryStore::new(), receiver.clone()).targets(TargetRules::dev());
         let builder = builder.grant_at(format!("https://hooks.example.com{GRANT_PATH}").parse()?);
         let key = TokenKey::for_development("a secret for tests, and for nothing else")?;
@@ -210,7 +220,11 @@ impl World {
 
     /// An application `acme` with an endpoint `hook` that tries as often as `schedule` has delays, and once more.
     async fn with_hook(answers: &[u16], delivery: Value) -> Result<Self, Failed> {
-        let world = Self::answering(answers).await?;
+        Self::answering(answers).await?.and_hook(delivery).await
+    }
+
+    async fn and_hook(self, delivery: Value) -> Result<Self, Failed> {
+        let world = self;
         world.post("/app", json!({ "name": "Acme", "uid": "acme" })).await?;
         let hook = json!({ "url": "http://127.0.0.1:9/hook", "uid": "hook", "delivery": delivery });
         let made = world.post("/app/acme/endpoint", hook).await?;
