@@ -64,6 +64,8 @@ struct Desk {
     names: HashMap<Box<str>, Name>,
     lines: FairQueue<Asker, Box<str>>,
     last_success: Option<Instant>,
+    /// Somebody begins what has its turn: one at a time, see [`Lookups::begin`].
+    is_beginning: bool,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +105,7 @@ enum Answer {
 impl Lookups {
     pub(super) fn new(lookup: Arc<dyn Lookup>) -> Self {
         let lines = FairQueue::new(FairLimits::running(NAMES_AT_ONCE));
-        let desk = Desk { names: HashMap::new(), lines, last_success: None };
+        let desk = Desk { names: HashMap::new(), lines, last_success: None, is_beginning: false };
         Self { lookup, desk: Arc::new(Mutex::new(desk)) }
     }
 
@@ -129,9 +131,15 @@ impl Lookups {
     }
 
     /// Begins whatever has its turn.
+    ///
+    /// A runtime that ends drops what is spawned at once, and what is dropped begins the next one. That is left to the loop
+    /// that has begun: one within another for each name that waits would take more stack than there is.
     fn begin(&self) {
+        if std::mem::replace(&mut self.desk().is_beginning, true) {
+            return;
+        }
         loop {
-            let Some((asker, name)) = self.desk().begin(Instant::now()) else { return };
+            let Some((asker, name)) = self.desk().next(Instant::now()) else { return };
             let ends = Ending { lookups: self.clone(), asker, name };
             tokio::spawn(async move {
                 let found = timeout(LOOKUP_WITHIN, ends.lookups.lookup.lookup(&ends.name)).await;
@@ -220,9 +228,13 @@ impl Desk {
         }
     }
 
-    fn begin(&mut self, now: Instant) -> Option<(Asker, Box<str>)> {
+    /// What has its turn; without it, whoever comes next begins anew.
+    fn next(&mut self, now: Instant) -> Option<(Asker, Box<str>)> {
         loop {
-            let (asker, name) = self.lines.begin()?;
+            let Some((asker, name)) = self.lines.begin() else {
+                self.is_beginning = false;
+                return None;
+            };
             if let Some(known) = self.names.get_mut(&name) {
                 match std::mem::take(&mut known.state) {
                     NameState::Wanted { answer, .. } => {

@@ -149,6 +149,29 @@ async fn while_no_name_is_resolved_it_is_our_own_trouble() {
     }
 }
 
+// A process that ended while thousands of names waited ran out of stack: the end of each lookup began the next one, which
+// ended at once.
+#[test]
+fn an_end_with_many_names_in_line_takes_no_stack() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime");
+    let (lookups, _) = lookups();
+    runtime.block_on(async {
+        // Those that are being looked up are older than those who wait, and end before them.
+        for names in [NAMES_AT_ONCE, 10_000] {
+            for number in 0..names {
+                let lookups = lookups.clone();
+                let name = format!("silent.{names}-{number}.test");
+                tokio::spawn(async move { lookups.addresses(&name, application(1)).await.is_ok() });
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert!(lookups.desk().lines.len() >= 10_000, "they wait");
+    drop(runtime);
+    assert!(lookups.desk().lines.is_idle(), "nothing runs or waits any more");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lookup_that_panics_gives_its_place_back() {
     let (lookups, _) = lookups();
