@@ -76,6 +76,62 @@ mod tests {
     use postrider::DeliveryPolicy;
 
     use super::*;
+    use crate::config::{Flag, Layers};
+
+    fn configured(settings: &[&str]) -> Config {
+        let flags = settings.iter().map(|setting| Flag::Set(format!("delivery.{setting}"))).collect();
+        Layers { flags, ..Layers::default() }.load().expect("they are settings").config
+    }
+
+    /// One of eleven could be set, and a setting that changes nothing would be seen by nobody.
+    #[test]
+    fn every_setting_changes_what_it_says_and_nothing_else() {
+        use postrider::{
+            BreakerPolicy, OnExhausted, OrderingMode, RetryOn, RetryPolicy, SignatureStyle, core::WhenFull,
+        };
+
+        type Change = fn(&mut DeliveryPolicy);
+        fn breaker(policy: &mut DeliveryPolicy) -> &mut BreakerPolicy {
+            policy.breaker.as_mut().expect("it has one")
+        }
+
+        fn number(number: u32) -> NonZeroU32 {
+            NonZeroU32::new(number).expect("it is not 0")
+        }
+
+        let all: [(&[&str], Change); 20] = [
+            (&["signature_style=svix"], |it| it.signature = SignatureStyle::Svix),
+            (&["signature_style=stripe"], |it| it.signature = SignatureStyle::Stripe),
+            (&["signature_style=github"], |it| it.signature = SignatureStyle::GitHub),
+            (&["ordering=perKey"], |it| it.ordering = OrderingMode::PerKey(OnExhausted::Continue)),
+            (&["ordering=fifo", "on_exhausted=hold"], |it| it.ordering = OrderingMode::Fifo(OnExhausted::Hold)),
+            (&["retry_schedule_seconds=1, 2"], |it| it.retry = RetryPolicy::delays([1, 2].map(Duration::from_secs))),
+            (&["retry_on=anyFailure"], |it| it.retry_on = RetryOn::AnyFailure),
+            (&["retry_on=serverErrors"], |it| it.retry_on = RetryOn::ServerErrors),
+            (&["max_in_flight=3"], |it| it.max_in_flight = number(3)),
+            (&["timeout_seconds=3"], |it| it.timeout = Duration::from_secs(3)),
+            (&["max_queued=3"], |it| it.queue.deliveries = number(3)),
+            (&["when_full=refuse"], |it| it.queue.when_full = WhenFull::Refuse),
+            (&["breaker=false"], |it| it.breaker = None),
+            (&["breaker_consecutive_failures=3"], |it| breaker(it).consecutive_failures = number(3)),
+            (&["breaker_failure_percent=3"], |it| breaker(it).failure_ratio = 3),
+            (&["breaker_min_attempts=3"], |it| breaker(it).min_attempts = number(3)),
+            (&["breaker_window_seconds=3"], |it| breaker(it).window = Duration::from_secs(3)),
+            (&["breaker_cooldown_seconds=3"], |it| breaker(it).cool_down = Duration::from_secs(3)),
+            (&["breaker_max_cooldown_seconds=13"], |it| breaker(it).cool_down_max = Duration::from_secs(13)),
+            (&["disable_after_hours=3"], |it| it.disable_after = Duration::from_secs(3 * 3600)),
+        ];
+        for (settings, change) in all {
+            let mut expected = DeliveryPolicy::default();
+            change(&mut expected);
+            assert_ne!(expected, DeliveryPolicy::default(), "{settings:?}");
+            let found = DeliveryPolicy::default().with(&defaults(&configured(settings)));
+            assert_eq!(found, expected, "{settings:?}");
+        }
+        let never = DeliveryPolicy::default().with(&defaults(&configured(&["disable_after_hours=0"])));
+        assert_eq!(never.disable_after, Duration::MAX);
+        assert!(matches!(secrets(&configured(&["secret_type=ed25519"])), SecretKind::Ed25519));
+    }
 
     #[test]
     fn without_settings_all_is_as_the_engine_has_it() {

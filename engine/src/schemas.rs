@@ -213,8 +213,8 @@ mod tests {
             let parts: Map<_, _> = (0..20).map(|part| (part.to_string(), next.clone())).collect();
             (n.to_string(), json!({ "type": "object", "properties": parts }))
         };
-        let mut defs: Map<_, _> = (0..8).map(link).collect();
-        defs.insert("8".into(), json!({ "example": "x".repeat(EXAMPLE_BYTES_MAX / 4) }));
+        let mut defs: Map<_, _> = (0..5).map(link).collect();
+        defs.insert("5".into(), json!({ "example": "x".repeat(EXAMPLE_BYTES_MAX / 4) }));
         let example = examples(&json!({ "$defs": defs, "$ref": "#/$defs/0" }).to_string()).remove(0);
         fn values(value: &Value) -> usize {
             match value {
@@ -242,6 +242,17 @@ mod tests {
         assert!(!faults[0].1.contains("confidential"), "{faults:?}");
         assert_eq!(told("no json")[0].0, "");
         assert!(told("{}").iter().any(|(_, message)| message.contains("invoice")));
+    }
+
+    /// Whoever publishes chooses the payload, and with its event types the schema: their product has an end.
+    #[test]
+    fn a_payload_that_takes_too_many_steps_is_at_fault() {
+        let any: Vec<_> = (0..500).map(|n| json!({ "const": n })).collect();
+        let schema = Schema::compile(&json!({ "items": { "anyOf": any } }).to_string()).expect("it is a schema");
+        let of = |count: usize| Event::new("invoice.paid", Value::from(vec![499; count]).to_string());
+        assert_eq!(faults(&schema, &of(10)), []);
+        let found = faults(&schema, &of(5_000));
+        assert!(found.len() == 1 && found[0].message.contains("could not be checked in"), "{found:?}");
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use postrider::TransportError;
+use postrider::{ApplicationId, Carries, EndpointId, Purpose, Transport, TransportError};
 use postrider_adapters::http::{Lookup, LookupError};
 use postrider_tests::Receiver;
 
-use crate::{Failed, builder, error_of, transport, words};
+use crate::{Failed, attempt, builder, error_of, transport, words};
 
 /// Answers with an error, or not at all.
 #[derive(Debug)]
@@ -47,6 +47,39 @@ async fn a_name_that_does_not_exist_is_the_endpoints() -> Result<(), Failed> {
     let error = error_of(&transport, "http://hook.test/ok").await;
     assert!(matches!(error, TransportError::Connect(_)), "{error:?}");
     assert_eq!(words(&error), "hook.test does not exist, or has no address");
+    Ok(())
+}
+
+/// Does not answer for names that begin so.
+#[derive(Debug)]
+struct SilentFor(&'static str);
+
+#[async_trait]
+impl Lookup for SilentFor {
+    async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
+        if name.starts_with(self.0) { std::future::pending().await } else { Ok(vec![IpAddr::from([127, 0, 0, 1])]) }
+    }
+}
+
+// All requests stood in one line for their names, whoever they were for.
+#[tokio::test]
+async fn requests_of_an_application_with_silent_names_hold_up_those_of_no_other() -> Result<(), Failed> {
+    let (receiver, time) = (Receiver::start().await?, Duration::from_secs(600));
+    let transport = builder().lookup(SilentFor("silent")).lookup_timeout(time).connect_timeout(time).build()?;
+    let [one, other] = [1, 2].map(|number| ApplicationId::from_bytes([number; 20]));
+    let purpose = |application| Purpose::new(application, EndpointId::from_bytes([3; 20]), Carries::Proof);
+    let mut silent = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let request = attempt(&format!("http://silent-{number}.test/ok"))?.purpose(purpose(one)).timeout(time);
+        let transport = transport.clone();
+        silent.spawn(async move { transport.send(request).await.is_ok() });
+    }
+    // Each stands in its line, or is being looked up.
+    tokio::task::yield_now().await;
+    let request = attempt(&receiver.url_as("good.test", "/ok"))?.purpose(purpose(other));
+    let answer = tokio::time::timeout(Duration::from_secs(20), transport.send(request)).await;
+    assert_eq!(answer.expect("it has its turn")?.status.as_u16(), 200);
+    assert_eq!(silent.len(), 200, "the others wait");
     Ok(())
 }
 

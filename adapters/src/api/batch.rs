@@ -164,3 +164,18 @@ fn key_at(key: &str, place: usize) -> String {
     let own = format!("{key}#{place}");
     if own.len() <= KEY_CHARS_MAX { own } else { format!("{}#{place}", URL_SAFE_NO_PAD.encode(Sha256::digest(key))) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list of a million numbers became a part for each of them, 16 bytes for two of the body, before it was refused.
+    #[test]
+    fn no_more_parts_are_kept_than_tell_that_there_are_too_many() {
+        for (more, kept) in [(0, 1), (999, 1_000), (1_000, 1_001), (100_000, 1_001)] {
+            let list = format!("[{}0]", "0,".repeat(more));
+            let FirstParts(parts) = serde_json::from_str(&list).expect("it is a list");
+            assert_eq!(parts.len(), kept, "{more}");
+        }
+    }
+}

@@ -63,14 +63,18 @@ async fn identify(request: Request, next: Next) -> Response {
             false => ApiError::not_found().into_response(),
         };
         debug!(status = answer.status().as_u16(), "answered");
-        let headers = answer.headers_mut();
-        headers.insert(REQUEST_ID, id);
-        for (name, value) in GUARDS {
-            headers.entry(name).or_insert(HeaderValue::from_static(value));
-        }
-        answer
+        answer.headers_mut().insert(REQUEST_ID, id);
+        guarded(answer)
     };
     answer.instrument(span).await
+}
+
+/// With what every answer says to browsers.
+pub(super) fn guarded(mut answer: Response) -> Response {
+    for (name, value) in GUARDS {
+        answer.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    answer
 }
 
 /// Whether its path has one spelling for what it names: one that begins with two slashes is another server's to some.

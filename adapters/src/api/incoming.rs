@@ -235,7 +235,7 @@ mod tests {
             Timed::new(Body::new(Pieces(body)))
         };
         let began = Instant::now();
-        let ended = come(1, Duration::from_secs(5), u32::MAX).collect().await.expect_err("it ends");
+        let ended = come(1, Duration::from_secs(5), 1_000).collect().await.expect_err("it ends");
         assert!(
             is_too_slow(&*ended) && began.elapsed() <= BODY_WITHIN + Duration::from_secs(1),
             "{:?}",

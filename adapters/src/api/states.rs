@@ -123,7 +123,7 @@ pub(super) fn standing(name: &str) -> Result<&'static str, ApiError> {
     found.ok_or_else(|| ApiError::field("query", "status", format!("must be one of {}", known.join(", "))))
 }
 
-fn state_shown(state: &EndpointState) -> StateOut {
+pub(super) fn state_shown(state: &EndpointState) -> StateOut {
     let (status, reason) = in_words(state.status);
     let (breaker, until) = match state.breaker {
         BreakerState::Closed { .. } => ("closed", None),

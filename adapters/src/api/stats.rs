@@ -61,11 +61,14 @@ pub(super) async fn messages(
     Path((_, ep)): Path<(String, String)>,
     params: Params,
 ) -> Result<Json<StatsOut>, ApiError> {
-    let EndpointStats { attempts, queued, is_at_least: at_least, in_flight, .. } =
-        stats(&api, &caller, &ep, &params).await?;
-    let pending = queued.saturating_sub(in_flight);
+    Ok(Json(counted(&stats(&api, &caller, &ep, &params).await?)))
+}
+
+pub(super) const fn counted(stats: &EndpointStats) -> StatsOut {
+    let EndpointStats { attempts, queued, is_at_least: at_least, in_flight, .. } = stats;
+    let pending = queued.saturating_sub(*in_flight);
     let (success, fail) = (attempts.succeeded, attempts.given_up);
-    Ok(Json(StatsOut { success, pending, at_least, sending: in_flight, fail, canceled: 0 }))
+    StatsOut { success, pending, at_least: *at_least, sending: *in_flight, fail, canceled: 0 }
 }
 
 /// Counts the attempts of an endpoint by how they ended.

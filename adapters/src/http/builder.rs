@@ -116,3 +116,17 @@ impl HttpTransportBuilder {
         Ok(HttpTransport::from_parts(kept, fresh, self.connection_life, self.targets))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only for a new connection it is asked where a name points; two minutes after it has moved, nothing goes to the old
+    /// address.
+    #[test]
+    fn a_connection_has_a_life_of_two_minutes_at_most() {
+        let built = HttpTransportBuilder::new();
+        assert!(built.connection_life <= Duration::from_secs(120), "{:?}", built.connection_life);
+        assert!(built.idle_timeout < built.connection_life, "{:?}", built.idle_timeout);
+    }
+}

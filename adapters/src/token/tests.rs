@@ -151,6 +151,18 @@ fn a_token_is_not_good_before_its_time() -> Result<(), Failed> {
     Ok(())
 }
 
+/// While others were expired, new tokens were dated ahead, and refused until then.
+#[test]
+fn a_token_that_says_that_it_was_issued_later_is_good_from_now_on() -> Result<(), Failed> {
+    let (later, day) = (at(1_700_000_000 + 3_600), std::time::Duration::from_secs(DAY));
+    let grant = Grant::default();
+    let token = key()?.issue_behind(application()?, OrganisationId::DEFAULT, &grant, later, NOW, day)?;
+    assert_eq!(key()?.read(&token, NOW)?.issued_at, later);
+    let late = key()?.verify(&token, at(1_700_000_000 + DAY + 60));
+    assert!(matches!(late, Err(TokenError::Expired)), "a day from now, not from then: {late:?}");
+    Ok(())
+}
+
 #[test]
 fn a_token_must_name_a_caller() -> Result<(), Failed> {
     let application = application()?.to_string();

@@ -30,8 +30,12 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     fn captured() -> (Self, DefaultGuard) {
+        Self::captured_to(Level::INFO)
+    }
+
+    fn captured_to(level: Level) -> (Self, DefaultGuard) {
         let lines = Self::default();
-        let subscriber = tracing_subscriber::fmt().with_max_level(Level::INFO).with_ansi(false).without_time();
+        let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).without_time();
         (lines.clone(), tracing::subscriber::set_default(subscriber.with_writer(lines).finish()))
     }
 
@@ -198,6 +202,44 @@ async fn a_server_that_cannot_send_says_so_once_and_that_it_can_again() -> Resul
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("no name server answered"), "{said:?}");
     assert_eq!(lines.with("can send again").len(), 1);
+    Ok(())
+}
+
+/// Says something where it sends.
+#[derive(Debug)]
+struct Telling;
+
+#[async_trait]
+impl Transport for Telling {
+    async fn send(&self, _request: AttemptRequest) -> Result<AttemptResponse, TransportError> {
+        tracing::debug!("sending");
+        Ok(AttemptResponse::of(http::StatusCode::OK))
+    }
+}
+
+/// Traces of one's own had nothing to tell attempts apart by.
+#[tokio::test(start_paused = true)]
+async fn what_happens_in_an_attempt_happens_in_a_span_that_names_it() -> Result<(), Failed> {
+    let (lines, _guard) = Lines::captured_to(Level::DEBUG);
+    let engine = Engine::builder(MemoryStore::new(), Telling).seed(7).start().await?;
+    let application = engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    let endpoint = engine.endpoints("acme").upsert("hook", hook()).await?;
+    let receipt = engine.publish("acme", event("{}")).await?;
+    let began = Instant::now();
+    while lines.with("sending").is_empty() && began.elapsed() < 60 * SECOND {
+        sleep(SECOND).await;
+    }
+    let sent = lines.with("sending");
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    for (name, value) in [
+        ("application", application.id.to_string()),
+        ("endpoint", endpoint.id.to_string()),
+        ("event", receipt.event.to_string()),
+        ("event_type", "invoice.paid".to_owned()),
+        ("number", "1".to_owned()),
+    ] {
+        assert!(sent[0].contains("attempt{") && sent[0].contains(&format!("{name}={value}")), "{name}: {}", sent[0]);
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::atomic::Ordering, time::Duration};
 
 use postrider::{
-    ApplicationSpec, CommitError, Engine, Event, PublishError,
+    ApplicationSpec, CommitError, Engine, Event, EventTypeError, EventTypeSpec, PublishError, SchemaCheck,
     storage::MemoryStore,
     testing::{NullTransport, Reply, ScriptedTransport},
 };
@@ -228,4 +228,57 @@ async fn metrics_are_counted_and_printed() -> Result<(), Failed> {
         assert!(text.contains(line), "{line} in\n{text}");
     }
     Ok(())
+}
+
+/// A schema with a costly pattern kept the threads that serve everybody busy: nothing was answered for seconds.
+#[test]
+fn a_check_that_takes_its_time_is_made_beside_the_threads_that_serve() -> Result<(), Failed> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).max_blocking_threads(1);
+    runtime.build()?.block_on(checked_aside())
+}
+
+async fn checked_aside() -> Result<(), Failed> {
+    let engine = start(MemoryStore::new(), &always_ok(), hook()).await?;
+    let schema = r#"{"properties":{"all":{"items":{"type":"string"}}}}"#;
+    let spec = EventTypeSpec::new("").schema(1, schema).check(SchemaCheck::Enforce);
+    engine.event_types().create("invoice.paid", spec).await?;
+    let of = |count: usize| Event::new("invoice.paid", format!(r#"{{"all":[{}0]}}"#, "0,".repeat(count)));
+    // The first one makes the schema ready.
+    for (count, is_aside) in [(1, true), (1, false), (100_000, true)] {
+        let mut publishing = std::pin::pin!(engine.publish("acme", of(count)));
+        // What is refused by a check on this thread is refused the first time that it is asked.
+        let standing = stand();
+        let at_once = futures_now(publishing.as_mut());
+        assert_eq!(at_once.is_none(), is_aside, "{count}: {at_once:?}");
+        drop(standing);
+        let refused = match at_once {
+            Some(refused) => refused,
+            None => publishing.await,
+        };
+        assert!(matches!(refused, Err(PublishError::SchemaMismatch { .. })), "{count}: {refused:?}");
+    }
+    let describes = EventTypeSpec::new("").schema(1, r#"{"type":"objekt"}"#);
+    let mut describing = std::pin::pin!(engine.event_types().create("other", describes));
+    let standing = stand();
+    assert!(futures_now(describing.as_mut()).is_none(), "a schema is compiled aside");
+    drop(standing);
+    assert!(matches!(describing.await, Err(EventTypeError::Invalid(_))));
+    Ok(())
+}
+
+/// Nothing is done aside until this is dropped: there is one thread for it.
+fn stand() -> std::sync::mpsc::Sender<()> {
+    let (standing, goes_on) = std::sync::mpsc::channel();
+    drop(tokio::task::spawn_blocking(move || goes_on.recv()));
+    standing
+}
+
+/// What comes of it without waiting for anything.
+fn futures_now<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.poll(&mut context) {
+        std::task::Poll::Ready(done) => Some(done),
+        std::task::Poll::Pending => None,
+    }
 }

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::room::Place;
-use crate::api::error::ApiError;
+use crate::api::{envelope::guarded, error::ApiError};
 
 /// From the first byte of an HTTP/1.1 request to the end of its head, and between two requests of a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -111,7 +111,9 @@ fn is_of_one_host<B>(request: &hyper::Request<B>) -> bool {
 
 fn host_refused() -> Response {
     let detail = "An HTTP/1.1 request has one Host header.";
-    ApiError::new(StatusCode::BAD_REQUEST, "generic_error", detail).into_response()
+    let refused = ApiError::new(StatusCode::BAD_REQUEST, "generic_error", detail).into_response();
+    // It did not come to the routes, nor to what is around them.
+    guarded(refused)
 }
 
 /// Returns when no request has run for [`REQUEST_WITHIN`].

@@ -37,6 +37,30 @@ async fn what_is_given_up_is_kept_with_its_payload_and_can_be_redriven() -> Resu
     Ok(())
 }
 
+/// The time of the first attempt was known only if it was the last one, too.
+#[tokio::test]
+async fn a_dead_letter_tells_when_the_first_attempt_of_its_life_was() -> Result<(), Failed> {
+    let delivery = json!({ "retrySchedule": [0.01, 0.01], "breaker": null });
+    let world = World::with_hook(&[500; 6], delivery).await?;
+    world.publish("a", "1").await?;
+    let mut before = String::new();
+    for _life in 0..2 {
+        let letter = letters(&world, 1).await?.remove(0);
+        let id = letter["id"].as_str().unwrap_or_default().to_owned();
+        let whole = world.get(&format!("/app/acme/dead-letter/{id}")).await?.1;
+        let attempts = whole["attemptList"].as_array().cloned().unwrap_or_default();
+        assert_eq!((&letter["attempts"], attempts.len()), (&json!(3), 3), "{whole}");
+        let first = attempts.iter().filter_map(|attempt| attempt["timestamp"].as_str()).min().ok_or("attempts")?;
+        assert_eq!(letter["firstAttemptAt"].as_str(), Some(first), "{whole}");
+        assert!(*before < *first, "of this life, and not of the one before");
+        before = first.to_owned();
+        let again = world.send("POST", &format!("/app/acme/dead-letter/{id}/redrive"), String::new()).await?;
+        assert_eq!(again.0, StatusCode::ACCEPTED, "{}", again.1);
+        world.receiver.wait_for(6).await;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn many_are_counted_first_then_redriven_or_forgotten() -> Result<(), Failed> {
     let world = World::with_hook(&[500; 4], ONE_TRY()).await?;

@@ -13,6 +13,10 @@ async fn a_delivery_tells_what_it_waits_for_and_can_be_called_off() -> Result<()
     assert_eq!((&shown["status"], &shown["statusText"]), (&json!(3), &json!("sending")), "{shown}");
     assert_eq!(shown["waiting"]["reason"], json!("retryAt"), "{shown}");
     assert_eq!(shown["nextAttempt"], shown["waiting"]["until"]);
+    for (status, found) in [(1, 0), (2, 0), (3, 1)] {
+        let listed = world.get(&format!("/app/acme/endpoint/hook/msg?status={status}")).await?.1;
+        assert_eq!(listed["data"].as_array().map(Vec::len), Some(found), "{status}: {listed}");
+    }
     assert_eq!(shown["lastAttempt"]["responseStatusCode"], json!(500));
     let behind = world.get("/app/acme/msg/second/endpoint/hook").await?.1;
     assert_eq!((&behind["waiting"]["reason"], &behind["waiting"]["behindMsgId"]), (&json!("behind"), &first["id"]));
@@ -101,6 +105,20 @@ async fn a_message_that_never_was_at_an_endpoint_says_why() -> Result<(), Failed
         assert!(told["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{endpoint}: {told}");
     }
     assert_eq!(world.get("/app/acme/msg/1/endpoint/none").await?.1["code"], json!("not_found"));
+    Ok(())
+}
+
+/// A server without a name server showed that the receiver had asked to wait.
+#[tokio::test]
+async fn a_server_that_cannot_send_says_so_and_why() -> Result<(), Failed> {
+    let replies = vec![Reply::NotSent("no name server answered"); 1_000];
+    let world = World::replying(replies).await?.and_hook(json!({})).await?;
+    world.publish("a", "1").await?;
+    let state = world.until("/app/acme/endpoint/hook/state", |state| state["waiting"].is_object()).await?;
+    assert_eq!(state["waiting"]["reason"], json!("couldNotSend"), "{state}");
+    assert_eq!(state["waiting"]["detail"], json!("no name server answered"), "{state}");
+    let shown = world.get("/app/acme/msg/1/endpoint/hook").await?.1;
+    assert_eq!((&shown["waiting"]["reason"], &shown["attempts"]), (&json!("couldNotSend"), &json!(0)), "{shown}");
     Ok(())
 }
 

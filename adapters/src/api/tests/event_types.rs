@@ -166,5 +166,29 @@ async fn what_is_wrong_with_an_event_type_is_told_where() -> Result<(), Failed> 
         assert_eq!(answer.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.1);
         assert!(answer.1.to_string().contains(part), "{part}: {}", answer.1);
     }
+    world.post("/event-type", json!({ "name": "known", "description": "" })).await?;
+    for (wrong, field) in [
+        (json!({ "schemas": { "x": {} } }), "schemas"),
+        (json!({ "schemas": { "1": 5 } }), "schemas"),
+        (json!({ "schemas": { "1": { "type": "objekt" } } }), "schemas"),
+        (json!({ "featureFlag": "a", "featureFlags": ["b"] }), "featureFlags"),
+        (json!({ "featureFlag": "no blanks" }), "featureFlag"),
+        (json!({ "description": "x".repeat(4_097) }), "description"),
+    ] {
+        let mut whole = json!({ "name": "known", "description": "" });
+        whole
+            .as_object_mut()
+            .into_iter()
+            .for_each(|whole| whole.extend(wrong.as_object().cloned().unwrap_or_default()));
+        for (method, path, body) in [
+            ("POST", "/event-type", &whole),
+            ("PUT", "/event-type/known", &whole),
+            ("PATCH", "/event-type/known", &wrong),
+        ] {
+            let refused = world.send(method, path, body.to_string()).await?;
+            let told = (refused.0.as_u16(), &refused.1["detail"][0]["loc"]);
+            assert_eq!(told, (422, &json!(["body", field])), "{method} {wrong}: {}", refused.1);
+        }
+    }
     Ok(())
 }

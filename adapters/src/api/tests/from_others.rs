@@ -158,11 +158,17 @@ async fn the_portals_address_is_whole() -> Result<(), Failed> {
 
 #[tokio::test]
 async fn a_redirect_explains_itself_and_a_url_is_shown_as_it_is_called() -> Result<(), Failed> {
-    let world = World::with_hook(&[302], json!({ "retrySchedule": [] })).await?;
-    world.publish("a", "1").await?;
-    let tried = world.until("/app/acme/attempt/endpoint/hook", |page| page["data"][0].is_object()).await?;
-    let said = tried["data"][0]["response"].as_str().unwrap_or_default();
-    assert!(said.contains("redirects are not followed"), "{tried}");
+    let replies = [Reply::With(302, "location", "https://example.com/moved"), Reply::Status(307)];
+    let world = World::replying(replies).await?.and_hook(json!({ "retrySchedule": [] })).await?;
+    for (event, words) in [
+        ("1", "redirect to https://example.com/moved: redirects are not followed"),
+        ("2", "redirect without a Location"),
+    ] {
+        world.publish("a", event).await?;
+        let tried = world.until(&format!("/app/acme/attempt/msg/{event}"), |page| page["data"][0].is_object()).await?;
+        let said = tried["data"][0]["response"].as_str().unwrap_or_default();
+        assert!(said.contains(words), "{tried}");
+    }
     let odd = json!({ "url": "http://127.0.0.1:9/x/../`y?z='1" });
     let made = world.post("/app/acme/endpoint", odd).await?.1;
     assert_eq!(made["url"], "http://127.0.0.1:9/%60y?z=%271");

@@ -277,6 +277,7 @@ async fn answers_are_for_their_caller_alone_and_part_of_no_other_page() -> Resul
     );
     let packed = world.headers_of("GET", "/api/v1/openapi.json", &[("accept-encoding", "gzip")]).await?;
     assert_eq!(packed["content-encoding"], "gzip");
+    assert!(packed.contains_key("content-length"), "it was packed before, and is not for each request: {packed:?}");
     let request = Request::get("//api/v1/app").header(header::AUTHORIZATION, format!("Bearer {}", world.token));
     let answer = world.router.clone().oneshot(request.body(Body::empty())?).await?;
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
@@ -299,6 +300,40 @@ async fn a_body_is_what_it_says_and_a_header_is_named_once() -> Result<(), Faile
     for method in ["PATCH", "PUT"] {
         let refused = world.send(method, path, thrice.to_string()).await?;
         assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY, "{method}: {}", refused.1);
+    }
+    Ok(())
+}
+
+/// A body that stands still, or of which a byte comes now and then.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() -> Result<(), Failed> {
+    struct Still;
+
+    impl axum::body::HttpBody for Still {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    let world = World::with_hook(&[], json!({})).await?;
+    for path in ["/app", "/app/acme/msg", "/app/acme/msg/batch"] {
+        for encoding in [None, Some("gzip")] {
+            let mut request = Request::post(format!("/api/v1{path}"))
+                .header(header::AUTHORIZATION, format!("Bearer {}", world.token))
+                .header(header::CONTENT_TYPE, "application/json");
+            if let Some(encoding) = encoding {
+                request = request.header(header::CONTENT_ENCODING, encoding);
+            }
+            let answered = world.router.clone().oneshot(request.body(Body::new(Still))?);
+            let answer = tokio::time::timeout(Duration::from_secs(31), answered).await??;
+            assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT, "{path} {encoding:?}");
+        }
     }
     Ok(())
 }

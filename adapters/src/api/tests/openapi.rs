@@ -116,6 +116,39 @@ async fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_o
     Ok(())
 }
 
+/// Generators left operations out whose flags were `["boolean", "string"]`, and took a payload for an object without fields.
+#[tokio::test]
+async fn generators_understand_every_form_of_a_value() -> Result<(), Failed> {
+    let document = document().await?;
+    let mut left = vec![(String::from("#"), &document)];
+    let mut forms = 0;
+    while let Some((place, value)) = left.pop() {
+        let kinds: Vec<_> = match &value["type"] {
+            Value::String(kind) => vec![kind.as_str()],
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect(),
+            _ => Vec::new(),
+        };
+        let is_list = value["type"].is_array() || value["type"].is_string();
+        if is_list && !place.ends_with("/properties") {
+            forms += 1;
+            assert_eq!(kinds.len(), 1, "{place} is of one kind, or null: {}", value["type"]);
+            let says =
+                ["properties", "additionalProperties", "maxProperties"].iter().any(|name| value.get(*name).is_some());
+            let is_empty = place.ends_with("/EmptyResponse");
+            assert!(kinds != ["object"] || says || is_empty, "{place} is an object of no fields to a generator");
+        }
+        let inner = value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| !["example", "default"].contains(&name.as_str()));
+        left.extend(inner.map(|(name, inner)| (format!("{place}/{name}"), inner)));
+        left.extend(value.as_array().into_iter().flatten().map(|inner| (format!("{place}/-"), inner)));
+    }
+    assert!(forms > 300, "{forms} forms");
+    Ok(())
+}
+
 #[tokio::test]
 async fn people_get_a_page() -> Result<(), Failed> {
     let world = World::new().await?;

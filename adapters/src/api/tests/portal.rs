@@ -177,6 +177,18 @@ async fn a_restricted_token_may_do_what_it_names_and_nothing_else() -> Result<()
         assert_eq!(is_let(&reader, ask).await?, reads, "read only: {method} {path}");
         assert!(is_let(&free, ask).await?, "{method} {path}");
     }
+    // Who may change a secret, and not see it, is not shown the new one, be it asked for by a client that reads it.
+    for (capabilities, status) in
+        [(json!(["ManageEndpointSecret"]), 204), (json!(["ManageEndpointSecret", "ViewEndpointSecret"]), 200)]
+    {
+        let token = world.portal("acme", json!({ "capabilities": capabilities })).await?;
+        let request = Request::post(format!("/api/v1{hook}/secret/rotate"))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::USER_AGENT, "svix-libs/2.9.1/python");
+        let answer = world.router.clone().oneshot(request.body(Body::empty())?).await?;
+        assert_eq!(answer.status().as_u16(), status, "{capabilities}");
+        assert_eq!(to_bytes(answer.into_body(), 1 << 10).await?.is_empty(), status == 204, "{capabilities}");
+    }
     // A secret that comes with something else.
     let manager = world.portal("acme", json!({ "capabilities": ["ViewBase", "ManageEndpoint"] })).await?;
     let secret = json!({ "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" });

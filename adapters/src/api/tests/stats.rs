@@ -20,6 +20,28 @@ async fn what_became_of_messages_and_attempts_is_counted() -> Result<(), Failed>
     Ok(())
 }
 
+/// 15,000 were waiting, and 10,000 were shown as if that were all.
+#[tokio::test]
+async fn what_is_not_counted_to_its_end_is_told_as_at_least() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let organisation = world.engine.organisation(OrganisationId::DEFAULT);
+    let app = organisation.applications().get("acme")?.id;
+    let endpoints = organisation.endpoints(app);
+    let mut state = endpoints.state("hook").await?;
+    let mut stats = endpoints.stats("hook", now().earlier_by(Duration::from_secs(60)), now()).await?;
+    for is_at_least in [false, true] {
+        (state.backlog.is_at_least, stats.is_at_least) = (is_at_least, is_at_least);
+        let expected = is_at_least.then_some(json!(true));
+        for shown in [
+            serde_json::to_value(states::state_shown(&state))?,
+            serde_json::to_value(super::super::stats::counted(&stats))?,
+        ] {
+            assert_eq!(shown.get("atLeast"), expected.as_ref(), "{shown}");
+        }
+    }
+    Ok(())
+}
+
 /// Row 155: a time that ends a little ahead of our clock is fine; one that is none is told so.
 #[tokio::test]
 async fn a_time_may_end_ahead_of_us_and_must_be_one() -> Result<(), Failed> {
