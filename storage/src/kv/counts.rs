@@ -167,7 +167,7 @@ impl Counts {
             if count.is_none_or(|count| count.is_whole) && !self.read_to.is_empty() {
                 self.read_to.remove(&endpoint);
             }
-            match count.filter(|count| count.queued > 0 || !count.is_whole || !self.reach.covers(endpoint)) {
+            match count.filter(|count| !count.says_nothing() || !self.reach.covers(endpoint)) {
                 Some(count) => drop(queues.counts.insert(endpoint, count)),
                 None => drop(queues.counts.remove(&endpoint)),
             }
@@ -181,7 +181,7 @@ impl Counts {
         if queues.reach != self.reach {
             queues.reach = self.reach;
             if self.reach == Reach::All {
-                queues.counts.retain(|_, count| count.queued > 0);
+                queues.counts.retain(|_, count| !count.says_nothing());
             }
         }
     }
@@ -195,9 +195,7 @@ impl Counts {
         let known = self.count(endpoint);
         let count = match (known, owner) {
             (Some(count), _) => count,
-            (None, Some(application)) if self.reach.covers(endpoint) => {
-                Count { application, generation, queued: 0, is_whole: true }
-            }
+            (None, Some(application)) if self.reach.covers(endpoint) => Count::empty(application, generation),
             (None, _) => return,
         };
         if count.generation == generation && self.is_read(&count, delivery) {
@@ -219,7 +217,7 @@ impl Counts {
     /// There is a new endpoint, in whose queue there is nothing.
     pub(super) fn created(&mut self, endpoint: EndpointId, application: ApplicationId, generation: Generation) {
         if !self.reach.covers(endpoint) {
-            self.set(endpoint, Some(Count { application, generation, queued: 0, is_whole: true }));
+            self.set(endpoint, Some(Count::empty(application, generation)));
         }
     }
 
@@ -233,7 +231,7 @@ impl Counts {
     pub(super) fn cut_off(&mut self, endpoint: EndpointId, generation: Generation) {
         if let Some(count) = self.emptied(endpoint) {
             // Of what was cut off no row is met any more, and of the new generation there is none.
-            self.set(endpoint, Some(Count { generation, queued: 0, is_whole: true, ..count }));
+            self.set(endpoint, Some(Count::empty(count.application, generation)));
         }
     }
 
@@ -259,7 +257,7 @@ impl Counts {
     /// Whether nothing waits in this queue; none if it is not counted to the end.
     pub(super) fn is_empty(&self, endpoint: EndpointId, generation: Generation) -> Option<bool> {
         match self.count(endpoint) {
-            Some(count) => (count.is_whole && count.generation == generation).then_some(count.queued == 0),
+            Some(count) => (count.is_exact() && count.generation == generation).then_some(count.queued == 0),
             None => self.reach.covers(endpoint).then_some(true),
         }
     }
@@ -306,19 +304,20 @@ impl Counts {
                     Err(error) => return Err(error),
                 };
                 let QueueRow { application, generation, .. } = row;
-                Count { application, generation, queued: 0, is_whole: false }
+                Count { is_whole: false, ..Count::empty(application, generation) }
             }
         };
         let before = keys::queue(table::DUE, of, count.generation);
         let mut read_to = self.read_to.get(&of).cloned().unwrap_or(before);
         let start = self.known.start(of, count.generation);
-        let Found { rows, is_whole } = count_rows(view, (of, count.generation), start, &mut read_to, left)?;
+        let Found { rows, is_whole, is_damaged } = count_rows(view, (of, count.generation), start, &mut read_to, left)?;
         if is_whole {
             self.read_to.remove(&of);
         } else {
             self.read_to.insert(of, read_to);
         }
-        self.group.insert(of, Some(Count { queued: count.queued + rows, is_whole, ..count }));
+        let (queued, is_damaged) = (count.queued + rows, count.is_damaged || is_damaged);
+        self.group.insert(of, Some(Count { queued, is_whole, is_damaged, ..count }));
         let by = i64::try_from(rows).unwrap_or(i64::MAX);
         add(&mut self.found, Queued { application: count.application, by });
         Ok(is_whole)

@@ -91,7 +91,8 @@ impl Starts {
     /// Somebody looks for the first that waits for a time: from where. None if another one is looking.
     pub(super) fn look_for_due(&mut self, of: EndpointId, generation: Generation) -> Option<DueKey> {
         if self.due.len() >= DUE_MAX {
-            self.due.clear();
+            // But for those that are being looked for: whoever looks knows nothing of what is added before it looks again.
+            self.due.retain(|_, due| due.added.is_some());
         }
         let unknown = Due { generation, first: DueKey::START, added: None };
         let due = self.due.entry(of).or_insert(unknown);
@@ -233,5 +234,26 @@ mod tests {
         starts.due_added(ONE, due(10));
         assert_eq!(starts.of(ONE, FIRST).due, due(10));
         assert_eq!(starts.of(ONE, Generation(1)).due, DueKey::START, "it speaks of other rows");
+    }
+
+    #[test]
+    fn a_search_outlives_what_is_forgotten_meanwhile() {
+        // When there were too many queues, searches that were on their way were forgotten with the rest. The answer to one
+        // was then taken for that of the next, though it knew nothing of what was added in between: that delivery lay
+        // before the place where its queue was said to begin, and was never met.
+        let mut starts = Starts::default();
+        assert_eq!(starts.look_for_due(ONE, FIRST), Some(DueKey::START));
+        for n in 0..=DUE_MAX {
+            let mut id = [7; 20];
+            id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+            let other = EndpointId::from_bytes(id);
+            starts.look_for_due(other, FIRST);
+            starts.due_found(other, FIRST, due(5));
+        }
+        assert!(starts.due.len() <= DUE_MAX, "others are forgotten");
+        starts.due_added(ONE, due(20));
+        starts.look_for_due(ONE, FIRST);
+        starts.due_found(ONE, FIRST, due(30));
+        assert!(starts.of(ONE, FIRST).due <= due(20));
     }
 }

@@ -37,6 +37,25 @@ pub(super) struct Count {
     pub(super) queued: u64,
     /// All its rows were read.
     pub(super) is_whole: bool,
+    /// One of them makes no sense: whoever asks reads them, and hears of it.
+    pub(super) is_damaged: bool,
+}
+
+impl Count {
+    /// Of a queue in which nothing waits.
+    pub(super) const fn empty(application: ApplicationId, generation: Generation) -> Self {
+        Self { application, generation, queued: 0, is_whole: true, is_damaged: false }
+    }
+
+    /// Nothing of it need be kept, once its endpoint has had its turn.
+    pub(super) const fn says_nothing(&self) -> bool {
+        self.queued == 0 && self.is_whole && !self.is_damaged
+    }
+
+    /// Whether it says how many wait.
+    pub(super) const fn is_exact(&self) -> bool {
+        self.is_whole && !self.is_damaged
+    }
 }
 
 /// Which endpoints have had their turn.
@@ -54,7 +73,7 @@ impl Known {
     pub(in crate::kv) fn waiting(&self, of: EndpointId, generation: Generation) -> Option<u64> {
         let queues = self.queues();
         match queues.counts.get(&of) {
-            Some(count) => (count.is_whole && count.generation == generation).then_some(count.queued),
+            Some(count) => (count.is_exact() && count.generation == generation).then_some(count.queued),
             None => queues.reach.covers(of).then_some(0),
         }
     }

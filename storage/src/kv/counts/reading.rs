@@ -66,6 +66,8 @@ pub(super) struct Found {
     pub(super) rows: u64,
     /// All rows were read.
     pub(super) is_whole: bool,
+    /// There are some that make no sense.
+    pub(super) is_damaged: bool,
 }
 
 /// Counts the deliveries behind the last row that was read, at most `left` rows.
@@ -76,24 +78,28 @@ pub(super) fn count_rows(
     read_to: &mut Vec<u8>,
     left: &mut usize,
 ) -> Result<Found, StoreError> {
-    let (mut counted, start) = (0, beginning(view, of, start)?);
+    let (mut counted, mut is_damaged, start) = (0, false, beginning(view, of, start)?);
     for part in [table::DUE, table::READY] {
         let prefix = keys::queue(part, of, generation);
         let begin = if part == table::READY { prefix.clone() } else { start.of_due(&prefix) };
         let (mut from, end) = (keys::after(read_to).max(begin), keys::end_of(&prefix));
         loop {
             let Some(limit) = NonZeroUsize::new((*left).min(READ_AT_ONCE)) else {
-                return Ok(Found { rows: counted, is_whole: false });
+                return Ok(Found { rows: counted, is_whole: false, is_damaged });
             };
             let rows = match part {
                 table::READY => view.scan_lanes(&start, &prefix, (&from, &end), Direction::Forward, limit)?,
                 _ => view.scan(Partition::LASTING, &from, &end, limit)?,
             };
             *left -= rows.len();
-            let waits = |(key, value): &&(bytes::Bytes, bytes::Bytes)| {
-                part == table::READY || is_delivery(of, generation, &key[prefix.len()..], value)
-            };
-            counted += rows.iter().filter(waits).count() as u64;
+            for (key, value) in &rows {
+                let waits = match part {
+                    table::READY => Some(true),
+                    _ => is_delivery(of, generation, &key[prefix.len()..], value),
+                };
+                counted += u64::from(waits == Some(true));
+                is_damaged |= waits.is_none();
+            }
             if let Some((last, _)) = rows.last() {
                 from = keys::after(last);
                 *read_to = last.to_vec();
@@ -103,7 +109,7 @@ pub(super) fn count_rows(
             }
         }
     }
-    Ok(Found { rows: counted, is_whole: true })
+    Ok(Found { rows: counted, is_whole: true, is_damaged })
 }
 
 /// Where its rows begin: not among the many that ended.
@@ -116,10 +122,11 @@ fn beginning(view: View<'_>, of: EndpointId, start: Start) -> Result<Start, Stor
     }
 }
 
-/// Whether a row among those that wait for a time is a delivery of its own, and not what finds one. One that cannot be
-/// read is counted by nobody.
-fn is_delivery(of: EndpointId, generation: Generation, suffix: &[u8], value: &[u8]) -> bool {
-    rows::decode_due(of, generation, suffix, value).is_ok_and(|row| match row.place {
+/// Whether a row among those that wait for a time is a delivery of its own, and not what finds one. None if it makes no
+/// sense: nobody can count it, and nobody may take its queue for an empty one.
+fn is_delivery(of: EndpointId, generation: Generation, suffix: &[u8], value: &[u8]) -> Option<bool> {
+    let row = rows::decode_due(of, generation, suffix, value).ok()?;
+    Some(match row.place {
         Place::Due(_) | Place::Manual { .. } => true,
         Place::Ready | Place::Lane { .. } => false,
     })

@@ -1,5 +1,6 @@
 mod cost;
 mod counted;
+mod damaged;
 mod equivalence;
 #[cfg(feature = "testing")]
 mod steps;

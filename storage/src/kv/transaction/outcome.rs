@@ -28,7 +28,7 @@ impl Transaction<'_> {
             if let Some(queue) = self.queue(before.id.endpoint)? {
                 self.is_needed(queue.application, before, NeededBy::Letter)?;
             }
-        } else if after.is_none() && before.life > Life::FIRST && !before.next_attempt().is_manual() {
+        } else if after.is_none() && !before.next_attempt().is_manual() && self.may_need(before) {
             self.is_needed_no_more(before.event, before.id)?;
         }
         match (step, before.place) {
@@ -116,7 +116,7 @@ impl Transaction<'_> {
         let scheduled = self.scheduled(tried, &life)?;
         if let Some(scheduled) = &scheduled {
             self.delete_delivery(scheduled)?;
-            if scheduled.life > Life::FIRST || scheduled.is_held() {
+            if self.may_need(scheduled) {
                 self.is_needed_no_more(scheduled.event, scheduled.id)?;
             }
         }

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 
-use postrider_core::{Delivery, DeliveryId, Effect, EndpointId, EventId, Generation, Life, More};
+use postrider_core::{Delivery, Effect, EndpointId, Generation, More};
 
 use super::{Stop, Transaction};
 use crate::kv::{
@@ -27,8 +27,10 @@ impl Transaction<'_> {
             for (key, value) in self.rows.scan(Partition::LASTING, &from, &end, limit)? {
                 if is_dead(table, &cut.what, &value) {
                     self.rows.delete_found(Partition::LASTING, &key);
-                    if let Some((event, id)) = needing(table, endpoint, &key, &value) {
-                        self.is_needed_no_more(event, id)?;
+                    if let Some(needing) = needing(table, endpoint, &key, &value)
+                        && (table == table::DEAD_LETTER || self.may_need(&needing))
+                    {
+                        self.is_needed_no_more(needing.event, needing.id)?;
                     }
                 }
                 // A letter that stays was looked at: it counts, so that the piece stays small.
@@ -45,15 +47,13 @@ impl Transaction<'_> {
     }
 }
 
-/// The event that a row which is purged was a reason to keep.
-fn needing(table: u8, of: EndpointId, key: &[u8], value: &[u8]) -> Option<(EventId, DeliveryId)> {
+/// The delivery for which the event of a row that is purged may be kept.
+fn needing(table: u8, of: EndpointId, key: &[u8], value: &[u8]) -> Option<Delivery> {
     let suffix = key.get(1 + ID_BYTES + size_of::<Generation>()..).unwrap_or_default();
-    let needs = |row: &Delivery| row.life > Life::FIRST || row.is_held();
-    let later = |delivery: Delivery| needs(&delivery).then_some((delivery.event, delivery.id));
     match table {
-        table::DEAD_LETTER => rows::letter(value).ok().map(|letter| (letter.last.event, letter.last.id)),
-        table::READY => rows::decode_ready(of, Generation(0), suffix, value).ok().and_then(later),
-        table::DUE => rows::decode_due(of, Generation(0), suffix, value).ok().and_then(later),
+        table::DEAD_LETTER => rows::letter(value).ok().map(|letter| letter.last),
+        table::READY => rows::decode_ready(of, Generation(0), suffix, value).ok(),
+        table::DUE => rows::decode_due(of, Generation(0), suffix, value).ok(),
         _ => None,
     }
 }

@@ -59,7 +59,7 @@ impl Transaction<'_> {
     }
 
     /// Whether a life waits in the queue as it is, also as one that holds its lane.
-    fn is_waiting(&mut self, event: &EventHead, at: &LifeRow) -> Result<bool, StoreError> {
+    pub(super) fn is_waiting(&mut self, event: &EventHead, at: &LifeRow) -> Result<bool, StoreError> {
         let LifeRow { endpoint, seq, generation, lane, life, .. } = *at;
         if self.queue(endpoint)?.is_none_or(|queue| queue.generation != generation) {
             return Ok(false);

@@ -7,13 +7,12 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use bytes::Bytes;
 use postrider_core::{
-    ApplicationId, AttemptPlace, DeadLetter, Delivery, DeliveryId, EXPUNGED, Effect, EndpointId, EventId, More,
-    Refused, Week,
+    ApplicationId, AttemptPlace, Delivery, DeliveryId, EXPUNGED, Effect, EndpointId, EventId, Life, More, Refused, Week,
 };
 
 use super::{Rescue, Stop, Transaction};
 use crate::{
-    StoreError,
+    StoreError, StoreErrorKind,
     kv::{
         Partition,
         keys::{self, ID_BYTES, Key, table, week},
@@ -50,11 +49,17 @@ impl Transaction<'_> {
         if self.is_going(of.event) { self.keep(owner, of.event) } else { Ok(()) }
     }
 
+    /// Whether an event may be kept because this delivery waits: a later life, one that holds its lane, or one that began
+    /// late. The last cannot be told from others by itself, and counts once its week goes: before that, a reason that is
+    /// left behind is found to be none.
+    pub(super) fn may_need(&self, of: &Delivery) -> bool {
+        of.life > Life::FIRST || of.is_held() || self.is_gone(of.event) || self.is_going(of.event)
+    }
+
     /// It needs its event no more; nor does anybody else, maybe.
     pub(super) fn is_needed_no_more(&mut self, event: EventId, id: DeliveryId) -> Result<(), StoreError> {
         let key = Key::Needed(event, id);
-        let is_gone = !self.partitions.contains(&week(event.time()));
-        let before = if is_gone || self.is_going(event) { self.rows.get::<NeededRow>(&key)? } else { None };
+        let before = if self.is_gone(event) || self.is_going(event) { self.needed(&key)? } else { None };
         self.rows.delete(&key);
         let Some(NeededRow { application, .. }) = before else { return Ok(()) };
         let prefix = keys::under(table::NEEDED, event.to_bytes());
@@ -66,6 +71,14 @@ impl Transaction<'_> {
             kept.iter().for_each(|(key, _)| self.rows.delete_found(Partition::LASTING, key));
         }
         Ok(())
+    }
+
+    /// Why an event is needed. A reason that makes no sense is none, and holds up nothing.
+    fn needed(&mut self, key: &Key<'_>) -> Result<Option<NeededRow>, StoreError> {
+        match self.rows.get(key) {
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => Ok(None),
+            read => read,
+        }
     }
 
     /// Looks at the next needed events of this week, and puts them where they last.
@@ -80,9 +93,13 @@ impl Transaction<'_> {
             let row = keys::needed(key).zip(crate::kv::codec::decode::<NeededRow>(value).ok());
             // One that makes no sense names nothing that could be kept.
             let Some(((event, id), NeededRow { application, by })) = row else { continue };
+            // What cannot be read counts: it is a person's to look at, and holds up no week.
             let is_needed = match by {
-                NeededBy::Letter => self.rows.get::<DeadLetter>(&Key::DeadLetter(id))?.is_some(),
-                NeededBy::Life => self.queue(id.endpoint)?.is_some(),
+                NeededBy::Letter => self.rows.value(&Key::DeadLetter(id))?.is_some(),
+                NeededBy::Life => match self.still_waits(application, event, id) {
+                    Err(error) if error.kind() == StoreErrorKind::Corrupt => true,
+                    looked => looked?,
+                },
             };
             if is_needed {
                 self.keep(application, event)?;
@@ -95,6 +112,13 @@ impl Transaction<'_> {
         rescue.after = found.last().map_or(rescue.after, |(key, _)| key.to_vec());
         *self.rescue = Some(rescue);
         Ok(Effect::Purged(more))
+    }
+
+    /// Whether the current life of an event at an endpoint is this one, and waits, or holds its lane.
+    fn still_waits(&mut self, owner: ApplicationId, event: EventId, id: DeliveryId) -> Result<bool, StoreError> {
+        let Some(head) = self.head(owner, event)? else { return Ok(false) };
+        let Some(life) = self.current_life(&head, id.endpoint)? else { return Ok(false) };
+        Ok(life.seq == id.seq && self.is_waiting(&head, &life)?)
     }
 
     pub(super) fn expunge(&mut self, owner: ApplicationId, event: EventId) -> Result<Effect, Stop> {
@@ -119,6 +143,11 @@ impl Transaction<'_> {
         attempt.response = EXPUNGED.into();
         self.rows.put_with(&key, |value| rows::encode_attempt(event, &attempt, value));
         Ok(Effect::Done)
+    }
+
+    /// Its week is forgotten.
+    fn is_gone(&self, event: EventId) -> bool {
+        !self.partitions.contains(&week(event.time()))
     }
 
     fn is_going(&self, event: EventId) -> bool {

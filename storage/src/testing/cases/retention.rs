@@ -5,12 +5,12 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 use postrider_core::{
     Acceptance, AgendaItem, AgendaKind, Attempt, AttemptPlace, Delivery, EXPUNGED, Effect, Event, EventId, Life, More,
-    OnExhausted, OrderingMode, Refused, Replay, ReplayTo, Timestamp, Week, Write,
+    OnExhausted, OrderingMode, Priority, Refused, Replay, ReplayTo, Timestamp, Week, Write,
 };
 
 use crate::{
     DeliveryState, EventQuery, OpenStore, PageRequest,
-    testing::world::{DAY, HOUR, NOW, WEEK, World, cancelled, given_up, holding, many, succeeded},
+    testing::world::{DAY, HOUR, NOW, WEEK, World, cancelled, failed, given_up, holding, many, queued, succeeded},
 };
 
 const CONCURRENT: OrderingMode = OrderingMode::Concurrent;
@@ -91,6 +91,27 @@ pub async fn a_dead_letter_keeps_its_payload(medium: &dyn OpenStore) {
     assert_eq!(payload(&world, dead[1].event).await, None);
 }
 
+/// One that is more or less urgent than others keeps its payload as they do: its row has more behind it, and what could not
+/// read that refused to let any week go.
+pub async fn a_letter_of_any_priority_keeps_its_payload(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let mut dead = Vec::new();
+    for priority in Priority::ALL {
+        let event = Event::new("case.old", "urgent or not").priority(priority);
+        let delivery = world.accept(world.acceptance(event)).await.remove(0);
+        dead.push(world.give_up(&delivery).await);
+    }
+    young(&world).await;
+    forget(&world, 2).await;
+    let world = world.reopen(medium).await;
+    for letter in dead {
+        assert_eq!(payload(&world, letter.event).await, Some("urgent or not".into()), "{:?}", letter.priority);
+        let again = world.redrive(letter.id).await;
+        world.step(succeeded(&again)).await;
+        assert_eq!(payload(&world, letter.event).await, None);
+    }
+}
+
 /// What is given up between the rescue and the end of its week is kept, too, and so is a later life that waits.
 pub async fn what_is_needed_late_is_kept(medium: &dyn OpenStore) {
     let world = World::open(medium, CONCURRENT).await;
@@ -121,6 +142,48 @@ pub async fn what_is_needed_late_is_kept(medium: &dyn OpenStore) {
     );
     world.step(succeeded(&waiting[0])).await;
     assert_eq!(payload(&world, alive.event).await, None);
+}
+
+/// What was published for later, or missed and replayed, begins its first life after its event was accepted, and needs that
+/// as long as it waits. However it ended, its event was kept for ever as if it still waited.
+pub async fn what_began_late_keeps_its_event_as_long_as_it_waits(medium: &dyn OpenStore) {
+    for ordering in [CONCURRENT, OrderingMode::PerKey(OnExhausted::Hold), OrderingMode::Fifo(OnExhausted::Continue)] {
+        let world = World::open(medium, ordering).await;
+        let mut late = Vec::new();
+        for key in ["sent before", "sent after", "tried before", "called off", "purged"] {
+            let event = Event::new("case.late", "kept").ordering_key(key);
+            let nobody = Acceptance { recipients: Vec::new(), ..world.acceptance(event) };
+            let effects = world.write([Write::Accept(nobody)]).await;
+            let Effect::Accepted(_, event, _) = effects[0] else { panic!("it is accepted: {effects:?}") };
+            let (application, endpoint, generation) =
+                (world.application.id, world.endpoint.id, world.endpoint.generation);
+            let (at, whom) = (NOW + HOUR, ReplayTo::Missing);
+            let begins = Replay { application, event, endpoint, generation, at, whom, limit: None };
+            late.push(queued(&world.write([Write::Replay(begins)]).await));
+        }
+        assert!(late.iter().all(|late| late.life == Life::FIRST));
+        world.step(succeeded(&late[0])).await;
+        let retried = failed(&late[2], NOW + DAY);
+        late[2] = retried.after.clone().expect("it is tried again");
+        world.step(retried).await;
+        forget(&world, 2).await;
+        let world = world.reopen(medium).await;
+        let there = async |nth: usize| payload(&world, late[nth].event).await.is_some();
+        assert!(!there(0).await, "{ordering:?}: it had ended");
+        for waits in 1..late.len() {
+            assert!(there(waits).await, "{ordering:?}: {waits} waits");
+        }
+        world.step(succeeded(&late[1])).await;
+        world.step(succeeded(&late[2])).await;
+        world.step(cancelled(&late[3], NOW + HOUR)).await;
+        for ended in 1..=3 {
+            assert!(!there(ended).await, "{ordering:?}: {ended} has ended");
+        }
+        world.write([Write::DropEndpoint(world.endpoint.id)]).await;
+        world.write([Write::Purge(world.endpoint.id, many(99))]).await;
+        assert!(!there(4).await, "{ordering:?}: its endpoint is gone");
+        world.write([Write::DropApplication(world.application.id)]).await;
+    }
 }
 
 /// A head that was given up and holds its lane is found by its event, and called off, after the week of that is gone, its
