@@ -189,8 +189,8 @@ settings! {
         /// While the disk of the data folder has fewer bytes free, events are refused, to be sent again: so that what
         /// becomes of those accepted can still be stored. 0 never refuses.
         min_free_bytes: u64 = 256 * MIB, in 0..=1 << 50;
-        /// How many days events and what was tried for them are kept, to the week. Dead letters keep their payload until
-        /// they are redriven or purged.
+        /// How many days events and what was tried for them are kept, to the week, and tasks after their end. Dead letters
+        /// keep their payload until they are redriven or purged.
         retention_days: u64 = 90, in 8..=36_500;
     }
     /// Where webhooks may be sent.

@@ -27,9 +27,9 @@ impl Inner {
         let (wait, is_first) = {
             let mut table = self.directory.lock(endpoint);
             let Some(place) = table.known(endpoint) else { return };
-            let is_first = place.damaged_wait.is_none();
-            let wait = place.damaged_wait.map_or(AGAIN_FIRST, |wait| (wait * 2).min(AGAIN_MAX));
-            place.damaged_wait = Some(wait);
+            let is_first = place.damaged.is_empty();
+            let wait = place.damaged.get(&id).map_or(AGAIN_FIRST, |wait| (*wait * 2).min(AGAIN_MAX));
+            place.damaged.insert(id, wait);
             (wait, is_first)
         };
         if is_first && let Some(about) = self.about(endpoint) {

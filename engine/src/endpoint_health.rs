@@ -171,6 +171,11 @@ impl OpenBreakers {
         self.lock().remove(&endpoint);
     }
 
+    /// Only these endpoints are there.
+    pub(crate) fn retain(&self, is_there: impl Fn(EndpointId) -> bool) {
+        self.lock().retain(|endpoint| is_there(*endpoint));
+    }
+
     fn has(&self, endpoint: EndpointId) -> bool {
         self.lock().contains(&endpoint)
     }

@@ -7,9 +7,9 @@ use std::{
 
 use http::{HeaderValue, Uri};
 use postrider_core::{
-    Application, ApplicationId, Batch, ByteBudget, DeliveryPolicy, DeliverySettings, Dice, EndpointId, EndpointSpec,
-    Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SecretKind, SplitMix, StoredEvent, TargetRules,
-    TaskId, Timestamp,
+    Application, ApplicationId, Batch, ByteBudget, DELIVER_AT_AHEAD_MAX, DeliveryPolicy, DeliverySettings, Dice,
+    EndpointId, EndpointSpec, Found, GroupLimits, InvalidEndpoint, OrganisationId, Rate, Rows, SecretKind, SplitMix,
+    StoredEvent, TargetRules, TaskId, Timestamp,
 };
 use postrider_storage::{OpenStore, StoreError, Verdict};
 use ractor::Actor;
@@ -29,6 +29,7 @@ use crate::{
     commit_queue::CommitQueue,
     committer::Committer,
     directory::Directory,
+    ended_tasks,
     endpoint_health::OpenBreakers,
     full_queues::{self, FullQueues},
     id_map::IdMap,
@@ -133,7 +134,7 @@ impl Engine {
         let EngineBuilder {
             opener,
             transport,
-            limits,
+            mut limits,
             defaults,
             secrets,
             reserved_headers,
@@ -145,6 +146,9 @@ impl Engine {
             ..
         } = builder;
         defaults.validate()?;
+        // What waits needs its event, and one that was put off waits from then on.
+        let waits_max = limits.window.delivery_age_max.saturating_add(DELIVER_AT_AHEAD_MAX);
+        limits.retention = limits.retention.max(waits_max);
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
         let store = StoreCell::new(opener.open().await?);
         set_back(&*store.get()?, clock.now()).await?;
@@ -239,6 +243,7 @@ impl Inner {
             tokio::spawn(proofs::run(Arc::clone(self), to_prove)),
             tokio::spawn(agenda::keep(Arc::clone(self))),
             tokio::spawn(answers::forget_old(Arc::clone(self))),
+            tokio::spawn(ended_tasks::forget_old(Arc::clone(self))),
             tokio::spawn(pending::count(Arc::clone(self))),
             tokio::spawn(full_queues::tell(Arc::clone(self))),
             tokio::spawn(backlogs::watch(Arc::clone(self))),

@@ -53,6 +53,13 @@ impl Pending {
         usize::try_from(waiting).is_ok_and(|waiting| most <= waiting).then_some(most)
     }
 
+    /// How many more of an application may wait.
+    pub(crate) fn room(&self, application: ApplicationId) -> usize {
+        let Some(most) = self.most else { return usize::MAX };
+        let waiting = self.counts().applications.get(&application).copied().unwrap_or(0);
+        most.get().saturating_sub(usize::try_from(waiting).unwrap_or(0))
+    }
+
     /// So many more or fewer wait.
     fn changed(&self, queued: &[Queued], show: impl FnOnce(i64)) {
         let mut counts = self.counts();

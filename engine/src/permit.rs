@@ -57,6 +57,22 @@ impl PermitDesk {
         }
     }
 
+    /// An endpoint is gone for good.
+    pub(crate) fn forget(&self, endpoint: EndpointId) {
+        self.lock().permits.forget(endpoint);
+    }
+
+    /// Only these endpoints are there.
+    pub(crate) fn retain(&self, is_there: impl Fn(EndpointId) -> bool) {
+        self.lock().permits.retain(is_there);
+    }
+
+    /// Endpoints of which it is known how they answer, or that have wishes.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn known(&self) -> usize {
+        self.lock().permits.known()
+    }
+
     /// Permits that are free, and wishes that are not granted.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let desk = self.lock();
@@ -171,7 +187,10 @@ impl HeldPermit {
         let Some(permit) = self.permit.take() else { return };
         {
             let permits = &mut self.inner.permits.lock().permits;
-            permits.answered(permit.application, permit.endpoint, took);
+            // Of one that was deleted nothing is remembered. Asked under the lock under which it is forgotten after that.
+            if self.inner.registry.endpoint(permit.endpoint).is_some() {
+                permits.answered(permit.application, permit.endpoint, took);
+            }
             permits.give_back(&permit);
         }
         self.inner.grant();

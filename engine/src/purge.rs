@@ -1,11 +1,16 @@
 //! Removes what is left of queues that were cut off, a piece at a time, behind everything else.
 
-use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
 use postrider_core::{ApplicationId, Batch, Durability, EndpointId, More, Write};
 use postrider_storage::StoreError;
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, error};
 
 use crate::{inner::Inner, store_call::answer_of};
 
@@ -24,14 +29,23 @@ pub(crate) async fn purge(inner: Arc<Inner>) {
 }
 
 async fn purge_on(inner: &Inner) {
+    let mut aside = BTreeSet::new();
     loop {
-        match inner.purge_some().await {
+        match inner.purge_some(&mut aside).await {
             Ok(Purged::Nothing) => inner.cut_off.notified().await,
             Ok(Purged::Some) => {}
             Ok(Purged::NotNow) => sleep(AFTER_FAILURE).await,
             Err(_reported) => sleep(AFTER_FAILURE).await,
         }
     }
+}
+
+/// What became of one piece.
+enum Piece {
+    Done(More),
+    /// It would be refused again and again, and keeps no other waiting.
+    Refused,
+    NotNow,
 }
 
 enum Purged {
@@ -41,11 +55,14 @@ enum Purged {
 }
 
 impl Inner {
-    async fn purge_some(&self) -> Result<Purged, StoreError> {
+    /// Those in `aside` are left to the next start.
+    async fn purge_some(&self, aside: &mut BTreeSet<EndpointId>) -> Result<Purged, StoreError> {
         let store = self.store.opened().await;
-        let read = answer_of("read what was cut off", async { store.reads().cut_off(AT_ONCE).await }).await;
-        let endpoints = read.inspect_err(|error| self.store_failed(&store, error.clone()))?;
+        let limit = AT_ONCE.saturating_add(aside.len());
+        let read = answer_of("read what was cut off", async { store.reads().cut_off(limit).await }).await;
+        let mut endpoints = read.inspect_err(|error| self.store_failed(&store, error.clone()))?;
         drop(store);
+        endpoints.retain(|endpoint| !aside.contains(endpoint));
         if endpoints.is_empty() {
             return Ok(Purged::Nothing);
         }
@@ -53,19 +70,26 @@ impl Inner {
         let mut left: VecDeque<_> = endpoints.into();
         while let Some(endpoint) = left.pop_front() {
             match self.purge_piece(endpoint).await {
-                Some(More::Yes) => left.push_back(endpoint),
-                Some(More::No) => debug!(%endpoint, "queue that was cut off is purged"),
-                None => return Ok(Purged::NotNow),
+                Piece::Done(More::Yes) => left.push_back(endpoint),
+                Piece::Done(More::No) => debug!(%endpoint, "queue that was cut off is purged"),
+                Piece::Refused => {
+                    error!(%endpoint, "stored rows of a queue that was cut off make no sense, it is purged no further: a person must look");
+                    aside.insert(endpoint);
+                }
+                Piece::NotNow => return Ok(Purged::NotNow),
             }
         }
         Ok(if self.lifecycle.gate().is_ok() { Purged::Some } else { Purged::NotNow })
     }
 
-    /// None if it could not be done now.
-    async fn purge_piece(&self, endpoint: EndpointId) -> Option<More> {
+    async fn purge_piece(&self, endpoint: EndpointId) -> Piece {
         let piece = Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Purge(endpoint, PIECE)]) };
         // Its application may be gone: it has turns of its own.
         let line = ApplicationId::from_bytes(endpoint.to_bytes());
-        self.commits.submit_for(line, piece).answer().await.ok()?.ok()?.more()
+        match self.commits.submit_for(line, piece).answer().await {
+            Ok(Ok(done)) => done.more().map_or(Piece::Refused, Piece::Done),
+            Ok(Err(_)) => Piece::Refused,
+            Err(_) => Piece::NotNow,
+        }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Quota {
     Applications(OrganisationId),
     Endpoints(ApplicationId),
     EventTypes(OrganisationId),
+    /// One that is being begun.
+    Tasks(OrganisationId),
 }
 
 /// What is being made.

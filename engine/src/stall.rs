@@ -199,8 +199,11 @@ impl Inner {
 
     /// Actors that began while the store was away did so with records as they were before.
     fn tell_what_changed(self: &Arc<Self>) {
-        let occupied: Vec<_> = self.directory.tables().flat_map(|table| table.occupied().collect::<Vec<_>>()).collect();
-        for endpoint in occupied {
+        let is_there = |endpoint| self.registry.endpoint(endpoint).is_some();
+        self.permits.retain(is_there);
+        self.open_breakers.retain(is_there);
+        let known: Vec<_> = self.directory.tables().flat_map(|table| table.endpoints().collect::<Vec<_>>()).collect();
+        for endpoint in known {
             match self.registry.endpoint(endpoint) {
                 Some(_) => self.told_of(endpoint),
                 None => self.drop_place(endpoint),

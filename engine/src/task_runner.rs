@@ -206,6 +206,7 @@ impl Inner {
         }
         // As many as there is room for: the rest need not wait until there is room for all.
         let room = usize::try_from(limit.get()).unwrap_or(usize::MAX).saturating_sub(waiting);
+        let room = room.min(self.pending.room(events.application));
         let at_once = PIECE.min(NonZeroUsize::new(room).ok_or(Stop::Later)?);
         let mut query = EventQuery::of(events.application);
         query.event_types.clone_from(&events.event_types);
@@ -258,10 +259,7 @@ impl Inner {
         writes.extend(own);
         let batch = Batch { writes, guards: guards.into_iter().chain(guard).collect(), durability };
         match self.commit_task(task, batch).await? {
-            Ok(_) => {
-                self.tell_ended(next);
-                Ok(Piece::Goes(GotOn::Yes))
-            }
+            Ok(_) => Ok(Piece::Goes(GotOn::Yes)),
             Err(Refused::Corrupt) => Err(Stop::Failed("stored rows that it needs make no sense")),
             // There is no room, it was called off, its endpoint was changed, or the answer to the last piece was lost.
             Err(_) => Err(Stop::Later),
@@ -280,7 +278,6 @@ impl Inner {
         let failed = Task { status: TaskStatus::Failed, failure, updated_at, revision: seen + 1, ..task };
         let batch = progress(&failed, seen);
         self.commit_task(&failed, batch).await?.map_err(|_| Stop::Later)?;
-        self.tell_ended(&failed);
         Ok(failed)
     }
 

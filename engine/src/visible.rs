@@ -13,13 +13,24 @@ use postrider_core::{
 };
 use postrider_storage::Verdict;
 
-use crate::{About, Notice, inner::Inner, metrics::is_open};
+use crate::{About, Notice, inner::Inner, metrics::is_open, tasks::understood};
+
+/// Events whose payloads a group forgets.
+type Expunged = BTreeMap<ApplicationId, BTreeSet<EventId>>;
 
 impl Inner {
-    pub(crate) fn make_visible(self: &Arc<Self>, batch: &Batch, verdict: &Verdict) {
+    pub(crate) fn make_group_visible(self: &Arc<Self>, group: &[Batch], verdicts: &[Verdict]) {
+        let mut expunged = Expunged::new();
+        for (batch, verdict) in group.iter().zip(verdicts) {
+            self.make_visible(batch, verdict, &mut expunged);
+        }
+        // All at once: every endpoint of an application is looked at for it.
+        expunged.into_iter().for_each(|(application, events)| self.expunged(application, events));
+    }
+
+    fn make_visible(self: &Arc<Self>, batch: &Batch, verdict: &Verdict, expunged: &mut Expunged) {
         let Ok(committed) = verdict else { return };
         self.queues_changed(&committed.queued);
-        let mut expunged: BTreeMap<ApplicationId, BTreeSet<EventId>> = BTreeMap::new();
         for (write, effect) in batch.writes.iter().zip(&committed.effects) {
             match write {
                 Write::Accept(acceptance) => {
@@ -51,12 +62,12 @@ impl Inner {
                 Write::DropDocument(document) => match document.kind {
                     DocumentKind::EventType => self.catalogue.remove(document),
                     DocumentKind::Setting => self.settings.remove(document),
-                    DocumentKind::Task | DocumentKind::OpenTask | DocumentKind::TaskPart => {}
+                    DocumentKind::OpenTask => self.task_ended(batch),
+                    DocumentKind::Task | DocumentKind::TaskPart => {}
                     DocumentKind::Answer | DocumentKind::AnswerAge => {}
                 },
             }
         }
-        expunged.into_iter().for_each(|(application, events)| self.expunged(application, events));
     }
 
     /// What is in memory of these payloads is gone before anyone hears that they are: it would be sent hours later, by an
@@ -193,6 +204,18 @@ impl Inner {
         }
     }
 
+    /// Whoever waits for a task hears of its end here, whoever ended it and has gone since.
+    fn task_ended(&self, batch: &Batch) {
+        for write in &batch.writes {
+            if let Write::Document(document) = write
+                && document.id.kind == DocumentKind::Task
+                && let Some(task) = understood(document)
+            {
+                self.tell_ended(&task);
+            }
+        }
+    }
+
     fn configured(self: &Arc<Self>, endpoint: &Endpoint, effect: &Effect) {
         let id = endpoint.id;
         let Effect::Routed(routing) = effect else { return };
@@ -226,6 +249,8 @@ impl Inner {
         }
         self.drop_place(endpoint);
         self.open_breakers.forget(endpoint);
+        self.permits.forget(endpoint);
+        self.forget_proof_failure(endpoint);
         self.cut_off.notify_one();
     }
 

@@ -20,8 +20,11 @@ const PAGE: usize = 32;
 const PAGE_OF_KIND: usize = PAGE * 3 / 4;
 /// Items of one application and kind that are in hand and not begun.
 const LINE: usize = 128;
-/// Items in hand, of all together.
+/// Items of one application and kind that are in hand, those that rest with them.
+const OF_LINE: usize = 8 * LINE;
+/// Items in hand, of all together; beyond them each application may have a few of each kind.
 const IN_HAND: usize = 16 * 1024;
+const FEW: usize = 32;
 /// Rows read at once: nothing but keys.
 const READ_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 /// Rows read at once to fill one line.
@@ -69,8 +72,9 @@ pub struct Agenda {
     /// A part of them is done.
     begun: VecDeque<AgendaItem>,
     resting: BTreeSet<(Timestamp, AgendaItem)>,
-    /// All that wait, rest, or are being done.
+    /// All that wait, rest, or are being done; and how many of each line.
     in_hand: BTreeSet<AgendaItem>,
+    of_line: BTreeMap<Line, usize>,
     /// Of whom items up to `read_to` are left to the store: behind this place.
     left: BTreeMap<Line, Option<AgendaItem>>,
     /// Whose are read next.
@@ -103,7 +107,7 @@ enum Reading {
 impl Agenda {
     /// One that has read nothing.
     pub const fn new() -> Self {
-        let limits = FairLimits { waiting_per_key: LINE, ..FairLimits::NONE };
+        let limits = FairLimits::NONE;
         Self {
             read_to: None,
             next: Unread::Unknown,
@@ -112,6 +116,7 @@ impl Agenda {
             begun: VecDeque::new(),
             resting: BTreeSet::new(),
             in_hand: BTreeSet::new(),
+            of_line: BTreeMap::new(),
             left: BTreeMap::new(),
             turn: None,
             reading: None,
@@ -177,7 +182,7 @@ impl Agenda {
             return;
         }
         match step {
-            AgendaStep::Over => drop(self.in_hand.remove(&item)),
+            AgendaStep::Over => self.let_go(item),
             AgendaStep::Goes => self.begun.push_back(item),
             AgendaStep::NotBegun => self.line_of(item.what).push_front(item.application, item),
             AgendaStep::Rests(until) => drop(self.resting.insert((until, item))),
@@ -229,12 +234,44 @@ impl Agenda {
         if self.left.contains_key(&line) {
             return;
         }
-        let has_room = self.in_hand.len() < IN_HAND;
-        if has_room && self.line_of(item.what).push(item.application, item).is_ok() {
-            self.in_hand.insert(item);
-        } else {
+        if !self.has_room(line) || self.waiting_in(line) >= LINE {
             self.left.insert(line, behind);
+            return;
         }
+        self.wait(item);
+        if self.in_hand.insert(item) {
+            *self.of_line.entry(line).or_default() += 1;
+        }
+    }
+
+    fn let_go(&mut self, item: AgendaItem) {
+        let line = (item.what, item.application);
+        if self.in_hand.remove(&item)
+            && let Some(held) = self.of_line.get_mut(&line)
+        {
+            *held -= 1;
+            if *held == 0 {
+                self.of_line.remove(&line);
+            }
+        }
+    }
+
+    /// Whether one more of this line may be in hand. What rests counts, or one that can do nothing would have all.
+    fn has_room(&self, line: Line) -> bool {
+        let most = if self.in_hand.len() < IN_HAND { OF_LINE } else { FEW };
+        self.of_line.get(&line).is_none_or(|held| *held < most)
+    }
+
+    fn waiting_in(&self, (what, application): Line) -> usize {
+        match what {
+            AgendaKind::Deliver => self.deliveries.len_of(application),
+            AgendaKind::Expunge => self.expiries.len_of(application),
+        }
+    }
+
+    fn wait(&mut self, item: AgendaItem) {
+        // Whoever takes it in hand has looked at the limits.
+        let _nothing_bounds_it = self.line_of(item.what).push(item.application, item);
     }
 
     fn written(&mut self, item: AgendaItem) {
@@ -258,9 +295,7 @@ impl Agenda {
     fn rise(&mut self, now: Timestamp) {
         while let Some((_, item)) = self.resting.first().copied().filter(|(at, _)| *at <= now) {
             self.resting.pop_first();
-            if self.line_of(item.what).push(item.application, item).is_err() {
-                self.begun.push_back(item);
-            }
+            self.wait(item);
         }
     }
 
@@ -274,15 +309,9 @@ impl Agenda {
         if is_due {
             return Some((Reading::On, self.read_to));
         }
-        if self.in_hand.len() >= IN_HAND {
-            return None;
-        }
-        let waiting = |(what, application): &Line| match what {
-            AgendaKind::Deliver => self.deliveries.len_of(*application),
-            AgendaKind::Expunge => self.expiries.len_of(*application),
-        };
+        let may_have_more = |line: Line| self.waiting_in(line) <= LINE / 2 && self.has_room(line);
         let in_turn = self.left.range((self.turn.map_or(Unbounded, Excluded), Unbounded)).chain(&self.left);
-        let (line, behind) = in_turn.into_iter().find(|(line, _)| waiting(line) <= LINE / 2)?;
+        let (line, behind) = in_turn.into_iter().find(|(line, _)| may_have_more(**line))?;
         let (line, behind) = (*line, *behind);
         self.turn = Some(line);
         Some((Reading::Left(line), behind))

@@ -1,6 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use postrider_core::{ApplicationSpec, EndpointSpec, Event, OnExhausted, OrderingMode};
+use postrider_core::{
+    ApplicationSpec, Batch, Committed, Effect, EndpointSpec, Event, IdOr, OnExhausted, OrderingMode, Uid, Write,
+};
 use postrider_storage::MemoryStore;
 use tokio::time::sleep;
 
@@ -95,5 +97,24 @@ async fn the_actor_of_a_deleted_endpoint_ends() -> Result<(), Failed> {
     assert_eq!(up(), 1);
     sleep(Duration::from_secs(60)).await;
     assert_eq!((up(), receiver.count()), (0, 2));
+    Ok(())
+}
+
+/// Each payload that was forgotten was told to every endpoint of its application by itself: with ten thousand of them, what one
+/// application forgets in a second took the committer longer than that, and all others waited.
+#[tokio::test(start_paused = true)]
+async fn all_payloads_that_a_group_forgets_are_told_at_once() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([Reply::Hang]);
+    let (engine, endpoints) = engine_with(&receiver, &[OrderingMode::Concurrent]).await?;
+    let event = engine.publish("acme", Event::new("t", "1")).await?.event;
+    receiver.wait_for(1).await;
+    sleep(Duration::from_secs(1)).await;
+    let inner = &engine.owner.inner;
+    let application = engine.applications().get(IdOr::Uid(Uid::from("acme")))?.id;
+    let forgets = Batch::synced([Write::Expunge(application, event)]);
+    let done = Committed { effects: vec![Effect::Done], queued: Vec::new() };
+    inner.make_group_visible(&vec![forgets; 30], &vec![Ok(done); 30]);
+    let unheard = inner.directory.lock(endpoints[0]).known(endpoints[0]).map(|place| place.slot.unheard());
+    assert_eq!(unheard, Some(1));
     Ok(())
 }

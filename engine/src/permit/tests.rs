@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use postrider_core::{ApplicationSpec, EndpointSpec, Event};
 use postrider_storage::MemoryStore;
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::sleep};
 
 use crate::{
     Engine,
@@ -44,5 +46,31 @@ async fn permits_that_thousands_refuse_are_all_given_back() -> Result<(), Failed
     while inner.permits.counts() != (4, 0) {
         yield_now().await;
     }
+    Ok(())
+}
+
+/// How an endpoint answers was remembered after it was deleted, of each that ever answered and went: without a bound where
+/// endpoints come and go.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_remembered_of_endpoints_that_are_gone() -> Result<(), Failed> {
+    let replies = [Reply::Status(200), Reply::Hang, Reply::Hang, Reply::After(Duration::from_secs(2))];
+    let receiver = ScriptedTransport::new(replies);
+    let engine = Engine::builder(MemoryStore::new(), receiver.clone()).seed(7).start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    let inner = &engine.owner.inner;
+    // One that answered and whose actor is up, one that did not, and two that are in flight.
+    for (n, rest) in [(1, Some(100)), (2, Some(60_000)), (3, None), (4, None)] {
+        engine.endpoints("acme").upsert("hook", EndpointSpec::new("https://receiver.example/")).await?;
+        engine.publish("acme", Event::new("t", "1")).await?;
+        receiver.wait_for(n).await;
+        if let Some(millis) = rest {
+            sleep(Duration::from_millis(millis)).await;
+            assert_eq!(inner.permits.known(), 1, "of this one");
+        }
+        engine.endpoints("acme").delete("hook").await?;
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!(inner.permits.known(), 0, "after {n}");
+    }
+    assert_eq!(inner.permits.counts().1, 0);
     Ok(())
 }

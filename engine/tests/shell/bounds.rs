@@ -166,3 +166,29 @@ async fn no_time_that_a_caller_gives_is_too_long() -> Result<(), Failed> {
     engine.shutdown(Duration::ZERO).await;
     Ok(())
 }
+
+/// A replay put into queues as much as each of them held, however much might wait of its application.
+#[tokio::test(start_paused = true)]
+async fn a_replay_keeps_to_what_may_wait_of_its_application() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let most = std::num::NonZeroUsize::new(4);
+    let engine = Engine::builder(MemoryStore::new(), receiver.clone())
+        .limits(|limits| limits.pending_deliveries_per_application = most)
+        .start()
+        .await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("x")).await?;
+    let since = engine.publish("acme", event("0")).await?.accepted_at;
+    for _ in 1..10 {
+        engine.publish("acme", event("more")).await?;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    engine.endpoints("acme").upsert("late", hook()).await?;
+    engine.endpoints("acme").pause("late").await?;
+    let task = engine.tasks().replay_missing("acme", "late", since, None).await?;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(engine.endpoints("acme").state("late").await?.backlog.queued, 4);
+    engine.endpoints("acme").resume("late").await?;
+    assert_eq!(tokio::time::timeout(PATIENCE, engine.tasks().ended(task.id)).await??.progress.done, 10);
+    receiver.wait_for(10).await;
+    Ok(())
+}

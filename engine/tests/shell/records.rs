@@ -355,3 +355,24 @@ async fn the_last_place_is_not_refused_for_what_is_never_made() -> Result<(), Fa
     assert_eq!(one?.id, other?.id, "and whoever asks for the same gets it");
     Ok(())
 }
+
+/// One queue that was cut off and could not be purged, because a row of it made no sense, was tried again and again before all
+/// others: what was left of every endpoint that was deleted after it stayed on the disk.
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_cannot_be_purged_keeps_no_other() -> Result<(), Failed> {
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &always_ok(), hook()).await?;
+    let first = engine.endpoints("acme").get("hook")?.id;
+    *store.knobs.keeps_queue_of.lock().expect("nobody panics with it") = Some(first);
+    let mut others = Vec::new();
+    for n in 0..20 {
+        sleep(Duration::from_secs(1)).await;
+        others.push(engine.endpoints("acme").upsert(format!("other-{n}"), hook()).await?.id);
+    }
+    engine.applications().delete("acme").await?;
+    sleep(Duration::from_secs(3600)).await;
+    let mut purged = store.knobs.purged.lock().expect("nobody panics with it").clone();
+    purged.sort_unstable();
+    assert_eq!(purged, others, "each once, and the first one not");
+    Ok(())
+}

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use postrider::{
     ApplicationError, ApplicationSpec, DeliveryState, EndpointSpec, Engine, EventFilter, GiveUpReason,
-    InvalidApplication, InvalidEvent, PageRequest, PublishError, Receipt, RetryPolicy, TaskStatus,
-    storage::MemoryStore, testing::ScriptedTransport,
+    InvalidApplication, InvalidEvent, ListRequest, OrganisationId, PageRequest, PublishError, ReadError, Receipt,
+    RetryPolicy, TaskFilter, TaskStatus, Timestamp, core::Week, storage::MemoryStore, task::CountedBy,
+    testing::ScriptedTransport,
 };
 use tokio::time::sleep;
 
@@ -87,7 +88,7 @@ async fn what_one_application_has_due_keeps_no_other_waiting() -> Result<(), Fai
     let engine = start(store.clone(), &receiver, hook()).await?;
     let big = ApplicationSpec::new("Big").payload_kept(HOUR);
     engine.applications().upsert("big", big).await?;
-    let organisation = engine.organisation(postrider::OrganisationId::DEFAULT);
+    let organisation = engine.organisation(OrganisationId::DEFAULT);
     for _ in 0..3 {
         let receipts = organisation.publish_all("big", (0..1_000).map(|_| event("{}"))).await;
         assert!(receipts.iter().all(Result::is_ok));
@@ -202,5 +203,52 @@ async fn what_is_old_is_forgotten_and_dead_letters_keep_their_payload() -> Resul
     assert_eq!(found.map(|found| (found.id, found.event.payload.clone())), Some((dead, "dead".into())));
     engine.dead_letters("acme").redrive(letter.last.id).await?;
     assert_eq!(receiver.wait_for(4).await[3].body, "dead");
+    Ok(())
+}
+
+/// A retention that is shorter than deliveries may wait took the events of those that waited: they were given up as unreadable
+/// once their endpoint went on.
+#[tokio::test(start_paused = true)]
+async fn no_retention_takes_what_still_waits() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let builder = Engine::builder(MemoryStore::new(), receiver.clone());
+    let engine = builder.limits(|limits| limits.retention = HOUR).start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    let now = engine.publish("acme", event("for nobody")).await?.accepted_at;
+    let end = Week::of(now).end().since(now);
+    sleep(end.saturating_sub(HOUR / 2)).await;
+    engine.endpoints("acme").upsert("hook", hook()).await?;
+    engine.endpoints("acme").pause("hook").await?;
+    engine.publish("acme", event("waits")).await?;
+    sleep(DAY * 5).await;
+    engine.endpoints("acme").resume("hook").await?;
+    assert_eq!(receiver.wait_for(1).await[0].body, "waits");
+    Ok(())
+}
+
+/// Tasks that had ended stayed in the store for ever, each with what it had counted.
+#[tokio::test(start_paused = true)]
+async fn tasks_that_ended_are_forgotten_with_events_of_their_age() -> Result<(), Failed> {
+    let store = Knobbed::new(MemoryStore::new());
+    let builder = Engine::builder(store.clone(), always_ok());
+    let engine = builder.limits(|limits| limits.retention = DAY * 10).start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    let other = engine.organisation(OrganisationId::from_bytes([9; 20]));
+    let epoch = Timestamp::from_nanos(0);
+    let mut ended = Vec::new();
+    for _ in 0..3 {
+        let task = engine.tasks().count(None, epoch, Timestamp::MAX, CountedBy::Application).await?;
+        ended.push(engine.tasks().ended(task.id).await?.id);
+        let task = other.tasks().count(None, epoch, Timestamp::MAX, CountedBy::Application).await?;
+        other.tasks().ended(task.id).await?;
+        sleep(DAY * 4).await;
+    }
+    let left = async |tasks: postrider::Tasks<'_>| -> Result<usize, Failed> {
+        Ok(tasks.list(&TaskFilter::default(), &ListRequest::default()).await?.items.len())
+    };
+    assert_eq!((left(engine.tasks()).await?, left(other.tasks()).await?), (2, 2), "the first ones are old");
+    assert!(matches!(engine.tasks().get(ended[0]).await, Err(ReadError::NotFound)));
+    sleep(DAY * 10).await;
+    assert_eq!((left(engine.tasks()).await?, left(other.tasks()).await?), (0, 0));
     Ok(())
 }

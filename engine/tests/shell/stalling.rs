@@ -356,6 +356,26 @@ async fn an_outcome_that_cannot_be_stored_holds_its_lane_and_is_not_sent_again()
     Ok(())
 }
 
+/// Once rows that made no sense were mended, the next ones that did not were told to nobody, and looked at again only after
+/// as long as the last of the first ones.
+#[tokio::test(start_paused = true)]
+async fn rows_that_make_no_sense_are_told_each_time() -> Result<(), Failed> {
+    let receiver = always_ok();
+    let store = Knobbed::new(MemoryStore::new());
+    let engine = start(store.clone(), &receiver, hook()).await?;
+    let mut notices = engine.notices();
+    for n in 1..=2 {
+        store.knobs.damages.store(true, Ordering::SeqCst);
+        engine.publish("acme", event("1")).await?;
+        notice(&mut notices, |notice| matches!(notice, Notice::Damaged { .. }).then_some(())).await?;
+        store.knobs.damages.store(false, Ordering::SeqCst);
+        while engine.metrics().deliveries_ended_well() < n {
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    Ok(())
+}
+
 /// Such an outcome is lost with the end of the engine, which does not wait for it, and says so.
 #[tokio::test(start_paused = true)]
 async fn an_outcome_that_cannot_be_stored_does_not_hold_up_the_end() -> Result<(), Failed> {

@@ -78,6 +78,10 @@ pub(crate) struct Knobs {
     pub(crate) loses: AtomicBool,
     /// Outcomes are refused, because stored rows make no sense.
     pub(crate) damages: AtomicBool,
+    /// Of what was cut off of this endpoint nothing is purged, because stored rows make no sense.
+    pub(crate) keeps_queue_of: std::sync::Mutex<Option<EndpointId>>,
+    /// Of whom a piece of what was cut off was purged.
+    pub(crate) purged: std::sync::Mutex<Vec<EndpointId>>,
     /// The next read panics.
     pub(crate) reads_panic: AtomicBool,
     /// How long a commit takes, in milliseconds.
@@ -101,6 +105,15 @@ pub(crate) struct Knobs {
 impl Knobs {
     pub(crate) fn set(flag: &AtomicBool) {
         flag.store(true, Ordering::SeqCst);
+    }
+
+    fn is_damaged(&self, batch: &Batch) -> bool {
+        let keeps = *self.keeps_queue_of.lock().expect("nobody panics with it");
+        batch.writes.iter().any(|write| match write {
+            Write::Outcome(_) => self.damages.load(Ordering::SeqCst),
+            Write::Purge(endpoint, _) => keeps == Some(*endpoint),
+            _ => false,
+        })
     }
 
     pub(crate) fn count(counter: &AtomicU64) -> u64 {
@@ -168,9 +181,10 @@ impl Store for KnobbedStore {
         if takes > 0 {
             tokio::time::sleep(Duration::from_millis(takes)).await;
         }
-        if self.knobs.damages.load(Ordering::SeqCst) {
+        if group.iter().any(|batch| self.knobs.is_damaged(batch)) {
             return self.commit_damaged(&group, durability).await;
         }
+        self.note_purged(&group);
         let verdicts = self.inner.commit(Arc::clone(&group), durability).await?;
         self.note_wakes(&group, &verdicts);
         if taken(&self.knobs.hangs) {
@@ -195,16 +209,23 @@ impl Store for KnobbedStore {
 }
 
 impl KnobbedStore {
-    /// All but outcomes.
+    /// All but what needs a row that makes no sense.
     async fn commit_damaged(&self, group: &[Batch], durability: Durability) -> Result<Vec<Verdict>, StoreError> {
-        let is_outcome = |batch: &Batch| batch.writes.iter().any(|write| matches!(write, Write::Outcome(_)));
-        let whole: Vec<_> = group.iter().filter(|batch| !is_outcome(batch)).cloned().collect();
+        let is_damaged = |batch: &Batch| self.knobs.is_damaged(batch);
+        let whole: Vec<_> = group.iter().filter(|batch| !is_damaged(batch)).cloned().collect();
+        self.note_purged(&whole);
         let mut verdicts = self.inner.commit(whole.into(), durability).await?.into_iter();
-        let verdict = |batch: &Batch| match is_outcome(batch) {
+        let verdict = |batch: &Batch| match is_damaged(batch) {
             true => Some(Err(Refused::Corrupt)),
             false => verdicts.next(),
         };
         Ok(group.iter().map_while(verdict).collect())
+    }
+
+    fn note_purged(&self, group: &[Batch]) {
+        let of = |write: &Write| if let Write::Purge(endpoint, _) = write { Some(*endpoint) } else { None };
+        let purged = group.iter().flat_map(|batch| &batch.writes).filter_map(of);
+        self.knobs.purged.lock().expect("nobody panics with it").extend(purged);
     }
 
     fn note_wakes(&self, group: &[Batch], verdicts: &[Verdict]) {

@@ -15,7 +15,7 @@ use postrider::{
 };
 use tokio::time::sleep;
 
-use crate::support::{Failed, Knobbed, Knobs, always_ok, event, hook, notice, start};
+use crate::support::{Failed, Knobbed, Knobs, PATIENCE, always_ok, event, hook, notice, start};
 
 const EPOCH: Timestamp = Timestamp::from_nanos(0);
 
@@ -348,4 +348,55 @@ async fn a_task_for_what_is_not_there_or_too_much_is_refused_and_one_whose_endpo
     assert_eq!(failed.status, TaskStatus::Failed);
     assert!(failed.failure.is_some_and(|why| why.contains("deleted")));
     Ok(())
+}
+
+/// Whoever waited for the end of a task waited for ever if the one who called it off had gone before that was stored, or if
+/// its last piece was stored and the answer lost.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_task_hears_of_its_end_whoever_ended_it() -> Result<(), Failed> {
+    let (store, receiver) = (Knobbed::new(MemoryStore::new()), always_ok());
+    let engine = start(store.clone(), &receiver, other_types()).await?;
+    let since = missed(&engine, 1_500, late()).await?;
+    engine.endpoints("acme").pause("late").await?;
+    let task = engine.tasks().replay_missing("acme", "late", since, None).await?;
+    sleep(Duration::from_secs(5)).await;
+    let mut waits = Box::pin(engine.tasks().ended(task.id));
+    assert!(is_pending(waits.as_mut()));
+    let mut gone = Box::pin(engine.tasks().cancel(task.id));
+    assert!(is_pending(gone.as_mut()), "it is on its way");
+    drop(gone);
+    assert_eq!(tokio::time::timeout(PATIENCE, waits).await??.status, TaskStatus::Cancelled);
+
+    let counted = engine.tasks().count(None, EPOCH, Timestamp::MAX, CountedBy::Application).await?;
+    let mut waits = Box::pin(engine.tasks().ended(counted.id));
+    assert!(is_pending(waits.as_mut()));
+    Knobs::set(&store.knobs.loses);
+    assert_eq!(tokio::time::timeout(PATIENCE, waits).await??.status, TaskStatus::Finished);
+    Ok(())
+}
+
+/// So many tasks may be open, also of those that are begun at the same time.
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_open_tasks_is_kept_by_those_that_begin_together() -> Result<(), Failed> {
+    let engine = start(MemoryStore::new(), &always_ok(), other_types()).await?;
+    let since = missed(&engine, 1_500, late()).await?;
+    engine.endpoints("acme").pause("late").await?;
+    let begin = || async { engine.tasks().replay_missing("acme", "late", since, None).await };
+    begin().await?;
+    sleep(Duration::from_secs(60)).await;
+    for _ in 1..98 {
+        begin().await?;
+    }
+    let together = tokio::join!(begin(), begin(), begin(), begin());
+    let together = [together.0, together.1, together.2, together.3];
+    let begun = together.iter().filter(|begun| begun.is_ok()).count();
+    let refused = together.iter().filter(|begun| matches!(begun, Err(TaskError::TooMany { open_max: 100 }))).count();
+    assert_eq!((begun, refused), (2, 2));
+    Ok(())
+}
+
+/// Polls once.
+fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    future.as_mut().poll(&mut context).is_pending()
 }

@@ -31,23 +31,31 @@ impl World {
 
     /// One command, carried out; none if it is to sleep.
     fn step(&mut self, now: Timestamp) -> Option<Vec<AgendaItem>> {
+        let done = self.done.len();
+        self.step_with(now, |_| AgendaStep::Over).then(|| self.done[done..].to_vec())
+    }
+
+    /// As [`step`](Self::step), with what becomes of each. Says whether there was anything.
+    fn step_with(&mut self, now: Timestamp, becomes: impl Fn(&AgendaItem) -> AgendaStep) -> bool {
         match self.agenda.next(now) {
             AgendaCommand::Read { after, limit } => {
                 let rows = self.answer(after, limit);
                 self.read += rows.len();
                 self.agenda.read(&rows, limit, now);
-                Some(Vec::new())
             }
             AgendaCommand::Do(page) => {
-                for item in &page {
-                    self.rows.remove(item);
-                    self.agenda.did(*item, AgendaStep::Over);
+                for item in page {
+                    let step = becomes(&item);
+                    if step == AgendaStep::Over {
+                        self.rows.remove(&item);
+                        self.done.push(item);
+                    }
+                    self.agenda.did(item, step);
                 }
-                self.done.extend(&page);
-                Some(page)
             }
-            AgendaCommand::Sleep(_) => None,
+            AgendaCommand::Sleep(_) => return false,
         }
+        true
     }
 }
 
@@ -115,6 +123,52 @@ fn what_cannot_be_done_now_keeps_nothing_waiting() {
     }
     let AgendaCommand::Do(page) = agenda.next(until) else { panic!("they rested long enough") };
     assert_eq!(page, stuck[..PAGE]);
+}
+
+/// One application with tens of thousands due, of which none could be done because too much of it waited, had all of them in
+/// hand before long, and nothing of any other was taken any more.
+#[test]
+fn what_rests_leaves_room_for_others() {
+    let mut world = World::default();
+    (0..20_000).for_each(|n| world.write(item(10, AgendaKind::Expunge, 1, n)));
+    (0..20_000).for_each(|n| world.write(item(10, AgendaKind::Deliver, 2, n)));
+    let is_stuck = |one: &AgendaItem| one.application != ApplicationId::from_bytes([3; 20]);
+    for round in 0..20 {
+        let now = Timestamp::from_nanos(NOW.as_nanos() + 10 * round);
+        let other = item(20 + round, AgendaKind::Deliver, 3, u32::try_from(round).unwrap_or_default());
+        world.write(other);
+        let (mut commands, mut done) = (0, false);
+        while world.step_with(now, |one| match is_stuck(one) {
+            true => AgendaStep::Rests(Timestamp::from_nanos(now.as_nanos() + 7)),
+            false => AgendaStep::Over,
+        }) {
+            commands += 1;
+            done |= world.done.contains(&other);
+            assert!(commands < 10_000, "it never rests");
+        }
+        assert!(done, "in round {round} it waits for what cannot be done");
+        assert!(world.agenda.in_hand.len() <= 2 * OF_LINE + 1, "{}", world.agenda.in_hand.len());
+    }
+    // Once all can be done, all is done.
+    let now = Timestamp::from_nanos(NOW.as_nanos() + 1_000);
+    while world.step(now).is_some() {}
+    assert_eq!((world.rows.len(), world.done.len()), (0, 40_020));
+}
+
+/// However many applications have something that cannot be done, one more is looked at.
+#[test]
+fn many_with_something_that_rests_keep_no_other_waiting() {
+    let mut world = World::default();
+    for application in 0..20 {
+        (0..1_500)
+            .for_each(|n| world.write(item(10, AgendaKind::Expunge, application, 1_500 * u32::from(application) + n)));
+    }
+    let rests = |_: &AgendaItem| AgendaStep::Rests(Timestamp::from_nanos(NOW.as_nanos() + 7));
+    while world.step_with(NOW, rests) {}
+    let other = item(20, AgendaKind::Deliver, 200, 1);
+    world.write(other);
+    while world.step_with(NOW, |one| if *one == other { AgendaStep::Over } else { rests(one) }) {}
+    assert!(world.done.contains(&other));
 }
 
 #[test]
