@@ -30,7 +30,7 @@ const LINE: ApplicationId = ApplicationId::from_bytes([0; 20]);
 enum Looked {
     /// Nothing is old enough.
     Nothing,
-    Forgot,
+    Forgot(Week),
     NotNow,
 }
 
@@ -44,16 +44,23 @@ pub(crate) async fn retain(inner: Arc<Inner>) {
 
 async fn retain_on(inner: &Inner) {
     sleep(FIRST_LOOK).await;
+    let mut last = None;
     loop {
-        match inner.forget_oldest().await {
-            Looked::Nothing | Looked::Forgot => sleep(LOOK_EVERY).await,
+        match inner.forget_next(last).await {
+            Looked::Nothing => sleep(LOOK_EVERY).await,
+            Looked::Forgot(week) => {
+                last = Some(week);
+                sleep(LOOK_EVERY).await;
+            }
             Looked::NotNow => sleep(AFTER_FAILURE).await,
         }
     }
 }
 
 impl Inner {
-    async fn forget_oldest(&self) -> Looked {
+    /// The oldest after the last one that was forgotten, and then the oldest: what is tried again of a week that is gone brings
+    /// it back, and those after it have their turn all the same.
+    async fn forget_next(&self, last: Option<Week>) -> Looked {
         let opened = self.store.opened().await;
         // Not held: a store that is let go of could not be opened again.
         let looked_at = Arc::downgrade(&opened);
@@ -61,7 +68,9 @@ impl Inner {
         drop(opened);
         let Ok(weeks) = weeks else { return Looked::NotNow };
         let is_old = |week: &Week| week.end() + self.limits.retention <= self.clock.now();
-        let Some(week) = weeks.first().copied().filter(is_old) else { return Looked::Nothing };
+        let mut old = weeks.iter().copied().filter(is_old);
+        let Some(oldest) = old.next() else { return Looked::Nothing };
+        let week = [oldest].into_iter().chain(old).find(|week| Some(*week) > last).unwrap_or(oldest);
         loop {
             let piece = Batch::synced([Write::Rescue(week, PIECE)]);
             match self.commits.submit_for(LINE, piece).answer().await.map(|verdict| verdict.map(|done| done.more())) {
@@ -78,7 +87,7 @@ impl Inner {
         match store.forget(week).await {
             Ok(()) => {
                 info!(week = week.0, "events of a week are forgotten");
-                Looked::Forgot
+                Looked::Forgot(week)
             }
             Err(error) => {
                 warn!(week = week.0, error = &error as &dyn std::error::Error, "week is not forgotten yet");

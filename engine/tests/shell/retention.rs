@@ -252,3 +252,29 @@ async fn tasks_that_ended_are_forgotten_with_events_of_their_age() -> Result<(),
     assert_eq!((left(engine.tasks()).await?, left(other.tasks()).await?), (0, 0));
     Ok(())
 }
+
+/// What was tried again of a message whose week was forgotten was written into that week anew. As the oldest it was the next to
+/// be forgotten, again and again, and no younger one ever was.
+#[tokio::test(start_paused = true)]
+async fn a_week_that_comes_back_keeps_no_other() -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([&[400_u16, 200][..], &[400; 1_000]].concat());
+    let builder = Engine::builder(MemoryStore::new(), receiver.clone());
+    let engine = builder.limits(|limits| limits.retention = DAY * 10).start().await?;
+    engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
+    engine.endpoints("acme").upsert("hook", hook().retry(RetryPolicy::delays([]))).await?;
+    let first = engine.publish("acme", event("fails")).await?;
+    receiver.wait_for(1).await;
+    let end = Week::of(first.accepted_at).end().since(first.accepted_at);
+    sleep(end + HOUR).await;
+    let next = engine.publish("acme", event("arrives")).await?;
+    receiver.wait_for(2).await;
+    sleep(DAY * 10 + HOUR * 2).await;
+    for _ in 0..48 * 8 {
+        let letters = engine.dead_letters("acme").list(&Default::default(), &PageRequest::default()).await?.items;
+        engine.dead_letters("acme").redrive(letters.first().ok_or("it fails")?.last.id).await?;
+        sleep(HOUR / 2).await;
+    }
+    assert!(matches!(engine.events("acme").get(next.event).await, Err(ReadError::NotFound)), "its week is over");
+    assert!(engine.events("acme").get(first.event).await.is_ok(), "a dead letter needs it");
+    Ok(())
+}

@@ -59,9 +59,13 @@ impl Transaction<'_> {
     /// It needs its event no more; nor does anybody else, maybe.
     pub(super) fn is_needed_no_more(&mut self, event: EventId, id: DeliveryId) -> Result<(), StoreError> {
         let key = Key::Needed(event, id);
-        let before = if self.is_gone(event) || self.is_going(event) { self.needed(&key)? } else { None };
+        let before = self.needed(&key)?;
         self.rows.delete(&key);
         let Some(NeededRow { application, .. }) = before else { return Ok(()) };
+        // Its week may be there again, with what was tried since: what is kept says whether it had gone.
+        if self.rows.value(&Key::Kept(application, event))?.is_none() {
+            return Ok(());
+        }
         let prefix = keys::under(table::NEEDED, event.to_bytes());
         if self.rows.scan(Partition::LASTING, &prefix, &keys::end_of(&prefix), NonZeroUsize::MIN)?.is_empty() {
             self.rows.delete(&Key::Kept(application, event));
@@ -104,7 +108,7 @@ impl Transaction<'_> {
             if is_needed {
                 self.keep(application, event)?;
             } else {
-                self.rows.delete(&Key::Needed(event, id));
+                self.is_needed_no_more(event, id)?;
             }
         }
         let more = if found.len() == rows_max.get() { More::Yes } else { More::No };

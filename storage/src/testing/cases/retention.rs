@@ -144,6 +144,24 @@ pub async fn what_is_needed_late_is_kept(medium: &dyn OpenStore) {
     assert_eq!(payload(&world, alive.event).await, None);
 }
 
+/// What is tried again of an event whose week is gone is written into that week anew, and the event is as well kept, and let go
+/// of, as before. After a start its week seemed never to have gone, and the event stayed for ever.
+pub async fn a_week_that_comes_back_keeps_nothing(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let dead = old(&world, "kept").await;
+    world.give_up(&dead).await;
+    young(&world).await;
+    forget(&world, 2).await;
+    let again = world.redrive(dead.id).await;
+    world.step(given_up(&again, None)).await;
+    assert!(world.reads().weeks().await.expect("reads work").contains(&Week::of(NOW)), "what was tried lies there");
+    let world = world.reopen(medium).await;
+    assert_eq!(payload(&world, dead.event).await, Some("kept".into()));
+    let last = world.redrive(again.id).await;
+    world.step(succeeded(&last)).await;
+    assert_eq!(payload(&world, dead.event).await, None, "nobody needs it any more");
+}
+
 /// What was published for later, or missed and replayed, begins its first life after its event was accepted, and needs that
 /// as long as it waits. However it ended, its event was kept for ever as if it still waited.
 pub async fn what_began_late_keeps_its_event_as_long_as_it_waits(medium: &dyn OpenStore) {
