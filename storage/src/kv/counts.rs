@@ -42,6 +42,7 @@ use super::{
     keys::{self, Key, table},
     rows::QueueRow,
     view::View,
+    waiting::{self, Change},
 };
 use crate::{StoreError, StoreErrorKind};
 
@@ -68,6 +69,8 @@ pub(super) struct Counts {
     heads: (Vec<(EndpointId, LaneId, Seq)>, usize),
     /// What the group in hand put among those that wait for a time.
     due: Vec<(EndpointId, DueKey)>,
+    /// What the group in hand changed in lanes; and how much of that was before the batch in hand.
+    rows: (Vec<Change>, usize),
 }
 
 impl Counts {
@@ -84,6 +87,7 @@ impl Counts {
             found: Vec::new(),
             heads: (Vec::new(), 0),
             due: Vec::new(),
+            rows: (Vec::new(), 0),
         }
     }
 
@@ -138,6 +142,7 @@ impl Counts {
         self.undo.clear();
         self.changed.clear();
         self.heads.1 = self.heads.0.len();
+        self.rows.1 = self.rows.0.len();
     }
 
     /// The batch was refused.
@@ -150,6 +155,7 @@ impl Counts {
         }
         self.changed.clear();
         self.heads.0.truncate(self.heads.1);
+        self.rows.0.truncate(self.rows.1);
     }
 
     /// What the batch changed, and what was found by reading since the last report.
@@ -163,13 +169,19 @@ impl Counts {
     /// The group is written: readers see it.
     pub(super) fn publish(&mut self) {
         let mut queues = self.known.queues();
+        for change in self.rows.0.drain(..) {
+            queues.few.change(change);
+        }
         for (endpoint, count) in self.group.drain() {
             if count.is_none_or(|count| count.is_whole) && !self.read_to.is_empty() {
                 self.read_to.remove(&endpoint);
             }
             match count.filter(|count| !count.says_nothing() || !self.reach.covers(endpoint)) {
                 Some(count) => drop(queues.counts.insert(endpoint, count)),
-                None => drop(queues.counts.remove(&endpoint)),
+                None => {
+                    queues.counts.remove(&endpoint);
+                    queues.few.change(Change::Empty(endpoint));
+                }
             }
         }
         for (endpoint, lane, seq) in self.heads.0.drain(..) {
@@ -192,6 +204,8 @@ impl Counts {
         if let Some(at) = delivery.due() {
             self.due.push((endpoint, DueKey { at, seq: delivery.id.seq }));
         }
+        let is_first = self.is_empty(endpoint, generation) == Some(true);
+        self.rows.0.extend(Change::added(delivery, is_first));
         let known = self.count(endpoint);
         let count = match (known, owner) {
             (Some(count), _) => count,
@@ -207,6 +221,7 @@ impl Counts {
     /// A delivery does not wait any more.
     pub(super) fn removed(&mut self, delivery: &Delivery) {
         let endpoint = delivery.id.endpoint;
+        self.rows.0.extend(Change::removed(delivery));
         let Some(count) = self.count(endpoint).filter(|count| count.generation == delivery.generation) else { return };
         if self.is_read(&count, delivery) {
             self.set(endpoint, Some(Count { queued: count.queued.saturating_sub(1), ..count }));
@@ -229,6 +244,7 @@ impl Counts {
 
     /// The queue was cut off: nothing waits there any more, in this generation.
     pub(super) fn cut_off(&mut self, endpoint: EndpointId, generation: Generation) {
+        self.rows.0.push(Change::Empty(endpoint));
         if let Some(count) = self.emptied(endpoint) {
             // Of what was cut off no row is met any more, and of the new generation there is none.
             self.set(endpoint, Some(Count::empty(count.application, generation)));
@@ -237,6 +253,7 @@ impl Counts {
 
     /// The endpoint is gone, and its queue with it.
     pub(super) fn dropped(&mut self, endpoint: EndpointId) {
+        self.rows.0.push(Change::Empty(endpoint));
         if self.emptied(endpoint).is_some() {
             self.set(endpoint, None);
         }
@@ -310,7 +327,15 @@ impl Counts {
         let before = keys::queue(table::DUE, of, count.generation);
         let mut read_to = self.read_to.get(&of).cloned().unwrap_or(before);
         let start = self.known.start(of, count.generation);
-        let Found { rows, is_whole, is_damaged } = count_rows(view, (of, count.generation), start, &mut read_to, left)?;
+        let is_begun = self.read_to.contains_key(&of);
+        let found = count_rows(view, (of, count.generation), start, &mut read_to, left)?;
+        let Found { rows, is_whole, is_damaged, lanes } = found;
+        let is_known = is_whole && !is_begun && !is_damaged;
+        if is_known && lanes.len() <= waiting::QUEUE_MAX && lanes.iter().any(|(lane, _)| lane.is_keyed()) {
+            let (generation, begins) = (count.generation, Change::Begins(of, count.generation));
+            let added = lanes.into_iter().map(|place| Change::Added { of, generation, place });
+            self.rows.0.extend(std::iter::once(begins).chain(added));
+        }
         if is_whole {
             self.read_to.remove(&of);
         } else {

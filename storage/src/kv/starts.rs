@@ -9,11 +9,14 @@
 //! | of a lane | only its head is attempted, and positions are drawn in order: what is added comes behind |
 //! | of a class, without order | the soft state says so, and is stored with the outcomes that it speaks of |
 //! | that wait for a time | who read from the start found this one first; what is added before it lowers the bound |
+//! | of lanes with a key each | all that wait are known, because they are few ([`waiting`](super::waiting)) |
 
 use std::collections::BTreeMap;
 
 use foldhash::{HashMap, HashMapExt};
 use postrider_core::{DueKey, EndpointId, Generation, LaneId, PerPriority, Seq};
+
+use super::waiting::Waiting;
 
 /// Lanes in the younger half; there are at most twice as many in all.
 const LANES_MAX: usize = 32 * 1024;
@@ -57,6 +60,8 @@ pub(super) struct Start {
     lanes: Vec<(LaneId, Seq)>,
     /// None is due before.
     due: DueKey,
+    /// All that wait in lanes, if they are few.
+    waiting: Option<Waiting>,
 }
 
 impl Default for Starts {
@@ -128,13 +133,13 @@ impl Starts {
         lanes.sort_unstable_by_key(|(lane, _)| *lane);
         let due = self.due.get(&of).filter(|due| due.generation == generation);
         let lanes = lanes.into_iter().map(|(lane, known)| (lane, known.seq)).collect();
-        Start { lanes, due: due.map_or(DueKey::START, |due| due.first) }
+        Start { lanes, due: due.map_or(DueKey::START, |due| due.first), waiting: None }
     }
 }
 
 impl Start {
     /// Nothing is known.
-    pub(super) const UNKNOWN: Self = Self { lanes: Vec::new(), due: DueKey::START };
+    pub(super) const UNKNOWN: Self = Self { lanes: Vec::new(), due: DueKey::START, waiting: None };
 
     /// And of these classes nothing lies before their heads.
     #[must_use]
@@ -147,6 +152,27 @@ impl Start {
             }
         }
         self
+    }
+
+    /// And if these are known, no others wait in lanes.
+    #[must_use]
+    pub(super) fn with_waiting(self, waiting: Option<Waiting>) -> Self {
+        Self { waiting, ..self }
+    }
+
+    /// The keys in a range at which rows may lie, in their order, if they are few; keys begin so, then follow lane and
+    /// position.
+    pub(super) fn waiting<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        from: &'a [u8],
+        to: &'a [u8],
+    ) -> Option<impl DoubleEndedIterator<Item = Vec<u8>> + 'a> {
+        let first = from.strip_prefix(prefix).unwrap_or_default();
+        let lane = first.first_chunk().map_or(LaneId(0), |lane| LaneId(u64::from_be_bytes(*lane)));
+        let waiting = self.waiting.as_ref()?.range((lane, Seq(0))..);
+        let key = move |(lane, seq): &(LaneId, Seq)| [prefix, &lane.0.to_be_bytes(), &seq.0.to_be_bytes()].concat();
+        Some(waiting.map(key).filter(move |key| from <= &key[..] && &key[..] < to))
     }
 
     /// None of this lane lies before.

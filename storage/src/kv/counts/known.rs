@@ -14,6 +14,7 @@ use crate::{
     kv::{
         starts::{Start, Starts},
         view::View,
+        waiting::Few,
     },
 };
 
@@ -27,6 +28,7 @@ pub(super) struct Queues {
     pub(super) counts: HashMap<EndpointId, Count>,
     pub(super) reach: Reach,
     pub(super) starts: Starts,
+    pub(super) few: Few,
 }
 
 /// How much waits at one endpoint.
@@ -80,7 +82,8 @@ impl Known {
 
     /// Where the rows of a queue begin, as far as it is known.
     pub(in crate::kv) fn start(&self, of: EndpointId, generation: Generation) -> Start {
-        self.queues().starts.of(of, generation)
+        let queues = self.queues();
+        queues.starts.of(of, generation).with_waiting(queues.few.of(of, generation))
     }
 
     /// As [`Starts::look_for_due`].

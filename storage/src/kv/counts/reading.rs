@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use postrider_core::{EndpointId, Generation, Place};
+use postrider_core::{EndpointId, Generation, LaneId, Place, Seq};
 
 use crate::{
     StoreError, StoreErrorKind,
@@ -12,6 +12,7 @@ use crate::{
         rows::{self, QueueRow},
         starts::Start,
         view::View,
+        waiting::QUEUE_MAX,
     },
 };
 
@@ -68,6 +69,8 @@ pub(super) struct Found {
     pub(super) is_whole: bool,
     /// There are some that make no sense.
     pub(super) is_damaged: bool,
+    /// Where the rows lie that were read in lanes, as far as these are few.
+    pub(super) lanes: Vec<(LaneId, Seq)>,
 }
 
 /// Counts the deliveries behind the last row that was read, at most `left` rows.
@@ -78,14 +81,15 @@ pub(super) fn count_rows(
     read_to: &mut Vec<u8>,
     left: &mut usize,
 ) -> Result<Found, StoreError> {
-    let (mut counted, mut is_damaged, start) = (0, false, beginning(view, of, start)?);
+    let (mut counted, mut is_damaged, mut lanes) = (0, false, Vec::new());
+    let start = beginning(view, of, start)?;
     for part in [table::DUE, table::READY] {
         let prefix = keys::queue(part, of, generation);
         let begin = if part == table::READY { prefix.clone() } else { start.of_due(&prefix) };
         let (mut from, end) = (keys::after(read_to).max(begin), keys::end_of(&prefix));
         loop {
             let Some(limit) = NonZeroUsize::new((*left).min(READ_AT_ONCE)) else {
-                return Ok(Found { rows: counted, is_whole: false, is_damaged });
+                return Ok(Found { rows: counted, is_whole: false, is_damaged, lanes });
             };
             let rows = match part {
                 table::READY => view.scan_lanes(&start, &prefix, (&from, &end), Direction::Forward, limit)?,
@@ -93,9 +97,15 @@ pub(super) fn count_rows(
             };
             *left -= rows.len();
             for (key, value) in &rows {
+                let suffix = &key[prefix.len()..];
                 let waits = match part {
-                    table::READY => Some(true),
-                    _ => is_delivery(of, generation, &key[prefix.len()..], value),
+                    table::READY => place(suffix).map(|place| {
+                        if lanes.len() <= QUEUE_MAX {
+                            lanes.push(place);
+                        }
+                        true
+                    }),
+                    _ => is_delivery(of, generation, suffix, value),
                 };
                 counted += u64::from(waits == Some(true));
                 is_damaged |= waits.is_none();
@@ -109,7 +119,13 @@ pub(super) fn count_rows(
             }
         }
     }
-    Ok(Found { rows: counted, is_whole: true, is_damaged })
+    Ok(Found { rows: counted, is_whole: true, is_damaged, lanes })
+}
+
+/// Where a row lies in its lane; none if its key makes no sense.
+fn place(suffix: &[u8]) -> Option<(LaneId, Seq)> {
+    let mut suffix = keys::Suffix(suffix);
+    Some((LaneId(suffix.u64()?), Seq(suffix.u64()?)))
 }
 
 /// Where its rows begin: not among the many that ended.

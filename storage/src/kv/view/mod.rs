@@ -158,6 +158,12 @@ impl<'a> View<'a> {
         direction: Direction,
         limit: NonZeroUsize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        if let Some(keys) = start.waiting(prefix, from, to) {
+            return match direction {
+                Direction::Forward => self.those(keys, limit),
+                Direction::Backward => self.those(keys.rev(), limit),
+            };
+        }
         let mut parts = start.parts(prefix, from, to);
         match direction {
             Direction::Forward => {}
@@ -167,6 +173,24 @@ impl<'a> View<'a> {
         for (from, to) in parts {
             let Some(left) = NonZeroUsize::new(limit.get() - found.len()) else { break };
             found.extend(self.directed(Partition::LASTING, &from, &to, direction, left)?);
+        }
+        Ok(found)
+    }
+
+    /// The first of these lasting rows that are there.
+    fn those(
+        self,
+        keys: impl Iterator<Item = Vec<u8>>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let mut found = Vec::new();
+        for key in keys {
+            if let Some(value) = self.snapshot.get(Partition::LASTING, &key)? {
+                found.push((Bytes::from(key), value));
+            }
+            if found.len() == limit.get() {
+                break;
+            }
         }
         Ok(found)
     }

@@ -1,5 +1,7 @@
 //! What a read steps over: as few remains of deleted rows as if the queue had never moved on.
 
+use std::sync::atomic::AtomicUsize;
+
 use postrider_core::{
     Acceptance, AgedKey, Ask, Delivery, DueKey, Effect, Endpoint, Event, Generation, More, OnExhausted, OrderingMode,
     PerPriority, Seq, SoftState, Then, Timestamp, WindowShare, Write, plan_recipients,
@@ -66,6 +68,36 @@ async fn a_start_does_not_step_over_what_ended() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Each had left its remains in a lane of its own, and whoever looked for the heads of the others stepped over all of them.
+#[tokio::test]
+async fn reads_do_not_step_over_what_ended_where_each_has_a_key_of_its_own() -> Result<(), Failed> {
+    let mut queue = Queue::new(OrderingMode::PerKey(OnExhausted::Hold)).await?;
+    queue.keys = usize::MAX;
+    for _ in 0..ENDED / 100 {
+        queue.hundred_end().await?;
+    }
+    queue.some_wait().await?;
+    let first = queue.steps_of_reads().await?;
+    assert!(first < ENDED / 4 + FEW, "{first}: those that waited for a time, once");
+    // Others come and go beside those that wait.
+    for _ in 0..ENDED / 100 {
+        queue.hundred_end().await?;
+    }
+    queue.steps_of_reads().await?;
+    let beside = queue.steps_of_reads().await?;
+    assert!(beside < FEW, "{beside}");
+    // After a start they are looked for once.
+    queue.store.reopen()?;
+    queue.publish(1).await?;
+    while queue.store.count_queued(MANY).await?.more == More::Yes {}
+    queue.steps_of_reads().await?;
+    let reopened = queue.steps_of_reads().await?;
+    assert!(reopened < FEW, "{reopened}");
+    let found = queue.store.queue(queue.endpoint.id, Generation(0), &PageRequest::first(MANY)).await?;
+    assert_eq!(found.items.len(), 13, "and all of them are found");
+    Ok(())
+}
+
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// A store with one endpoint.
@@ -74,6 +106,9 @@ struct Queue {
     store: KvStore<WithRemains>,
     ids: Ids,
     endpoint: Arc<Endpoint>,
+    /// Of so many keys.
+    keys: usize,
+    published: AtomicUsize,
 }
 
 impl Queue {
@@ -81,7 +116,7 @@ impl Queue {
         let kv = WithRemains::default();
         let (store, ids) = (KvStore::over(kv.clone())?, Ids::new());
         let endpoint = Arc::new(endpoint(&ids, ids.endpoint, ordering));
-        let queue = Self { kv, store, ids, endpoint };
+        let queue = Self { kv, store, ids, endpoint, keys: 5, published: AtomicUsize::new(0) };
         queue.commit(Batch::synced(records(&queue.ids, [(*queue.endpoint).clone()]))).await?;
         while queue.store.count_queued(MANY).await?.more == More::Yes {}
         Ok(queue)
@@ -94,8 +129,9 @@ impl Queue {
 
     async fn publish(&self, count: usize) -> Result<Vec<Delivery>, Failed> {
         let mut acceptances = Vec::new();
-        for n in 0..count {
-            let event = Arc::new(Event::new("case.ended", "{}").ordering_key(format!("{}", n % 5)));
+        for _ in 0..count {
+            let key = self.published.fetch_add(1, Ordering::Relaxed) % self.keys;
+            let event = Arc::new(Event::new("case.ended", "{}").ordering_key(key.to_string()));
             let recipients = plan_recipients(&event, [&self.endpoint]);
             let (application, accepted_at) = (self.ids.application, self.ids.now);
             acceptances.push(Acceptance { application, accepted_at, entropy: 1, event, key: None, recipients });
