@@ -2,7 +2,7 @@
 //!
 //! An image is the folder of a database that is still open, as it would be on the disk: what was synced is there, and of
 //! the unsynced end of the journal pieces are missing. `POSTRIDER_LONG=1` tries many more of them; a failing one prints
-//! the seed that makes it again: `POSTRIDER_SEED=… cargo test -p postrider-storage --test fjall_repair`.
+//! the seed that makes it again: `POSTRIDER_SEED=… cargo test -p postrider-storage --features testing --test fjall_repair`.
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +19,7 @@ use postrider_core::Durability::{Relaxed, Synced};
 use postrider_storage::{
     Fjall, StoreErrorKind,
     kv::{Direction, FjallKv, OrderedKv, Partition, Row},
+    testing::Dice,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -53,7 +54,7 @@ impl Running {
         let folder = tempdir()?;
         let kv = FjallKv::open(&Fjall::at(folder.path()))?;
         let (written, groups) = (BTreeMap::new(), Vec::new());
-        Ok(Self { folder, kv, dice: Dice(seed), values, written, groups, synced_groups: 0 })
+        Ok(Self { folder, kv, dice: Dice::new(seed), values, written, groups, synced_groups: 0 })
     }
 
     fn write(&mut self, groups: usize, durability: postrider_core::Durability) -> Result<(), Failed> {
@@ -71,7 +72,7 @@ impl Running {
     fn row(&mut self) -> Row {
         let key = Bytes::from(format!("{:06}", self.written.len()));
         let value = match self.values {
-            Values::Incompressible(bytes) => (0..bytes).map(|_| self.dice.roll() as u8).collect::<Vec<_>>().into(),
+            Values::Incompressible(bytes) => self.dice.bytes(bytes).into(),
             Values::Json => {
                 let mut field = |at: u64| format!(r#"{{"id":{},"name":"customer {at}"}}"#, self.dice.below(at + 7));
                 format!(
@@ -136,22 +137,6 @@ impl Running {
     }
 }
 
-/// xorshift: the same images from the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 8
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end.max(1)
-    }
-}
-
 /// A lost sector.
 fn gap(from: u64) -> Vec<Range<u64>> {
     std::iter::once(from..from + 512).collect()
@@ -177,11 +162,6 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-fn seed() -> u64 {
-    let given = std::env::var("POSTRIDER_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    given.unwrap_or_else(|| std::process::id().into()).max(1)
-}
-
 fn long() -> bool {
     std::env::var_os("POSTRIDER_LONG").is_some()
 }
@@ -194,8 +174,8 @@ fn opens_without_repair(image: &Path) -> bool {
 
 /// Images with gaps of this size somewhere in the unsynced end; how many the library alone does not open.
 fn try_gaps(values: Values, gap: u64, images: usize, reopened: bool) -> Result<usize, Failed> {
-    let seed = seed();
-    println!("POSTRIDER_SEED={seed} {values:?}, gaps of {gap} bytes, reopened {reopened}");
+    let (_, seed) = Dice::seeded();
+    println!("{values:?}, gaps of {gap} bytes, reopened {reopened}");
     let mut running = Running::start(values, seed)?;
     running.write(4, Synced)?;
     if reopened {

@@ -158,6 +158,14 @@ pub(super) fn cut(journal: &Path, from: u64) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// Takes a whole journal away, and returns the path where it is kept.
+pub(super) fn set_aside(journal: &Path) -> io::Result<PathBuf> {
+    let (_, path) = free_name(journal)?;
+    fs::rename(journal, &path)?;
+    journal.parent().map_or(Ok(()), sync_folder)?;
+    Ok(path)
+}
+
 /// On a full disk: the room that the cut part has is the room for it. What cannot be written then goes back.
 fn move_end(file: &mut File, from: u64, end: u64, kept: &mut File) -> io::Result<()> {
     let mut bytes = Vec::new();

@@ -22,7 +22,7 @@ use crate::{
     StoreError, StoreErrorKind,
     kv::{
         Ticket,
-        folder::{Backend, Folder},
+        folder::{Backend, Folder, FolderError},
         health::{Health, caught},
     },
 };
@@ -47,14 +47,7 @@ impl FjallKv {
     pub fn open(fjall: &Fjall) -> Result<Self, StoreError> {
         let mut folder = Folder::open(&fjall.path, BACKEND, |path| make(path, fjall.cache_bytes))?;
         let path = folder.database();
-        // fjall would begin anew without these, and delete what they speak of.
-        ["version", "keyspaces/0/current"].iter().try_for_each(|file| folder.require(file))?;
-        let mut partitions = match Partitions::open(&path)? {
-            Some(partitions) => partitions,
-            None if folder.is_older() => Partitions::of_older(&path),
-            None => return Err(Partitions::missing(&path)),
-        };
-        check_manifests(&path, &partitions)?;
+        let mut partitions = check_tables(&path, &folder)?;
         let said = what_was_synced(&path, &folder)?;
         let journals = repair::make_whole(&path, &said)?;
         journal::renew_newest(&path)?;
@@ -92,6 +85,25 @@ impl FjallKv {
     }
 }
 
+/// A folder that is there, for whoever looks at its files.
+pub(super) fn fjall_folder(path: &Path) -> Result<Folder, StoreError> {
+    let missing = || FolderError::Missing(path.join(BACKEND.name)).into();
+    if path.join(BACKEND.name).is_dir() { Folder::open(path, BACKEND, |_| Err(missing())) } else { Err(missing()) }
+}
+
+/// The partitions that are listed, which are all there, with what says which tables they have.
+pub(super) fn check_tables(path: &Path, folder: &Folder) -> Result<Partitions, StoreError> {
+    // fjall would begin anew without these, and delete what they speak of.
+    ["version", "keyspaces/0/current"].iter().try_for_each(|file| folder.require(file))?;
+    let partitions = match Partitions::open(path)? {
+        Some(partitions) => partitions,
+        None if folder.is_older() => Partitions::of_older(path),
+        None => return Err(Partitions::missing(path)),
+    };
+    check_manifests(path, &partitions)?;
+    Ok(partitions)
+}
+
 fn make(path: &Path, cache_bytes: u64) -> Result<(), StoreError> {
     caught(|| builder(path, cache_bytes).open())
         .map_err(|panic| StoreError::new(StoreErrorKind::Unavailable, "make the store", panic))?
@@ -101,7 +113,7 @@ fn make(path: &Path, cache_bytes: u64) -> Result<(), StoreError> {
 }
 
 /// What the mark says; of a store without one, that nothing is known.
-fn what_was_synced(path: &Path, folder: &Folder) -> Result<Said, StoreError> {
+pub(super) fn what_was_synced(path: &Path, folder: &Folder) -> Result<Said, StoreError> {
     let failed = |error| StoreError::io("read what was synced", error);
     match Mark::read(path).map_err(failed)? {
         Some(said) => Ok(said),

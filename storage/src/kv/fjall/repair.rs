@@ -30,7 +30,7 @@ pub(super) struct Whole {
 
 /// Why journals are refused. Nothing was touched.
 #[derive(Debug, thiserror::Error)]
-enum JournalError {
+pub(super) enum JournalError {
     #[error("the journal is missing: restore the data folder from a backup")]
     None,
     #[error("{} is missing, and acknowledged writes with it: restore the data folder from a backup", .0.display())]
@@ -56,29 +56,23 @@ impl From<JournalError> for StoreError {
 }
 
 /// One journal, as far as it is whole.
-struct Walked {
-    number: u64,
-    path: PathBuf,
-    batches: u64,
+pub(super) struct Walked {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    pub(super) batches: u64,
     /// The highest number of a batch.
     last: Option<u64>,
     /// Where its whole batches end.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// What is behind that.
-    broken: Option<(Broken, Vec<Batch>)>,
+    pub(super) broken: Option<(Broken, Vec<Batch>)>,
 }
 
 /// Looks through all journals, and cuts off what was torn and never acknowledged.
 pub(super) fn make_whole(database: &Path, said: &Said) -> Result<Whole, StoreError> {
     let failed = |error| StoreError::io("read the journals", error);
-    let journals = journal::all(database).map_err(failed)?;
-    check_names(database, &journals, said)?;
-    let mut claims = vec![said.claim];
-    let mut walked = Vec::new();
-    for (number, path) in journals {
-        walked.push(walk(number, path, said, &mut claims).map_err(failed)?);
-    }
-    check_claims(&walked, &claims)?;
+    let (walked, claims) = journal::all(database).and_then(|journals| walk_all(journals, said)).map_err(failed)?;
+    check(database, &walked, said, &claims)?;
     for torn in walked.iter().filter(|journal| journal.broken.is_some()) {
         cut(torn).map_err(|error| StoreError::io("repair the journal", error))?;
     }
@@ -87,22 +81,33 @@ pub(super) fn make_whole(database: &Path, said: &Said) -> Result<Whole, StoreErr
     Ok(Whole { oldest: oldest.number, claim })
 }
 
+/// Reads all journals as far as they are whole; and what their batches claim.
+pub(super) fn walk_all(journals: Vec<(u64, PathBuf)>, said: &Said) -> io::Result<(Vec<Walked>, Vec<Claim>)> {
+    let mut claims = vec![said.claim];
+    let walked = journals.into_iter().map(|(number, path)| walk(number, path, said, &mut claims));
+    Ok((walked.collect::<io::Result<_>>()?, claims))
+}
+
+/// Whether all that was acknowledged is there.
+pub(super) fn check(database: &Path, walked: &[Walked], said: &Said, claims: &[Claim]) -> Result<(), JournalError> {
+    check_names(database, walked, said)?;
+    check_claims(walked, claims)
+}
+
 /// fjall numbers journals without gaps, and removes the oldest first.
-fn check_names(database: &Path, journals: &[(u64, PathBuf)], said: &Said) -> Result<(), JournalError> {
+fn check_names(database: &Path, journals: &[Walked], said: &Said) -> Result<(), JournalError> {
     let missing = |number: u64| Err(JournalError::Missing(database.join(format!("{number}.jnl"))));
-    let (Some((oldest, _)), Some((newest, _))) = (journals.first(), journals.last()) else {
-        return Err(JournalError::None);
-    };
-    if said.claim.journal > *newest {
+    let (Some(oldest), Some(newest)) = (journals.first(), journals.last()) else { return Err(JournalError::None) };
+    if said.claim.journal > newest.number {
         return missing(said.claim.journal);
     }
-    if said.closed && *oldest > said.oldest {
+    if said.closed && oldest.number > said.oldest {
         return missing(said.oldest);
     }
     for (before, after) in journals.iter().zip(&journals[1..]) {
         // A removed one may come back with a power cut, but only one that was needed no more.
-        if before.0 + 1 < after.0 && said.oldest < after.0 {
-            return missing(before.0 + 1);
+        if before.number + 1 < after.number && said.oldest < after.number {
+            return missing(before.number + 1);
         }
     }
     Ok(())

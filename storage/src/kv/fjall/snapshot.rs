@@ -39,12 +39,8 @@ impl Snapshot for FjallSnapshot<'_> {
             let (key, value) = row.into_inner().map_err(|error| failed("scan", error))?;
             Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
         };
-        self.kv.health.reading("scan", || {
-            let rows = self.picture.snapshot.range::<&[u8], _>(keyspace, keys);
-            match direction {
-                Direction::Forward => rows.take(limit.get()).map(copy).collect(),
-                Direction::Backward => rows.rev().take(limit.get()).map(copy).collect(),
-            }
-        })
+        self.kv
+            .health
+            .reading("scan", || direction.first(self.picture.snapshot.range::<&[u8], _>(keyspace, keys), limit, copy))
     }
 }

@@ -86,6 +86,51 @@ fn a_dropped_partition_leaves_the_disk() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Removing the files of a week takes half a second a gigabyte, under the lock that every commit needs.
+#[test]
+fn the_files_of_a_dropped_partition_go_when_no_lock_is_held() -> Result<(), Failed> {
+    let folder = tempdir()?;
+    let kv = FjallKv::open(&Fjall::at(folder.path()))?;
+    kv.write(&[row("a")], Durability::Synced)?;
+    let files = kv.written().latest.keyspaces[&WEEK].path().to_owned();
+    let taken = kv.without_partition(WEEK)?;
+    assert!(kv.journal.try_lock().is_ok() && kv.written.try_lock().is_ok() && files.exists());
+    drop(taken);
+    assert!(!files.exists());
+    Ok(())
+}
+
+#[test]
+fn a_disk_without_room_for_this_user_is_full() {
+    // ENOSPC, EDQUOT and EIO.
+    let full = [28, 122, 5].map(|number| journal::is_full(&io::Error::from_raw_os_error(number)));
+    assert_eq!(full, [true, true, false]);
+}
+
+/// The library seals a journal by itself. An error of its pages may be told to its own file alone, and then to nobody who
+/// syncs the next journal.
+#[test]
+fn an_error_that_only_the_library_heard_of_fails_the_sync_of_the_next_journal() -> Result<(), Failed> {
+    let folder = tempdir()?;
+    let kv = FjallKv::open(&Fjall::at(folder.path()))?;
+    kv.write(&[row("a")], Durability::Synced)?;
+    let begun = kv.begin(&[row("b")], Durability::Synced)?.ok_or("it is not settled")?;
+    let week = kv.written().latest.keyspaces[&WEEK].clone();
+    let tables = week.path().join("tables");
+    fs::remove_dir_all(&tables)?;
+    fs::write(&tables, "")?;
+    week.rotate_memtable()?;
+    let began = std::time::Instant::now();
+    while kv.database.persist(PersistMode::Buffer).is_ok() {
+        assert!(began.elapsed().as_secs() < 60, "the library hears of it");
+        std::thread::yield_now();
+    }
+    fs::write(folder.path().join("fjall/1.jnl"), "")?;
+    let failed = kv.settle(begun).expect_err("it may not be durable");
+    assert_eq!((failed.kind(), failed.op()), (StoreErrorKind::Poisoned, "sync"));
+    Ok(())
+}
+
 #[test]
 fn after_a_failed_write_every_call_answers_poisoned_until_it_is_opened_again() -> Result<(), Failed> {
     let folder = tempdir()?;

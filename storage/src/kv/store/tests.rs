@@ -2,6 +2,7 @@ mod cost;
 mod counted;
 mod damaged;
 mod equivalence;
+mod forgetting;
 #[cfg(feature = "testing")]
 mod steps;
 
