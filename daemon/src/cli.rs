@@ -25,6 +25,15 @@ pub(crate) enum Command {
     Demo,
     /// Ask a running daemon which endpoints are in trouble, and show the worst first
     Status(StatusArgs),
+    /// Say what is damaged in the journals of a store that does not open, and how many writes that costs; nothing is
+    /// changed unless the loss is accepted. The daemon must not run
+    Repair {
+        /// Go on without what is damaged and all that was written after it; it is kept beside the journals
+        #[arg(long)]
+        accept_loss: bool,
+        #[command(flatten)]
+        settings: ConfigArgs,
+    },
     /// Make tokens for the API, and the secret that signs them
     #[command(subcommand)]
     Token(TokenCommand),

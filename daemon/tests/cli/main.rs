@@ -1,6 +1,7 @@
 //! The program as its users meet it: a process with arguments, an environment, output, signals and an exit code.
 
 mod keys;
+mod repair;
 mod running;
 mod status;
 
