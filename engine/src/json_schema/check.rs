@@ -155,14 +155,20 @@ impl<'s> Run<'s> {
             (Rule::Never, _) => self.fault(at, || "is not allowed".to_owned()),
             (Rule::Ref(to), value) => self.holds(*to, value, at),
             (Rule::DynamicRef { fixed, name }, value) => {
-                self.take(self.schema.dynamic.len() as u64)?;
+                // Each resource that is asked is looked for among all of them.
+                self.take((self.schema.dynamic.len() * (1 + self.scope.len())) as u64)?;
                 self.holds(self.dynamic(*fixed, name), value, at)
             }
             (Rule::Type(types), value) => {
                 self.must(types.has(value), at, || format!("is not of type {}", types.names()))
             }
             (Rule::Enum(all), value) => {
-                self.take(all.len() as u64 + equal::size(value))?;
+                let (count, size) = (all.len() as u64, equal::size(value));
+                self.take(match value {
+                    // All of them may begin alike.
+                    Value::Array(_) | Value::Object(_) => count.saturating_mul(size),
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => count + size,
+                })?;
                 let is_one = all.iter().any(|one| equal::is_same(one, value));
                 self.must(is_one, at, || "is none of the values that are allowed".to_owned())
             }
@@ -284,6 +290,7 @@ impl<'s> Run<'s> {
                 let was = std::mem::replace(&mut self.forgets, true);
                 let mut wrong = Vec::new();
                 for name in fields.keys() {
+                    self.take(equal::size_of_text(name))?;
                     if !self.trial(*id, &Value::from(name.as_str()))? {
                         wrong.push(name.as_str());
                     }
@@ -322,6 +329,8 @@ impl<'s> Run<'s> {
     fn properties(&mut self, rule: &'s Properties, fields: &Map<String, Value>, at: &At<'_>) -> Result<bool, Stop> {
         let (mut holds, mut unknown) = (true, Vec::new());
         for (name, value) in fields {
+            // Also where nothing is asked of it.
+            self.take(equal::size_of_text(name))?;
             let (inner, mut is_known) = (At::Field(at, name), false);
             if let Some(id) = rule.named.get(name.as_str()) {
                 is_known = true;
@@ -391,6 +400,7 @@ impl<'s> Run<'s> {
             },
             Rule::UnevaluatedItems(what) => match value {
                 Value::Array(items) => {
+                    self.take(items.len() as u64)?;
                     let evaluated = self.evaluated_items(id, value, items.len())?;
                     let mut holds = true;
                     for (place, item) in items.iter().enumerate().filter(|(place, _)| !evaluated[*place]) {
@@ -402,6 +412,7 @@ impl<'s> Run<'s> {
             },
             Rule::UnevaluatedProperties(what) => match value {
                 Value::Object(fields) => {
+                    self.take(fields.keys().map(|name| equal::size_of_text(name)).sum())?;
                     let evaluated = self.evaluated_properties(id, value)?;
                     let mut holds = true;
                     for (name, field) in fields.iter().filter(|(name, _)| !evaluated.contains(&***name)) {

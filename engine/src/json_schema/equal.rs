@@ -50,13 +50,18 @@ pub(super) fn are_unique(items: &[Value]) -> bool {
     })
 }
 
+/// What looking at a text takes.
+pub(super) fn size_of_text(text: &str) -> u64 {
+    1 + text.len() as u64 / 16
+}
+
 /// Values and bytes of text within this one, and itself.
 pub(super) fn size(value: &Value) -> u64 {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 1,
-        Value::String(text) => 1 + text.len() as u64 / 16,
+        Value::String(text) => size_of_text(text),
         Value::Array(items) => 1 + items.iter().map(size).sum::<u64>(),
-        Value::Object(fields) => 1 + fields.values().map(size).sum::<u64>(),
+        Value::Object(fields) => 1 + fields.iter().map(|(name, field)| size_of_text(name) + size(field)).sum::<u64>(),
     }
 }
 

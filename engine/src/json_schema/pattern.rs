@@ -14,13 +14,17 @@ const WAYS_MAX: usize = 1_000;
 const TEXT_BYTES_MAX: usize = 4 << 10;
 /// Steps that it is taken for.
 const WAYS_COST: u64 = 4_000;
-/// Bytes that a linear pattern reads in a step.
+/// Bytes that the smallest linear pattern reads in a step.
 const BYTES_A_STEP: u64 = 16;
+/// A program of so many bytes reads so many bytes fewer in a step: where each byte may be of many parts of a pattern, all of
+/// them are followed at once.
+const PROGRAMS: [(usize, u64); 4] = [(8 << 10, 1), (16 << 10, 16), (64 << 10, 64), (PROGRAM_BYTES_MAX, 128)];
 
 /// A pattern.
 #[derive(Debug)]
 pub(super) enum Pattern {
-    Linear(regex::Regex),
+    /// Its text counts so often.
+    Linear(regex::Regex, u64),
     /// It looks around, or back.
     Looking(Box<fancy_regex::Regex>),
 }
@@ -31,27 +35,30 @@ impl Pattern {
             return Err(format!("a pattern may have at most {PATTERN_CHARS_MAX} characters"));
         }
         let ours = translated(text);
-        let linear = RegexBuilder::new(&ours).size_limit(PROGRAM_BYTES_MAX).dfa_size_limit(PROGRAM_BYTES_MAX).build();
-        match linear {
-            Ok(linear) => Ok(Self::Linear(linear)),
-            Err(regex::Error::CompiledTooBig(_)) => Err(format!("pattern {text:?} is too large")),
-            Err(_) => {
-                let looking = fancy_regex::RegexBuilder::new(&ours)
-                    .backtrack_limit(WAYS_MAX)
-                    .delegate_size_limit(PROGRAM_BYTES_MAX)
-                    .delegate_dfa_size_limit(PROGRAM_BYTES_MAX)
-                    .build();
-                looking
-                    .map(|looking| Self::Looking(Box::new(looking)))
-                    .map_err(|_| format!("{text:?} is not a \"regex\""))
+        let within = |bytes| RegexBuilder::new(&ours).size_limit(bytes).dfa_size_limit(PROGRAM_BYTES_MAX).build();
+        for (bytes, times) in PROGRAMS {
+            match within(bytes) {
+                Ok(linear) => return Ok(Self::Linear(linear, times)),
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                Err(_) => return Self::looking(text, &ours),
             }
         }
+        Err(format!("pattern {text:?} is too large"))
+    }
+
+    fn looking(text: &str, ours: &str) -> Result<Self, String> {
+        let looking = fancy_regex::RegexBuilder::new(ours)
+            .backtrack_limit(WAYS_MAX)
+            .delegate_size_limit(PROGRAM_BYTES_MAX)
+            .delegate_dfa_size_limit(PROGRAM_BYTES_MAX)
+            .build();
+        looking.map(|looking| Self::Looking(Box::new(looking))).map_err(|_| format!("{text:?} is not a \"regex\""))
     }
 
     /// The steps that looking into this text takes.
     pub(super) fn steps(&self, text: &str) -> u64 {
         match self {
-            Self::Linear(_) => 1 + text.len() as u64 / BYTES_A_STEP,
+            Self::Linear(_, times) => 1 + times * text.len() as u64 / BYTES_A_STEP,
             Self::Looking(_) => WAYS_COST,
         }
     }
@@ -59,7 +66,7 @@ impl Pattern {
     /// Whether it is found in there; none if that cannot be said within its steps.
     pub(super) fn is_in(&self, text: &str) -> Option<bool> {
         match self {
-            Self::Linear(linear) => Some(linear.is_match(text)),
+            Self::Linear(linear, _) => Some(linear.is_match(text)),
             Self::Looking(_) if TEXT_BYTES_MAX < text.len() => None,
             Self::Looking(looking) => looking.is_match(text).ok(),
         }
@@ -184,11 +191,21 @@ mod tests {
     fn a_pattern_that_would_try_every_way_says_that_it_does_not_know() {
         let text = format!("{}!", "a".repeat(64));
         let linear = Pattern::new("^(a+)+$").expect("it is one");
-        assert!(matches!(linear, Pattern::Linear(_)));
+        assert!(matches!(linear, Pattern::Linear(..)));
         assert_eq!(linear.is_in(&text), Some(false));
         let looking = Pattern::new(r"^(?=a)(a|a|a\1)+$").expect("it is one");
         assert!(matches!(looking, Pattern::Looking(_)));
         assert_eq!(looking.is_in(&text), None);
         assert_eq!(looking.is_in(&"a".repeat(TEXT_BYTES_MAX + 1)), None);
+    }
+
+    /// Six hundred parts of a pattern that each may have come to the next byte were followed for every one of them, at the price
+    /// of one.
+    #[test]
+    fn a_pattern_with_many_parts_reads_fewer_bytes_in_a_step() {
+        let text = "ab".repeat(8_000);
+        let steps = |pattern: &str| Pattern::new(pattern).expect(pattern).steps(&text);
+        assert_eq!(steps("^[a-z]+$"), 1 + 1_000);
+        assert!(steps("[ab]*a[ab]{600}c") > 16 * 1_000, "{}", steps("[ab]*a[ab]{600}c"));
     }
 }

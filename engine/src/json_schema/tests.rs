@@ -25,6 +25,27 @@ fn chain(links: usize, link: impl Fn(Value) -> Value) -> Value {
     json!({ "$defs": defs, "$ref": "#/$defs/0" })
 }
 
+/// A schema with many parts that ask nothing of most fields, and a payload with many fields: all parts looked at all fields, and
+/// a check of a few hundred thousand steps took minutes.
+#[test]
+fn what_is_looked_at_takes_steps_whether_anything_is_asked_of_it_or_not() {
+    let fields: Map<_, _> = (0..1_000).map(|n| (format!("f{n}"), json!(n))).collect();
+    let zeros = vec![0; 1_000];
+    let alike: Vec<_> = (0..1_000).map(|n| json!([zeros, n])).collect();
+    let long: Map<_, _> = std::iter::once(("n".repeat(16_000), json!(1))).collect();
+    let many = |part: Value| json!({ "allOf": vec![part; 1_000] });
+    for (schema, payload) in [
+        (many(json!({ "properties": { "x": true } })), json!(fields)),
+        (many(json!({ "patternProperties": {}, "properties": { "x": { "type": "string" } } })), json!(fields)),
+        (many(json!({ "propertyNames": true })), json!(long)),
+        (many(json!({ "uniqueItems": true })), json!([long])),
+        (json!({ "enum": alike }), json!([zeros, -1])),
+    ] {
+        let (checked, steps) = compiled(&schema).check(&payload, 250_000);
+        assert_eq!(checked, Checked::TooMuch, "{steps} steps: {}", &schema.to_string()[..60]);
+    }
+}
+
 /// 1.4 KB whose references double twenty times took five gigabytes at the first message, and kept them.
 #[test]
 fn references_that_multiply_take_neither_memory_nor_steps() {

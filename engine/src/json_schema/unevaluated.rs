@@ -41,7 +41,10 @@ impl Run<'_> {
                         }
                     }
                 }
-                Rule::UnevaluatedProperties(_) if !is_first => all.extend(fields.keys().map(String::as_str)),
+                Rule::UnevaluatedProperties(_) if !is_first => {
+                    self.take(fields.len() as u64)?;
+                    all.extend(fields.keys().map(String::as_str));
+                }
                 Rule::DependentSchemas(schemas) => {
                     for (_, id) in schemas.iter().filter(|(name, _)| fields.contains_key(&***name)) {
                         self.add_properties(*id, value, all, false)?;
@@ -71,6 +74,7 @@ impl Run<'_> {
         for rule in rules {
             match rule {
                 Rule::Items { first, others } => {
+                    self.take(all.len() as u64 / 16)?;
                     let until = if others.is_some() { all.len() } else { first.len().min(all.len()) };
                     all[..until].fill(true);
                 }
@@ -79,7 +83,10 @@ impl Run<'_> {
                         *is_evaluated = *is_evaluated || self.trial(*what, item)?;
                     }
                 }
-                Rule::UnevaluatedItems(_) if !is_first => all.fill(true),
+                Rule::UnevaluatedItems(_) if !is_first => {
+                    self.take(all.len() as u64 / 16)?;
+                    all.fill(true);
+                }
                 rule => {
                     for id in self.applied(rule, value)? {
                         self.add_items(id, value, all, false)?;
