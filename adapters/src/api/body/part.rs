@@ -4,7 +4,13 @@
 //! as a whole first: two spellings of one name are one field, `null` is an absent field, and a field that is wrong can be
 //! left out, so that the others are looked at as well.
 
-use std::{borrow::Cow, cell::RefCell, collections::BTreeSet, fmt, marker::PhantomData};
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    fmt,
+    marker::PhantomData,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -19,6 +25,8 @@ const SPELLINGS: [(&str, &str); 3] =
     [("filterTypes", "eventTypes"), ("rateLimit", "throttleRate"), ("data", "payload")];
 /// Fields that clients send back as they were shown, and that nothing is made of.
 const ONLY_SHOWN: [&str; 3] = ["id", "createdAt", "updatedAt"];
+/// Fields of one object, known or not: far more than any of ours has.
+const FIELDS_MAX: usize = 1_000;
 /// What is noted of names that are not known.
 const UNKNOWN_MAX: usize = 16;
 
@@ -155,6 +163,9 @@ fn entries(raw: &RawValue) -> Result<Entries<'_>, Error> {
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut all = Vec::new();
             while let Some((Name(name), value)) = map.next_entry()? {
+                if FIELDS_MAX <= all.len() {
+                    return Err(A::Error::custom(format!("must have at most {FIELDS_MAX} fields")));
+                }
                 all.push((name, value));
             }
             Ok(all)
@@ -168,6 +179,7 @@ impl<'de> Part<'de, '_> {
     /// The fields of a struct that has these, each once.
     fn fields(&self, type_name: &str, known: &'static [&'static str]) -> Result<Entries<'de>, Error> {
         let mut fields = Entries::new();
+        let mut places = HashMap::new();
         for (name, raw) in self.reading.note(self.place, entries(self.raw))? {
             let spelled = SPELLINGS.iter().find(|(other, one)| *other == name && known.contains(one));
             let name = spelled.map_or(name, |(_, one)| Cow::Borrowed(*one));
@@ -175,13 +187,19 @@ impl<'de> Part<'de, '_> {
             {
                 continue;
             }
-            match fields.iter().find(|(before, _)| *before == name) {
-                None => fields.push((name, raw)),
-                Some((_, before)) if same(before, raw) => {}
-                Some(_) => {
-                    let error = Error::custom("is given twice, with different values");
-                    return self.reading.note(&Place::Key(self.place, &name), Err(error));
-                }
+            let Some(place) = places.get(&name) else {
+                places.insert(name.clone(), fields.len());
+                fields.push((name, raw));
+                continue;
+            };
+            let before: &mut &RawValue = &mut fields[*place].1;
+            if !same(before, raw) {
+                let error = Error::custom("is given twice, with different values");
+                return self.reading.note(&Place::Key(self.place, &name), Err(error));
+            }
+            // The shorter text stays, so that a long one is read once, however often its field is given.
+            if raw.get().len() < before.get().len() {
+                *before = raw;
             }
         }
         Ok(fields)
@@ -331,5 +349,28 @@ impl<'de> MapAccess<'de> for Entered<'de, '_> {
 
     fn size_hint(&self) -> Option<usize> {
         Some(self.all.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second of two equal values was compared with the first one's text, however long that was and however often it was
+    /// given again.
+    #[test]
+    fn of_equal_values_the_shortest_text_stays() {
+        #[derive(Deserialize)]
+        struct Holder<'b> {
+            #[serde(borrow)]
+            payload: &'b RawValue,
+        }
+
+        for (first, second) in [(r#"{"a":1,"a":1}"#, r#"{"a":1}"#), (r#"{"a":1}"#, r#"{"a": 1}"#)] {
+            let text = format!(r#"{{"payload":{first},"data":{second},"payload":{second}}}"#);
+            let raw: &RawValue = serde_json::from_str(&text).expect("it is JSON");
+            let read: Holder<'_> = Reading::default().of(raw).expect("they are equal");
+            assert_eq!(read.payload.get(), r#"{"a":1}"#, "{text}");
+        }
     }
 }
