@@ -67,7 +67,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) catalogue: Catalogue,
     pub(crate) settings: Settings,
-    pub(crate) aside: Arc<Aside>,
+    pub(crate) aside: Aside,
     pub(crate) commits: CommitQueue,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) lifecycle: Lifecycle,
@@ -168,7 +168,7 @@ impl Engine {
             registry,
             catalogue,
             settings,
-            aside: Arc::new(Aside::new()),
+            aside: Aside::new(),
             commits: CommitQueue::new(GroupLimits {
                 batches: limits.group_requests.get(),
                 bytes: limits.group_bytes,

@@ -19,7 +19,7 @@ use super::{
     error::ApiError,
     idempotency,
     message_in::idempotency_key,
-    rights::{self, Right, Rule},
+    rights::{self, Right, Rule, Work},
 };
 use crate::token::{Access, Caller, Capability, Token, TokenError};
 
@@ -113,7 +113,11 @@ pub(super) async fn guard(
     let (mut parts, body) = request.into_parts();
     let allowed = Allowed::by(rule, &mut parts, &api).await?;
     parts.extensions.insert(allowed.clone());
-    idempotency::once(&api, rule.repeats, &allowed.token, Request::from_parts(parts, body), next).await
+    let request = Request::from_parts(parts, body);
+    match (rule.work, &allowed.application) {
+        (Work::Reads, Some(Ok(application))) => api.reading.answer(application.id, request, next).await,
+        (Work::Reads | Work::Little, _) => idempotency::once(&api, rule.repeats, &allowed.token, request, next).await,
+    }
 }
 
 impl Allowed {

@@ -207,7 +207,9 @@ async fn deal_with(
 ) -> Result<(StatusCode, Json<MatchedOut>), ApiError> {
     let (filter, dry_run) = body.read::<Matching>()?.read()?;
     let letters = caller.view(api).dead_letters(caller.application.id);
+    let turn = api.reading.turn(caller.application.id).await?;
     let matched = letters.count(&filter, COUNTED_MAX).await?;
+    drop(turn);
     let task = if dry_run { None } else { Some(begin(&letters, &filter).await?) };
     Ok((StatusCode::ACCEPTED, Json(MatchedOut { matched, id: task.map(|task| task.id.to_string()) })))
 }

@@ -1,5 +1,7 @@
 //! How a message stands at each endpoint, why it waits, and calling it off.
 
+use std::num::NonZeroUsize;
+
 use axum::{
     Json,
     extract::{Path, State},
@@ -24,6 +26,9 @@ use super::{
     states::{self, WaitingOut},
     times::written,
 };
+
+/// Messages that are read together.
+const MESSAGES_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// An endpoint, and how a message stands there.
 #[derive(Debug, Serialize, ToSchema)]
@@ -107,10 +112,10 @@ pub(super) async fn attempted(
     let (view, app) = (caller.view(&api), caller.application.id);
     // What was accepted after a time was tried after it.
     let tried = AttemptFilter { before: None, after };
-    let mut filling = Filling::new(params.newest_first(cursor)?);
+    let mut filling = Filling::in_pieces(params.newest_first(cursor)?, MESSAGES_AT_ONCE);
     while let Some(request) = filling.next() {
         let page = view.deliveries(app).attempts(ep.as_str(), tried, request).await?;
-        let mut items = Vec::new();
+        let (mut items, mut bytes) = (Vec::new(), 0);
         for tried in &page.items {
             let record = match view.deliveries(app).get(tried.event, tried.delivery.endpoint).await {
                 Ok(record) if record.attempts.last().is_some_and(|last| last.id == tried.attempt.id) => record,
@@ -129,10 +134,11 @@ pub(super) async fn attempted(
             if is_wanted {
                 let next_attempt = next_attempt(&record, waiting.as_ref());
                 let message = messages::stored_shown(&stored, with_content);
+                bytes += messages::content_bytes(&stored, with_content);
                 items.push(AttemptedOut { message, status: number, status_text, next_attempt });
             }
         }
-        filling.take(page.with(items));
+        filling.take_with(page.with(items), bytes);
     }
     Ok(Json(List::paged(filling.page(), cursor_shown, |item| item)))
 }

@@ -240,9 +240,13 @@ pub(super) async fn list(
     let events = caller.view(&api).events(caller.application.id);
     let mut filling = Filling::new(request);
     while let Some(request) = filling.next() {
-        filling.take(events.list(filter.clone(), request).await?);
+        let mut page = events.list(filter.clone(), request).await?;
+        let items: Vec<_> = std::mem::take(&mut page.items);
+        let bytes = items.iter().map(|stored| content_bytes(stored, with_content)).sum();
+        let items = items.iter().map(|stored| stored_shown(stored, with_content)).collect();
+        filling.take_with(page.with(items), bytes);
     }
-    Ok(Json(List::paged(filling.page(), EventId::to_string, |stored| stored_shown(&stored, with_content))))
+    Ok(Json(List::paged(filling.page(), EventId::to_string, |shown| shown)))
 }
 
 /// Shows a message.
@@ -344,6 +348,11 @@ pub(super) async fn expunge_all(
 ) -> Result<(StatusCode, Json<TaskBegun>), ApiError> {
     let task = caller.view(&api).events(caller.application.id).expunge_all().await?;
     Ok((StatusCode::ACCEPTED, Json(begun(&task))))
+}
+
+/// Bytes of the payload, as far as it is shown.
+pub(super) fn content_bytes(stored: &StoredEvent, with_content: bool) -> usize {
+    if with_content { stored.event.payload.len() } else { 0 }
 }
 
 pub(super) fn stored_shown(stored: &StoredEvent, with_content: bool) -> MessageOut {

@@ -32,6 +32,7 @@ mod page;
 mod portal;
 mod priority;
 mod query;
+mod reading;
 mod request_rate;
 mod rights;
 mod schema_check;
@@ -65,6 +66,7 @@ use tower_http::{
 use self::{
     error::ApiError,
     openapi::{Routes, routes},
+    reading::Reading,
     request_rate::RequestRate,
     rights::{Repeats, Rule, Rules},
 };
@@ -84,6 +86,7 @@ struct Api {
     engine: Engine,
     key: Arc<TokenKey>,
     rate: Arc<RequestRate>,
+    reading: Reading,
     rules: Arc<Rules>,
     batch_bytes: usize,
     refuses_unknown_fields: bool,
@@ -102,6 +105,7 @@ fn routes() -> Routes {
     const ROTATE: Rule = Rule::MANAGE_SECRET.repeats(Repeats::Anew);
     const ANY: Rule = Rule::ANY;
     const VIEW: Rule = Rule::VIEW;
+    const READ: Rule = Rule::VIEW.reads();
     const VIEW_SECRET: Rule = Rule::VIEW_SECRET;
     const MANAGE: Rule = Rule::MANAGE;
     const ATTEMPT: Rule = Rule::ATTEMPT;
@@ -112,16 +116,16 @@ fn routes() -> Routes {
         endpoints: list VIEW, create MANAGE, read VIEW, replace MANAGE, change MANAGE, delete MANAGE;
         secrets: read VIEW_SECRET, rotate ROTATE;
         states: pause MANAGE, resume MANAGE, state VIEW;
-        stats: messages VIEW, attempts VIEW;
+        stats: messages READ, attempts READ;
         grants: by_link OPEN, by_post OPEN;
         headers: read VIEW, replace MANAGE, change MANAGE;
-        messages: list VIEW, create PUBLISH, precheck VIEW, read VIEW, send_example ABOUT_APPLICATION,
+        messages: list READ, create PUBLISH, precheck VIEW, read VIEW, send_example ABOUT_APPLICATION,
             expunge ABOUT_APPLICATION, expunge_several ABOUT_APPLICATION, expunge_all ABOUT_APPLICATION;
         batch: create PUBLISH;
-        deliveries: attempted VIEW, destinations VIEW, read VIEW, cancel MANAGE;
-        attempts: of_message VIEW, of_endpoint VIEW, read VIEW, expunge ABOUT_APPLICATION, resend ATTEMPT,
-            of_message_before VIEW, of_delivery VIEW;
-        dead_letters: list VIEW, redrive_matching ATTEMPT, purge MANAGE, read VIEW, redrive ATTEMPT, delete MANAGE;
+        deliveries: attempted READ, destinations READ, read VIEW, cancel MANAGE;
+        attempts: of_message READ, of_endpoint READ, read READ, expunge ABOUT_APPLICATION, resend ATTEMPT,
+            of_message_before READ, of_delivery READ;
+        dead_letters: list READ, redrive_matching ATTEMPT, purge MANAGE, read VIEW, redrive ATTEMPT, delete MANAGE;
         tasks: recover ATTEMPT, replay_missing ATTEMPT, replay ATTEMPT, list ORGANISATION, read ORGANISATION,
             cancel ORGANISATION;
         usage: by_application ORGANISATION, by_event_type ORGANISATION;
@@ -195,6 +199,7 @@ pub fn limited_router(engine: Engine, key: TokenKey, limits: RequestLimits) -> R
         engine,
         key: Arc::new(key),
         rate: Arc::new(rate),
+        reading: Reading::new(),
         rules,
         batch_bytes: limits.batch_bytes,
         refuses_unknown_fields: limits.refuse_unknown_fields,

@@ -72,6 +72,8 @@ impl Params {
 /// small.
 const PAGES_LOOKED_AT_MAX: usize = 20;
 const ITEMS_LOOKED_AT_MAX: usize = 2_000;
+/// A page ends after so many bytes of payloads, however few items that are: all of it is in memory until it is taken.
+const CONTENT_BYTES_MAX: usize = 4 << 20;
 
 /// A page as long as was asked for, of a list of which a page may hold less and not be the last: goes on looking, within a
 /// bound.
@@ -79,6 +81,8 @@ const ITEMS_LOOKED_AT_MAX: usize = 2_000;
 pub(super) struct Filling<T, C> {
     request: Option<PageRequest<C>>,
     limit: usize,
+    at_once_max: NonZeroUsize,
+    content_bytes: usize,
     is_back: bool,
     looks_left: usize,
     whole: Page<T, C>,
@@ -86,14 +90,34 @@ pub(super) struct Filling<T, C> {
 
 impl<T, C: Clone> Filling<T, C> {
     pub(super) fn new(request: PageRequest<C>) -> Self {
+        Self::in_pieces(request, NonZeroUsize::MAX)
+    }
+
+    /// Reads no more than so many items at once: each is looked up by itself, and may be large.
+    pub(super) fn in_pieces(request: PageRequest<C>, at_once_max: NonZeroUsize) -> Self {
         let (limit, is_back) = (request.limit.get(), request.part.is_back());
-        let looks_left = PAGES_LOOKED_AT_MAX.max(ITEMS_LOOKED_AT_MAX / limit);
-        Self { request: Some(request), limit, is_back, looks_left, whole: Page::default() }
+        let request = PageRequest { limit: request.limit.min(at_once_max), ..request };
+        let looks_left = PAGES_LOOKED_AT_MAX.max(ITEMS_LOOKED_AT_MAX / request.limit);
+        Self {
+            request: Some(request),
+            limit,
+            at_once_max,
+            content_bytes: 0,
+            is_back,
+            looks_left,
+            whole: Page::default(),
+        }
     }
 
     /// What is to be read next, if anything.
     pub(super) const fn next(&self) -> Option<&PageRequest<C>> {
         self.request.as_ref()
+    }
+
+    /// As [`take`](Self::take), of items with so many bytes of payloads.
+    pub(super) fn take_with(&mut self, page: Page<T, C>, content_bytes: usize) {
+        self.content_bytes += content_bytes;
+        self.take(page);
     }
 
     /// Takes what was read.
@@ -104,8 +128,10 @@ impl<T, C: Clone> Filling<T, C> {
         self.whole = if self.is_back { joined(page, before) } else { joined(before, page) };
         self.whole.is_last = is_last;
         self.looks_left -= 1;
+        let goes_on = goes_on && self.looks_left > 0 && self.content_bytes < CONTENT_BYTES_MAX;
         let left = NonZeroUsize::new(self.limit.saturating_sub(self.whole.items.len()));
-        self.request = left.filter(|_| goes_on && self.looks_left > 0).map(|limit| PageRequest { limit, ..request });
+        let next = |left: NonZeroUsize| PageRequest { limit: left.min(self.at_once_max), ..request };
+        self.request = left.filter(|_| goes_on).map(next);
     }
 
     pub(super) fn page(self) -> Page<T, C> {

@@ -7,11 +7,20 @@ use axum::http::Method;
 use super::error::ApiError;
 use crate::token::{Access, Caller, Capability, Token};
 
-/// What a route asks, and how it is repeated.
+/// What a route asks, how it is repeated, and how much it has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) right: Right,
     pub(super) repeats: Repeats,
+    pub(super) work: Work,
+}
+
+/// How much a route has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Little,
+    /// It has no body, and may read much of what is stored of an application.
+    Reads,
 }
 
 /// Who may use a route.
@@ -54,11 +63,15 @@ impl Rule {
     pub(super) const ATTEMPT: Self = Self::of(Right::Application(Capability::CreateAttempts));
 
     const fn of(right: Right) -> Self {
-        Self { right, repeats: Repeats::Answered }
+        Self { right, repeats: Repeats::Answered, work: Work::Little }
     }
 
     pub(super) const fn repeats(self, repeats: Repeats) -> Self {
         Self { repeats, ..self }
+    }
+
+    pub(super) const fn reads(self) -> Self {
+        Self { work: Work::Reads, ..self }
     }
 
     /// Whether this token may use the route with this method.

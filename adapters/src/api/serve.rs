@@ -5,6 +5,7 @@
 
 mod connection;
 mod room;
+mod taking;
 mod tls;
 
 use std::{
@@ -95,8 +96,9 @@ struct Accepted {
 /// Serves `router` on `listener` over HTTP/1.1 and HTTP/2 until `stop` is ready; then takes no more connections, and
 /// returns when the requests that run have been answered. Connections are cut off when it is dropped.
 ///
-/// A connection is closed that sends nothing for 10 s at first, no whole head within 30 s, or no request for a minute; or
-/// when its place is needed and it is silent for longest.
+/// A connection is closed that sends nothing for 10 s at first, no whole head within 30 s, or no request for a minute; that
+/// takes less of an answer than 256 KiB a second, after half a minute; or when its place is needed and it is silent for
+/// longest.
 ///
 /// # Errors
 /// None at the moment: whoever cannot be accepted is logged, and others are.

@@ -22,15 +22,17 @@ use tokio::{
     time::timeout,
 };
 
-use super::room::Place;
+use super::{room::Place, taking::Taking};
 use crate::api::{envelope::guarded, error::ApiError};
 
 /// From the first byte of an HTTP/1.1 request to the end of its head, and between two requests of a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Without a request, in either version. Longer than a head may take, which has a limit of its own.
 const REQUEST_WITHIN: Duration = Duration::from_secs(60);
-/// For the client to take its answers, after the last request.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(600);
+/// For the client to take what is left of its answers, after the last request: all but the last pieces have gone.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+/// The same, when its place is needed.
+const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 /// Requests of one HTTP/2 connection at once. RFC 9113 asks for no fewer.
 const STREAMS_MAX: u32 = 100;
 /// Bytes of an HTTP/2 request's head, with its name for each field.
@@ -40,6 +42,11 @@ const STREAM_BYTES_MAX: usize = 256 << 10;
 /// An HTTP/2 client is asked so often whether it is still there, and has so long to answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(10);
+
+/// The client took too long over an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was not taken in time")]
+struct NotTaken;
 
 type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -73,16 +80,18 @@ impl Protocols {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (running, watched) = watch::channel(0_usize);
+        let taking = Arc::new(Taking::default());
+        let answers = Arc::clone(&taking);
         let router = TowerToHyperService::new(router);
         let (place, seat) = (Arc::clone(&place), place);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let runs = (Running::new(running.clone()), seat.asks());
             let is_of_one_host = is_of_one_host(&request);
             let answer = router.call(request);
+            let answers = Arc::clone(&answers);
             async move {
                 let answer = if is_of_one_host { answer.await } else { Ok(host_refused()) };
-                drop(runs);
-                answer
+                answer.map(|answer| answers.given(answer, runs))
             }
         });
         let mut connection = pin!(self.0.serve_connection(TokioIo::new(io), service));
@@ -92,11 +101,18 @@ impl Protocols {
                 connection.as_mut().graceful_shutdown();
                 return timeout(ANSWERS_WITHIN, connection).await?;
             }
-            () = place.is_needed() => {}
+            () = taking.is_late() => return Err(NotTaken.into()),
+            () = place.is_needed() => {
+                connection.as_mut().graceful_shutdown();
+                return timeout(LEAVES_WITHIN, connection).await?;
+            }
             _ = stop.changed() => {}
         }
         connection.as_mut().graceful_shutdown();
-        connection.await
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = taking.is_late() => Err(NotTaken.into()),
+        }
     }
 }
 

@@ -22,6 +22,8 @@ mod encrypted;
 type Failed = Box<dyn std::error::Error>;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// More than all that lies between takes up by itself.
+const LARGE_BYTES: usize = 64 << 20;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
@@ -97,6 +99,27 @@ async fn a_request_names_one_host() -> Result<(), Failed> {
             }
         }
     }
+    server.stop().await
+}
+
+/// A client asked for a long answer and read nothing: the answer lay in memory for eleven minutes, and for ever once the place of
+/// its connection was needed.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_dropped() -> Result<(), Failed> {
+    let server = Server::start(None).await?;
+    let mut silent = server.connect().await?;
+    silent.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+    let mut taker = Client::over(server.connect().await?, Version::HTTP_11).await?;
+    assert_eq!(taker.get("/large").await?.len(), LARGE_BYTES, "who takes it gets all of it");
+    let mut other = Client::over(server.connect().await?, Version::HTTP_2).await?;
+    assert_eq!(other.get("/large").await?.len(), LARGE_BYTES);
+    tokio::time::pause();
+    sleep(Duration::from_secs(300)).await;
+    let mut taken = Vec::new();
+    // Closed or reset: either is an end.
+    let _how = silent.read_to_end(&mut taken).await;
+    assert!(taken.len() < LARGE_BYTES, "{} bytes were kept for it", taken.len());
+    drop((taker, other));
     server.stop().await
 }
 
@@ -207,7 +230,8 @@ impl Server {
             .route("/version", get(async |version: Version| format!("{version:?}")))
             .route("/slow", get(slow))
             .route("/counted", get(count))
-            .route("/hour", get(hour));
+            .route("/hour", get(hour))
+            .route("/large", get(async || "x".repeat(LARGE_BYTES)));
         let (stop, stopped) = oneshot::channel::<()>();
         let served = serve(Listener { tcp, tls }, router, async { drop(stopped.await) });
         Ok(Self { address, begun, go_on, counted, stop, task: tokio::spawn(served) })

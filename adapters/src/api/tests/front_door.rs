@@ -369,3 +369,24 @@ async fn headers_that_let_in_whoever_knows_them_are_not_shown() -> Result<(), Fa
     assert_eq!(told["sensitive"].as_array().map(Vec::len), Some(hidden.len()), "{told}");
     Ok(())
 }
+
+/// What reads much of what is stored of an application waits for its turn.
+#[test]
+fn lists_out_of_the_store_are_read_in_turns() {
+    let rules = routes().rules();
+    for path in [
+        "/app/{app_id}/msg",
+        "/app/{app_id}/endpoint/{endpoint_id}/msg",
+        "/app/{app_id}/endpoint/{endpoint_id}/stats",
+        "/app/{app_id}/msg/{msg_id}/endpoint",
+        "/app/{app_id}/attempt/msg/{msg_id}",
+        "/app/{app_id}/attempt/endpoint/{endpoint_id}",
+        "/app/{app_id}/msg/{msg_id}/attempt",
+        "/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}",
+        "/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/attempt",
+        "/app/{app_id}/dead-letter",
+    ] {
+        let rule = rules.find(&Method::GET, path);
+        assert_eq!(rule.map(|rule| rule.work), Some(rights::Work::Reads), "{path}");
+    }
+}

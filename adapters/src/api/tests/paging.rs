@@ -159,3 +159,49 @@ async fn an_iterator_is_the_id_of_an_item_or_is_refused_in_words() -> Result<(),
     }
     Ok(())
 }
+
+/// A page of 250 messages of two megabytes each was half a gigabyte in memory, for a token that may only read, and as often as
+/// it was asked for.
+#[tokio::test]
+async fn a_page_of_large_messages_ends_after_some_megabytes_and_leads_on() -> Result<(), Failed> {
+    let world = World::with_hook(&[], json!({})).await?;
+    let mut sent = Vec::new();
+    for n in 0..12 {
+        let payload = json!({ "text": "x".repeat(1 << 20) });
+        let body = json!({ "eventType": "a", "eventId": n.to_string(), "payload": payload });
+        let answer = world.post("/app/acme/msg?with_content=false", body).await?;
+        assert_eq!(answer.0, StatusCode::ACCEPTED, "{}", answer.1);
+        sent.push(answer.1);
+    }
+    let tried = "/app/acme/endpoint/hook/msg";
+    world.until(&format!("{tried}?status=0&with_content=false"), |list| messages(list).len() == 12).await?;
+    for list in ["/app/acme/msg", tried] {
+        let (mut found, mut next) = (Vec::new(), String::new());
+        loop {
+            let answer = world.whole(&format!("{list}?limit=250{next}")).await?;
+            assert!(answer.len() < 10 << 20, "{list}: a page of {} bytes", answer.len());
+            let page: Value = serde_json::from_slice(&answer)?;
+            found.extend(messages(&page));
+            if page["done"] == json!(true) {
+                break;
+            }
+            next = format!("&iterator={}", page["iterator"].as_str().unwrap_or_default());
+        }
+        found.sort_unstable();
+        let mut expected = ids(&sent, &(1..=12).collect::<Vec<_>>());
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{list}");
+        let without = world.get(&format!("{list}?with_content=false")).await?.1;
+        assert_eq!((messages(&without).len(), &without["done"]), (12, &json!(true)), "{list}");
+    }
+    Ok(())
+}
+
+impl World {
+    /// All of an answer, however long it is.
+    async fn whole(&self, path: &str) -> Result<axum::body::Bytes, Failed> {
+        let request = Request::get(format!("/api/v1{path}"));
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.token)).body(Body::empty())?;
+        Ok(to_bytes(self.router.clone().oneshot(request).await?.into_body(), usize::MAX).await?)
+    }
+}

@@ -22,7 +22,7 @@ use crate::{
 /// Rows read at once: each may be as large as a payload.
 const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 /// A page ends after so many payload bytes, however few events that are.
-const PAGE_BYTES: usize = 16 << 20;
+const PAGE_BYTES: usize = 4 << 20;
 
 impl View<'_> {
     pub(in crate::kv) fn event(self, owner: ApplicationId, event: EventId) -> Result<Option<StoredEvent>, StoreError> {
