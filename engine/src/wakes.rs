@@ -1,6 +1,7 @@
 //! Keeps wake rows: an endpoint with something to do is active, or has a row no later than its earliest due time.
 //!
-//! The scanner starts whoever's time has come; rows are written and replaced while a group is put together.
+//! The scanner starts whoever's time has come, in turns by application; rows are written and replaced while a group is put
+//! together.
 
 use std::{
     collections::HashSet,
@@ -11,12 +12,16 @@ use std::{
 
 use postrider_core::{
     Batch, Durability, Endpoint, EndpointId, EndpointStatus, Guard, Input, RecordId, Step, Timestamp, WakeChange,
-    WakeCommand, WakeKey, WakeScanner, Write,
+    WakeCommand, WakeKey, WakeScanner, WakeTurn, Write,
 };
 use postrider_storage::StoreError;
 use tokio::{sync::Notify, time::sleep};
 
-use crate::{commit_queue::Answer, inner::Inner, store_call::answer_of};
+use crate::{
+    commit_queue::{Answer, Pending},
+    inner::Inner,
+    store_call::answer_of,
+};
 
 /// After a read that failed; the committer opens the store anew meanwhile.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -181,23 +186,28 @@ impl Inner {
         if self.wakes.fence().opened != opened {
             return Ok(());
         }
-        for row in &rows {
-            self.found_wake(*row);
-        }
-        let mut scanner = self.wakes.scanner();
+        let gone: Vec<_> = rows.iter().filter_map(|row| self.found_wake(*row)).collect();
         // What was noted while this read ran may lie before it; what was not seen is asked for again.
-        scanner.scanned(&rows, limit, until, then.first().map(|(at, _)| *at));
+        self.wakes.scanner().scanned(&rows, limit, until, then.first().map(|(at, _)| *at));
+        // One read of them after another: there may be a million.
+        for deleted in gone {
+            let _it_stays_if_not = deleted.answer().await;
+        }
         Ok(())
     }
 
-    fn found_wake(self: &Arc<Self>, row: WakeKey) {
+    /// Looks at the endpoint of a row, if it is its turn. The row is deleted if that is gone.
+    fn found_wake(self: &Arc<Self>, row: WakeKey) -> Option<Pending> {
         let (at, endpoint) = row;
-        if self.registry.endpoint(endpoint).is_none() {
+        let Some(record) = self.registry.endpoint(endpoint) else {
             // Its endpoint was deleted, if the store says so, too.
             let is_gone = Guard::Revision(RecordId::Endpoint(endpoint), 0);
             let delete = Batch::synced([Write::Wake(endpoint, Some(at), None)]).guarded(is_gone);
-            drop(self.commits.submit_own(Batch { durability: Durability::Relaxed, ..delete }));
-            return;
+            return Some(self.commits.submit_own(Batch { durability: Durability::Relaxed, ..delete }));
+        };
+        match self.wakes.scanner().found(row, record.application) {
+            WakeTurn::Later => return None,
+            WakeTurn::Now => {}
         }
         self.with_slot(endpoint, |slot| {
             if !self.wakes.is_deleted(row) {
@@ -208,9 +218,10 @@ impl Inner {
                 slot.works();
                 return None;
             }
-            self.wakes.scanner().started(endpoint, self.clock.now());
+            self.wakes.scanner().started(endpoint, record.application, self.clock.now());
             slot.post(Input::DeadlineReached)
         });
+        None
     }
 
     /// What changes among the wake rows with this group: earlier groups are in the slots by now, and retirements go

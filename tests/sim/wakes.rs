@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
 
 use postrider_core::{
     Batch, Durability, EndpointId, EndpointStatus, Guard, Input, RecordId, Step, Timestamp, WakeChange, WakeCommand,
-    WakeKey, Write,
+    WakeKey, WakeTurn, Write,
 };
 
 use crate::{
@@ -163,16 +163,20 @@ impl World {
 
     fn found_wake(&mut self, row: WakeKey, fence: &BTreeSet<WakeKey>) {
         let (at, endpoint) = row;
-        if self.process.registry.endpoint(endpoint).is_none() {
+        let Some(application) = self.process.registry.endpoint(endpoint).map(|record| record.application) else {
             let is_gone = Guard::Revision(RecordId::Endpoint(endpoint), 0);
             let delete = Batch::synced([Write::Wake(endpoint, Some(at), None)]).guarded(is_gone);
             let delete = Batch { durability: Durability::Relaxed, ..delete };
             self.process.grouping.push_own(delete, Who::Nobody);
             return self.ring();
+        };
+        match self.process.scanner.found(row, application) {
+            WakeTurn::Later => return,
+            WakeTurn::Now => {}
         }
         let now = self.process_now();
         if !self.process.place(endpoint).slot.is_occupied() {
-            self.process.scanner.started(endpoint, now);
+            self.process.scanner.started(endpoint, application, now);
         }
         let was_deleted = fence.contains(&row) || self.process.deleting.contains(&row);
         self.with_slot(endpoint, |slot| {

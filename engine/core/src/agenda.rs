@@ -18,6 +18,10 @@ use crate::{AgendaItem, AgendaKind, ApplicationId, EventId, FairLimits, FairQueu
 const PAGE: usize = 32;
 /// Of these, no more are of one kind while there are others.
 const PAGE_OF_KIND: usize = PAGE * 3 / 4;
+/// Of these, no more go on that were begun before: who has one piece is not kept waiting by those who have forty.
+const PAGE_GOES_ON: usize = PAGE / 2;
+/// Deliveries of which a part is done; while they are so many, no other is begun.
+const BEGUN: usize = 4 * PAGE;
 /// Items of one application and kind that are in hand and not begun.
 const LINE: usize = 128;
 /// Items of one application and kind that are in hand, those that rest with them.
@@ -319,10 +323,11 @@ impl Agenda {
 
     /// What was begun goes on; then deliveries, which somebody waits for, without keeping all else waiting.
     fn page(&mut self) -> Vec<AgendaItem> {
-        let goes_on = self.begun.len().min(PAGE_OF_KIND);
+        let goes_on = self.begun.len().min(PAGE_GOES_ON);
         let mut page: Vec<_> = self.begun.drain(..goes_on).collect();
         let busy: BTreeSet<_> = page.iter().chain(&self.begun).map(|item| item.application).collect();
         let deliveries = if self.expiries.is_empty() { PAGE } else { PAGE_OF_KIND };
+        let deliveries = deliveries.min(BEGUN.saturating_sub(self.begun.len()));
         let mut passed_over = Vec::new();
         while page.len() < deliveries
             && let Some((application, item)) = self.deliveries.pop()

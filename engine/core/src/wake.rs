@@ -3,18 +3,28 @@
 //! It counts those that it started itself. Endpoints are active by being published to, too, as many as there are, and
 //! that others are busy is no reason for a retry to wait. Nor is it that those it started stay busy: each counts for some
 //! seconds, or until it leaves, and then others have their turn.
+//!
+//! Rows lie in the order of their times, whoever they belong to, and one tenant may have a million of them in one moment.
+//! So what is due is read on, also where nothing may be started, and no application starts so many that nothing is left
+//! for another. What it may not start is left to the store, with the place where that begins, and applications of which
+//! something is left take turns.
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque},
     num::NonZeroUsize,
     time::Duration,
 };
 
-use crate::{EndpointId, Timestamp};
+use crate::{
+    ApplicationId, EndpointId, Timestamp,
+    endpoint_turns::{SHARE, is_within_share},
+};
 
 /// Rows asked for at once.
-const AT_ONCE: usize = 1_000;
+const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
+/// As that, of what was left, where few may be started.
+const FEW_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 /// Times noted in memory; beyond that, the store is asked for the next one.
 const NOTED_MAX: usize = 10_000;
 /// How long one that was started counts, if it does not leave before.
@@ -26,7 +36,8 @@ pub type WakeKey = (Timestamp, EndpointId);
 /// What the scanner does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WakeCommand {
-    /// Read so many rows after this one and up to that time; answer with [`WakeScanner::scanned`].
+    /// Read so many rows after this one and up to that time; show each of them to [`WakeScanner::found`], and answer with
+    /// [`WakeScanner::scanned`].
     Scan {
         /// The last row that was read.
         after: Option<WakeKey>,
@@ -37,6 +48,15 @@ pub enum WakeCommand {
     },
     /// Nothing is due before then (or at all): come back at that time, or when something is noted or an actor leaves.
     Sleep(Option<Timestamp>),
+}
+
+/// Whether an endpoint is looked at now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WakeTurn {
+    /// Its actor is started, if it is not up.
+    Now,
+    /// Its row is met again.
+    Later,
 }
 
 /// Finds whose time has come.
@@ -51,10 +71,27 @@ pub struct WakeScanner {
     noted: BinaryHeap<Reverse<Timestamp>>,
     /// There may be rows that are not noted: this is the time of the first, or not known.
     unnoted: Unnoted,
-    /// Those that it started and that count, and since when.
-    started: HashMap<EndpointId, Timestamp>,
+    /// Those that it started and that count, since when, and whose they are.
+    started: HashMap<EndpointId, (Timestamp, ApplicationId)>,
     /// In the order of their start; of those that have left, too.
     in_order: VecDeque<(Timestamp, EndpointId)>,
+    /// How many of those that count an application has.
+    held: HashMap<ApplicationId, usize>,
+    /// Applications that may start no more for now.
+    left: BTreeMap<ApplicationId, Left>,
+    turns: BTreeMap<u64, ApplicationId>,
+    next_turn: u64,
+    reading: Option<Reading>,
+    /// What was left is read in turn with what follows.
+    has_read_on: bool,
+}
+
+/// Rows of an application, up to where all is read, that are not looked at.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    turn: u64,
+    /// All of them lie behind this row.
+    behind: Option<WakeKey>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +99,15 @@ enum Unnoted {
     Unknown,
     At(Timestamp),
     None,
+}
+
+/// A read that is on its way.
+#[derive(Debug)]
+enum Reading {
+    /// What follows, and the last row of it that was found.
+    On(Option<WakeKey>),
+    /// What was left behind this row, and whose rows are left again.
+    Left(Option<WakeKey>, BTreeSet<ApplicationId>),
 }
 
 impl WakeScanner {
@@ -74,18 +120,33 @@ impl WakeScanner {
             unnoted: Unnoted::Unknown,
             started: HashMap::new(),
             in_order: VecDeque::new(),
+            held: HashMap::new(),
+            left: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            next_turn: 0,
+            reading: None,
+            has_read_on: false,
         }
     }
 
     /// An actor was started because of a row.
-    pub fn started(&mut self, endpoint: EndpointId, now: Timestamp) {
-        self.started.insert(endpoint, now);
+    pub fn started(&mut self, endpoint: EndpointId, application: ApplicationId, now: Timestamp) {
+        self.left(endpoint);
+        self.started.insert(endpoint, (now, application));
         self.in_order.push_back((now, endpoint));
+        *self.held.entry(application).or_default() += 1;
     }
 
     /// An actor has left. Says whether that makes room.
     pub fn left(&mut self, endpoint: EndpointId) -> bool {
-        self.started.remove(&endpoint).is_some()
+        let Some((_, application)) = self.started.remove(&endpoint) else { return false };
+        if let Some(held) = self.held.get_mut(&application) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(&application);
+            }
+        }
+        true
     }
 
     /// A wake row was written for this time.
@@ -109,51 +170,140 @@ impl WakeScanner {
     /// What to do now.
     pub fn next(&mut self, now: Timestamp) -> WakeCommand {
         let first = self.first_that_counts(now);
-        let Some(room) = NonZeroUsize::new(self.max_active.saturating_sub(self.started.len())) else {
-            return WakeCommand::Sleep(first.map(|since| since + COUNTS_FOR));
-        };
-        let noted = self.noted.peek().map(|Reverse(at)| *at);
-        let due = |at: Timestamp| at <= now;
-        match self.unnoted {
-            Unnoted::Unknown => {}
-            Unnoted::At(at) if due(at) => {}
-            Unnoted::None | Unnoted::At(_) if noted.is_some_and(due) => {}
-            Unnoted::At(at) => return WakeCommand::Sleep(Some(noted.map_or(at, |noted| noted.min(at)))),
-            Unnoted::None => return WakeCommand::Sleep(noted),
+        let next = self.next_unread();
+        let is_due = next.is_none_or(|next| next.is_some_and(|at| at <= now));
+        let in_turn = self.in_turn();
+        if is_due && (in_turn.is_none() || !self.has_read_on) {
+            self.has_read_on = true;
+            self.reading = Some(Reading::On(self.read_to));
+            return WakeCommand::Scan { after: self.read_to, until: now, limit: AT_ONCE };
         }
-        let limit = room.min(NonZeroUsize::MIN.saturating_add(AT_ONCE - 1));
-        WakeCommand::Scan { after: self.read_to, until: now, limit }
+        if let (Some(application), Some((until, _))) = (in_turn, self.read_to) {
+            self.has_read_on = false;
+            let after = self.put_behind(application);
+            self.reading = Some(Reading::Left(after, BTreeSet::new()));
+            let free = NonZeroUsize::new(self.free()).unwrap_or(FEW_AT_ONCE);
+            return WakeCommand::Scan { after, until, limit: free.clamp(FEW_AT_ONCE, AT_ONCE) };
+        }
+        let has_room_at = first.filter(|_| !self.left.is_empty()).map(|since| since + COUNTS_FOR);
+        WakeCommand::Sleep(next.flatten().into_iter().chain(has_room_at).min())
+    }
+
+    /// A row was read, of an endpoint of this application. In the order of the rows, before [`scanned`](Self::scanned).
+    pub fn found(&mut self, row: WakeKey, application: ApplicationId) -> WakeTurn {
+        let has_room = is_within_share(self.held.get(&application).copied().unwrap_or(0), self.free(), SHARE);
+        let left = self.left.get_mut(&application);
+        match (&mut self.reading, left) {
+            (None, _) | (Some(Reading::On(_)), Some(_)) | (Some(Reading::Left(..)), None) => WakeTurn::Later,
+            (Some(Reading::On(last)), None) => {
+                let behind = last.replace(row);
+                if has_room {
+                    return WakeTurn::Now;
+                }
+                let turn = self.next_turn();
+                self.turns.insert(turn, application);
+                self.left.insert(application, Left { turn, behind });
+                WakeTurn::Later
+            }
+            (Some(Reading::Left(from, again)), Some(left)) => {
+                let is_left = left.behind >= *from && left.behind < Some(row) && Some(row) <= self.read_to;
+                if !is_left || again.contains(&application) {
+                    return WakeTurn::Later;
+                }
+                if has_room {
+                    left.behind = Some(row);
+                    return WakeTurn::Now;
+                }
+                again.insert(application);
+                WakeTurn::Later
+            }
+        }
+    }
+
+    /// What was read up to `until`, and the first row after all that, if there is one.
+    pub fn scanned(&mut self, rows: &[WakeKey], limit: NonZeroUsize, until: Timestamp, then: Option<Timestamp>) {
+        let is_cut_short = rows.len() >= limit.get();
+        match self.reading.take() {
+            // The store was opened anew meanwhile.
+            None => {}
+            Some(Reading::On(_)) => {
+                self.read_to = rows.last().copied().or(self.read_to);
+                if is_cut_short {
+                    // There may be more that is due.
+                    self.unnoted = Unnoted::Unknown;
+                    return;
+                }
+                while self.noted.peek().is_some_and(|Reverse(at)| *at <= until) {
+                    self.noted.pop();
+                }
+                self.unnoted = then.map_or(Unnoted::None, Unnoted::At);
+            }
+            Some(Reading::Left(from, again)) => {
+                let to = rows.last().copied().filter(|last| is_cut_short && Some(*last) < self.read_to);
+                self.left.retain(|application, left| {
+                    if left.behind < from || again.contains(application) {
+                        return true;
+                    }
+                    left.behind = left.behind.max(to);
+                    if to.is_none() {
+                        self.turns.remove(&left.turn);
+                    }
+                    to.is_some()
+                });
+            }
+        }
+    }
+
+    /// When the first row lies that was not read, if there is one; none if that is not known.
+    fn next_unread(&self) -> Option<Option<Timestamp>> {
+        let noted = self.noted.peek().map(|Reverse(at)| *at);
+        match self.unnoted {
+            Unnoted::Unknown => None,
+            Unnoted::At(at) => Some(Some(noted.map_or(at, |noted| noted.min(at)))),
+            Unnoted::None => Some(noted),
+        }
+    }
+
+    /// The application of which something is left that has the next turn.
+    fn in_turn(&self) -> Option<ApplicationId> {
+        let free = self.free();
+        // Those that are passed over have so many that there cannot be many of them.
+        let has_room = |held: usize| is_within_share(held, free, SHARE);
+        let may_start = |application: &&ApplicationId| has_room(self.held.get(application).copied().unwrap_or(0));
+        if free == 0 { None } else { self.turns.values().find(may_start).copied() }
+    }
+
+    /// It has its next turn behind all others. Says where its rows begin.
+    fn put_behind(&mut self, application: ApplicationId) -> Option<WakeKey> {
+        let turn = self.next_turn();
+        let left = self.left.get_mut(&application)?;
+        self.turns.remove(&std::mem::replace(&mut left.turn, turn));
+        self.turns.insert(turn, application);
+        left.behind
+    }
+
+    const fn next_turn(&mut self) -> u64 {
+        self.next_turn += 1;
+        self.next_turn
+    }
+
+    fn free(&self) -> usize {
+        self.max_active.saturating_sub(self.started.len())
     }
 
     /// Since when the one counts that was started first.
     fn first_that_counts(&mut self, now: Timestamp) -> Option<Timestamp> {
         while let Some((since, endpoint)) = self.in_order.front().copied() {
-            let counts = self.started.get(&endpoint) == Some(&since);
+            let counts = self.started.get(&endpoint).is_some_and(|(started, _)| *started == since);
             if counts && now.since(since) < COUNTS_FOR {
                 return Some(since);
             }
             if counts {
-                self.started.remove(&endpoint);
+                self.left(endpoint);
             }
             self.in_order.pop_front();
         }
         None
-    }
-
-    /// What was read up to `until`, and the first row after all that, if there is one.
-    pub fn scanned(&mut self, rows: &[WakeKey], limit: NonZeroUsize, until: Timestamp, then: Option<Timestamp>) {
-        if let Some(last) = rows.last() {
-            self.read_to = Some(*last);
-        }
-        if rows.len() >= limit.get() {
-            // Cut short: there may be more that is due.
-            self.unnoted = Unnoted::Unknown;
-            return;
-        }
-        while self.noted.peek().is_some_and(|Reverse(at)| *at <= until) {
-            self.noted.pop();
-        }
-        self.unnoted = then.map_or(Unnoted::None, Unnoted::At);
     }
 }
 

@@ -19,11 +19,11 @@ async fn a_wake_row_goes_only_if_the_store_has_no_such_endpoint() -> Result<(), 
     committed(vec![Write::Wake(endpoint, None, Some(row.0))]).await?.map_err(|refused| format!("{refused:?}"))?;
     let rows = async || store.open().await?.reads().wakes(None, Timestamp::MAX, NonZeroUsize::MAX).await;
     inner.registry.remove_endpoint(endpoint, 9);
-    inner.found_wake(row);
+    drop(inner.found_wake(row));
     let _behind_it = committed(Vec::new()).await?;
     assert_eq!(rows().await?, [row], "it is not known, and is there");
     committed(vec![Write::DropEndpoint(endpoint)]).await?.map_err(|refused| format!("{refused:?}"))?;
-    inner.found_wake(row);
+    drop(inner.found_wake(row));
     let _behind_it = committed(Vec::new()).await?;
     assert_eq!(rows().await?, [], "it was deleted");
     Ok(())

@@ -205,6 +205,35 @@ fn what_goes_on_has_its_turn_and_others_theirs() {
     assert_eq!(over[2..], expected[2..], "one after another, in the order of their times");
 }
 
+/// What was begun went on before anything else was begun: deliveries to thousands of receivers each, beside something to be
+/// forgotten, kept one to a single receiver waiting until the first of them was over.
+#[test]
+fn what_goes_on_leaves_room_for_what_begins() {
+    let mut agenda = Agenda::new();
+    let large = (0..40).map(|n| item(1, AgendaKind::Deliver, n, u32::from(n)));
+    let expiries = (0..100).map(|n| item(1, AgendaKind::Expunge, 0, 1_000 + n));
+    let small = item(2, AgendaKind::Deliver, 200, 5_000);
+    let mut rows: Vec<_> = large.chain(expiries).chain([small]).collect();
+    rows.sort_unstable();
+    let AgendaCommand::Read { limit, .. } = agenda.next(NOW) else { panic!("nothing was read") };
+    agenda.read(&rows, limit, NOW);
+    let mut parts: BTreeMap<_, u32> = BTreeMap::new();
+    for _ in 0..5 {
+        let AgendaCommand::Do(page) = agenda.next(NOW) else { panic!("there is something to do") };
+        if page.contains(&small) {
+            return;
+        }
+        for one in page {
+            let parts = parts.entry(one).or_default();
+            *parts += 1;
+            let is_over = one.what == AgendaKind::Expunge || *parts == 40;
+            agenda.did(one, if is_over { AgendaStep::Over } else { AgendaStep::Goes });
+        }
+        assert!(agenda.begun.len() <= BEGUN, "{} are begun", agenda.begun.len());
+    }
+    panic!("what is small waits behind what is large");
+}
+
 /// Whatever is written when, ahead of what was read, behind it, or while a read is on its way: all is done, and nothing
 /// before its time.
 #[test]

@@ -6,13 +6,17 @@
 //! A seed decides everything. Run one again with `FAIRNESS_SEED=<seed> cargo test -p postrider-core --test fairness`, and
 //! more of them with `FAIRNESS_SEEDS=<number>`.
 
+mod due;
 mod shared;
 
 use std::collections::BTreeMap;
 
-use postrider_core::{Dice, SplitMix};
+use postrider_core::{Dice, FairLimits, SplitMix};
 
-use self::shared::{Bytes, Commits, InFlight, Running, Wakes};
+use self::{
+    due::{Due, Tasks, Wakes},
+    shared::{Bytes, Commits, InFlight, Running},
+};
 
 /// After so many steps a request that hangs is given up.
 const TIMEOUT: u64 = 30;
@@ -69,16 +73,33 @@ fn commits() {
     check("commits", 5, Commits::new);
 }
 
-/// Lookups, proofs, schemas, tasks, the agenda: whatever runs a while, and is begun in turn.
+/// Lookups of names, and questions for proofs: whatever runs a while, and is begun in turn.
 #[test]
 fn what_runs_a_while() {
-    check("what runs a while", 2 * TIMEOUT, || Running::new(16));
+    check("what runs a while", 2 * TIMEOUT, || Running::new(FairLimits::running(64)));
 }
 
-/// All that is due before goes first, as many at a time as may be up: 600 of them, 100 at a time.
+/// Schemas, on a machine that has few processors: nothing is free but when one of them is done.
+#[test]
+fn what_takes_a_processor() {
+    let limits = FairLimits { waiting_per_key: 1_000, ..FairLimits::running(2) };
+    check("what takes a processor", 4 * TIMEOUT, || Running::new(limits));
+}
+
+#[test]
+fn pieces_of_tasks() {
+    check("pieces of tasks", 2 * TIMEOUT, || Tasks::new(8));
+}
+
+#[test]
+fn what_is_due_at_a_time_of_its_own() {
+    check("what is due at a time of its own", 10, Due::new);
+}
+
+/// Six hundred are due before, as many as six times those that may be up.
 #[test]
 fn wake_ups() {
-    check("wake-ups", 8 * TIMEOUT, || Wakes::new(100));
+    check("wake-ups", 2 * TIMEOUT, || Wakes::new(100));
 }
 
 fn check<S: Shared>(name: &str, patience: u64, shared: impl Fn() -> S) {

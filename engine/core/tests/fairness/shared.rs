@@ -1,13 +1,13 @@
 //! What tenants share, as the model sees it: the real machines, and who is behind each of their turns.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
 use postrider_core::{
     ApplicationId, Batch, ByteShare, ByteTurns, EndpointId, FairLimits, FairQueue, GroupLimits, Grouping, Pace, Permit,
-    Permits, SLOW_ANSWER, SoftState, SplitMix, Timestamp, WakeCommand, WakeScanner, Write,
+    Permits, SLOW_ANSWER, SoftState, SplitMix, Timestamp, Write,
 };
 
 use crate::{Shared, Wish};
@@ -128,8 +128,8 @@ impl Shared for Commits {
 pub(crate) struct Running(FairQueue<u64, Wish>);
 
 impl Running {
-    pub(crate) fn new(running: usize) -> Self {
-        Self(FairQueue::new(FairLimits::running(running)))
+    pub(crate) fn new(limits: FairLimits) -> Self {
+        Self(FairQueue::new(limits))
     }
 }
 
@@ -147,64 +147,14 @@ impl Shared for Running {
     }
 }
 
-/// [`WakeScanner`]: a wish is an endpoint that is due at once. Those of hostile tenants stay up until they end; beside them
-/// there are as many that are active by being published to.
-pub(crate) struct Wakes {
-    scanner: WakeScanner,
-    rows: BTreeSet<(Timestamp, EndpointId)>,
-    wishes: BTreeMap<EndpointId, Wish>,
-    up: BTreeMap<u64, EndpointId>,
-}
-
-impl Wakes {
-    pub(crate) fn new(active: usize) -> Self {
-        let scanner = WakeScanner::new(active);
-        Self { scanner, rows: BTreeSet::new(), wishes: BTreeMap::new(), up: BTreeMap::new() }
-    }
-}
-
-impl Shared for Wakes {
-    fn ask(&mut self, wish: Wish, now: u64) {
-        // An endpoint that is due is not due a second time: each wish has one of its own.
-        let endpoint = endpoint(1_000_000 + wish.number);
-        self.rows.insert((at(now), endpoint));
-        self.wishes.insert(endpoint, wish);
-        self.scanner.note(at(now));
-    }
-
-    fn serve(&mut self, now: u64) -> Vec<Wish> {
-        let mut served = Vec::new();
-        while let WakeCommand::Scan { after, until, limit } = self.scanner.next(at(now)) {
-            let rest = self.rows.iter().copied().filter(|row| after.is_none_or(|after| *row > after));
-            let rows: Vec<_> = rest.clone().filter(|(at, _)| *at <= until).take(limit.get()).collect();
-            let then = rest.clone().find(|(at, _)| *at > until).map(|(at, _)| at);
-            for (_, endpoint) in &rows {
-                let wish = self.wishes[endpoint];
-                self.scanner.started(*endpoint, at(now));
-                self.up.insert(wish.number, *endpoint);
-                served.push(wish);
-            }
-            self.scanner.scanned(&rows, limit, until, then);
-            // Written behind the place where it reads, which endpoints that are up do: not here.
-            self.rows.retain(|row| !rows.contains(row));
-        }
-        served
-    }
-
-    fn end(&mut self, wish: Wish, _: u64) {
-        let endpoint = self.up.remove(&wish.number).expect("it was started");
-        self.scanner.left(endpoint);
-    }
-}
-
-fn application(n: u64) -> ApplicationId {
+pub(crate) fn application(n: u64) -> ApplicationId {
     ApplicationId::new(Timestamp::from_nanos(0), &mut SplitMix::new(n))
 }
 
-fn endpoint(n: u64) -> EndpointId {
+pub(crate) fn endpoint(n: u64) -> EndpointId {
     EndpointId::new(Timestamp::from_nanos(0), &mut SplitMix::new(n))
 }
 
-const fn at(step: u64) -> Timestamp {
+pub(crate) const fn at(step: u64) -> Timestamp {
     Timestamp::from_nanos(step * 1_000_000_000)
 }
