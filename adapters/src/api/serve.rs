@@ -103,13 +103,23 @@ struct Accepted {
 /// # Errors
 /// None at the moment: whoever cannot be accepted is logged, and others are.
 pub async fn serve(listener: impl Into<Listener>, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
-    let listener = listener.into();
+    serve_in(PLACES, listener.into(), router, stop).await
+}
+
+async fn serve_in(
+    places: Places,
+    listener: Listener,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let router = if listener.tls.is_some() { router.layer(Extension(Encrypted)) } else { router };
-    let (protocols, room) = (Protocols::new(), Room::new(PLACES));
+    let (protocols, room) = (Protocols::new(), Room::new(places));
     let (stopping, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     {
         let (mut stop, mut renewing) = (pin!(stop), pin!(Listener::renew(listener.tls.as_ref())));
+        // Kept while others end: who waits for a place has been accepted already, and would be cut off.
+        let mut accepting = pin!(listener.accept(&room));
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => break,
@@ -118,7 +128,10 @@ pub async fn serve(listener: impl Into<Listener>, router: Router, stop: impl Fut
                     report(ended);
                     continue;
                 }
-                accepted = listener.accept(&room) => accepted,
+                accepted = &mut accepting => {
+                    accepting.set(listener.accept(&room));
+                    accepted
+                }
             };
             match accepted {
                 Ok(accepted) => {

@@ -9,6 +9,9 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
+/// One in so many places may be given away before the one who has it has gone.
+const LEAVING_PART: usize = 4;
+
 /// Who has a place. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Room(Arc<Shared>);
@@ -86,13 +89,14 @@ impl Room {
     fn try_enter(&self, address: IpAddr) -> Entry {
         let Places { in_all, of_address } = self.0.limits;
         let mut taken = self.taken();
+        // Who was asked to go takes a moment over it, and its place is given away already: to some, not to any number.
+        let may_send = taken.leaving < (in_all / LEAVING_PART).max(1);
         if of_address <= taken.by_address.get(&address).copied().unwrap_or(0)
-            && !taken.send_longest_silent(|seat| seat.address == address)
+            && !(may_send && taken.send_longest_silent(|seat| seat.address == address))
         {
             return Entry::Refused;
         }
-        // Who was asked to go takes no time over it.
-        if in_all <= taken.all.len() - taken.leaving && !taken.send_longest_silent(|_| true) {
+        if in_all <= taken.all.len() - taken.leaving && !(may_send && taken.send_longest_silent(|_| true)) {
             return Entry::Full;
         }
         let state = State { requests: 0, silent_since: Instant::now(), is_leaving: false };
@@ -216,6 +220,25 @@ mod tests {
         drop((request, asking));
         drop(busy);
         assert!(timeout(Duration::from_secs(1), room.enter(address(5))).await.is_ok());
+    }
+
+    /// Each that came took the place of one that was asked to go and had not gone: there was no end to them.
+    #[tokio::test(start_paused = true)]
+    async fn no_more_places_are_given_away_than_some_before_those_who_have_them_have_gone() {
+        let room = Room::new(Places { in_all: 8, of_address: 100 });
+        let mut all = Vec::new();
+        while let Ok(place) = timeout(Duration::from_secs(1), room.enter(address(1))).await {
+            all.push(place.expect("it is let in, or waits"));
+            assert!(all.len() <= 8 + 8 / LEAVING_PART, "{} places", all.len());
+        }
+        assert_eq!(all.len(), 8 + 8 / LEAVING_PART);
+        let room = Room::new(Places { in_all: 100, of_address: 8 });
+        let mut all = Vec::new();
+        while let Some(place) = room.enter(address(1)).await {
+            all.push(place);
+            assert!(all.len() <= 8 + 100 / LEAVING_PART, "{} places", all.len());
+        }
+        assert!(room.enter(address(2)).await.is_some(), "another address has its own");
     }
 
     #[tokio::test(start_paused = true)]

@@ -75,6 +75,28 @@ async fn a_client_that_stands_still_is_let_go() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Ten thousand connections without a byte kept everybody else out, for as long as they liked.
+#[tokio::test]
+async fn connections_that_say_nothing_keep_none_out() -> Result<(), Failed> {
+    let server = Server::start_in(Places { in_all: 3, of_address: 100 }, None).await?;
+    let mut used = Client::over(server.connect().await?, Version::HTTP_11).await?;
+    assert_eq!(used.get("/version").await?, "HTTP/1.1");
+    // Silent from the start, and after half of a request, which has more time as long as there is room.
+    let (mut silent, mut half) = (server.connect().await?, server.connect().await?);
+    half.write_all(b"GET / HTTP/1.1\r\nHost").await?;
+    let mut others = Vec::new();
+    for number in 0..10 {
+        let mut client = Client::over(server.connect().await?, Version::HTTP_11).await?;
+        let answer = timeout(PATIENCE, client.get("/version")).await;
+        assert_eq!(answer.map_err(|_| format!("{number} waits"))??, "HTTP/1.1");
+        others.push(client);
+    }
+    for gone in [&mut silent, &mut half] {
+        timeout(PATIENCE, read_to_end(gone)).await?;
+    }
+    server.stop().await
+}
+
 /// Of two hosts a proxy may have taken the one, and we the other.
 #[tokio::test]
 async fn a_request_names_one_host() -> Result<(), Failed> {
@@ -199,6 +221,10 @@ struct Server {
 
 impl Server {
     async fn start(tls: Option<Tls>) -> Result<Self, Failed> {
+        Self::start_in(PLACES, tls).await
+    }
+
+    async fn start_in(places: Places, tls: Option<Tls>) -> Result<Self, Failed> {
         let tcp = TcpListener::bind("127.0.0.1:0").await?;
         let address = tcp.local_addr()?;
         let (begun, go_on, counted) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
@@ -233,7 +259,7 @@ impl Server {
             .route("/hour", get(hour))
             .route("/large", get(async || "x".repeat(LARGE_BYTES)));
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = serve(Listener { tcp, tls }, router, async { drop(stopped.await) });
+        let served = serve_in(places, Listener { tcp, tls }, router, async { drop(stopped.await) });
         Ok(Self { address, begun, go_on, counted, stop, task: tokio::spawn(served) })
     }
 
