@@ -154,13 +154,15 @@ fn header<'r>(request: &'r Request, name: &str) -> &'r str {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
     use super::*;
 
     #[tokio::test]
     async fn an_event_that_comes_twice_is_one_event() {
-        let receivers = Receivers::start().await.unwrap();
+        let receivers = Receivers::start().await.expect("it listens");
         for id in ["msg_1", "msg_1", "msg_2"] {
-            let headers = HeaderMap::from_iter([("webhook-id".parse().unwrap(), id.parse().unwrap())]);
+            let headers = HeaderMap::from_iter([(HeaderName::from_static("webhook-id"), HeaderValue::from_static(id))]);
             receive(State(receivers.clone()), Path("healthy".to_owned()), headers, Bytes::new()).await;
         }
         assert_eq!((receivers.events("healthy"), receivers.accepted("healthy")), (2, 3));

@@ -38,7 +38,14 @@ fn free_address() -> io::Result<String> {
 
 #[test]
 fn what_is_set_holds_for_what_is_made() -> Result<(), Failed> {
-    let settings = ["delivery.max_in_flight=3", "delivery.disable_after_hours=5", "refuse_unknown_fields=true"];
+    let settings = [
+        "delivery.max_in_flight=3",
+        "delivery.disable_after_hours=5",
+        "delivery.secret_type=ed25519",
+        "delivery.reserved_header_prefixes=x-acme-",
+        "refuse_unknown_fields=true",
+        "public_url=https://hooks.example.com",
+    ];
     let settings: Vec<_> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
     let mut daemon = Daemon::start(&[&["--dev", "--storage", "memory"][..], &settings].concat())?;
     let address = daemon.listening()?;
@@ -49,6 +56,13 @@ fn what_is_set_holds_for_what_is_made() -> Result<(), Failed> {
     let hook = r#"{"url":"http://127.0.0.1:9/","uid":"hook"}"#;
     let made = ask(&address, token, "POST", "/api/v1/app/acme/endpoint", hook)?;
     assert!(made.1.contains(r#""maxInFlight":3"#) && made.1.contains(r#""disableAfterSeconds":18000"#), "{}", made.1);
+    let secret = ask(&address, token, "GET", "/api/v1/app/acme/endpoint/hook/secret", "")?;
+    assert!(secret.1.contains("whpk_"), "{}", secret.1);
+    let reserved = r#"{"url":"http://127.0.0.1:9/","headers":{"X-Acme-Tenant":"1"}}"#;
+    let refused = ask(&address, token, "POST", "/api/v1/app/acme/endpoint", reserved)?;
+    assert_eq!(refused.0, 422, "{}", refused.1);
+    let access = ask(&address, token, "POST", "/api/v1/auth/app-portal-access/acme", "{}")?;
+    assert!(access.1.contains(r#""url":"https://hooks.example.com/api/v1/app/app_"#), "{}", access.1);
     let refused = ask(&address, token, "POST", "/api/v1/app", r#"{"name":"Acme","uuid":"acme"}"#)?;
     assert_eq!(refused.0, 422, "{}", refused.1);
     Ok(())

@@ -175,14 +175,14 @@ async fn what_is_wrong_with_an_event_type_is_told_where() -> Result<(), Failed> 
         (json!({ "featureFlag": "no blanks" }), "featureFlag"),
         (json!({ "description": "x".repeat(4_097) }), "description"),
     ] {
-        let mut whole = json!({ "name": "known", "description": "" });
+        let mut whole = json!({ "name": "new", "description": "" });
         whole
             .as_object_mut()
             .into_iter()
             .for_each(|whole| whole.extend(wrong.as_object().cloned().unwrap_or_default()));
         for (method, path, body) in [
             ("POST", "/event-type", &whole),
-            ("PUT", "/event-type/known", &whole),
+            ("PUT", "/event-type/new", &whole),
             ("PATCH", "/event-type/known", &wrong),
         ] {
             let refused = world.send(method, path, body.to_string()).await?;
