@@ -3,10 +3,12 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use postrider::{
-    ApplicationSpec, DeadLetterError, Engine, GiveUpReason, Notice, OrderingMode, PublishError, RetryPolicy, WhenFull,
+    ApplicationSpec, DeadLetterError, DeliveryError, Engine, GiveUpReason, Notice, OrderingMode, PublishError,
+    RetryPolicy, WhenFull,
     storage::{MemoryStore, PageRequest},
-    testing::ScriptedTransport,
+    testing::{Reply, ScriptedTransport},
 };
+use tokio::time::sleep;
 
 use crate::support::{Failed, PATIENCE, always_ok, event, hook, notice, start};
 
@@ -24,7 +26,7 @@ async fn what_was_put_off_comes_into_no_full_queue() -> Result<(), Failed> {
     for _ in 0..2 {
         engine.publish("acme", event("{}").deliver_at(at)).await?;
     }
-    tokio::time::sleep(HOUR).await;
+    sleep(HOUR).await;
     let reason = notice(&mut notices, |notice| match notice {
         Notice::DeadLettered { reason, .. } => Some(reason),
         _ => None,
@@ -64,7 +66,7 @@ async fn a_full_endpoint_gets_a_dead_letter_and_its_neighbour_the_event() -> Res
     engine.endpoints("acme").resume("hook").await?;
     tokio::time::timeout(PATIENCE, receiver.wait_for(5)).await?;
     while engine.metrics().deliveries_ended_well() < 5 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
     }
     engine.dead_letters("acme").redrive(letters[0].last.id).await?;
     tokio::time::timeout(PATIENCE, receiver.wait_for(6)).await?;
@@ -114,14 +116,14 @@ async fn an_application_with_too_many_waiting_deliveries_is_refused_until_some_h
     engine.shutdown(HOUR).await;
 
     let engine = limited(store, &receiver).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
     assert!(is_refused(engine.publish("acme", event("4")).await), "they are counted after a start");
     engine.endpoints("acme").delete("one").await?;
     assert!(engine.publish("acme", event("5")).await.is_ok(), "two went with their endpoint");
-    tokio::time::sleep(HOUR * 2).await;
+    sleep(HOUR * 2).await;
     for n in ["6", "7", "8"] {
         assert!(engine.publish("acme", event(n)).await.is_ok(), "they have ended");
-        tokio::time::sleep(HOUR).await;
+        sleep(HOUR).await;
     }
     Ok(())
 }
@@ -161,6 +163,7 @@ async fn no_time_that_a_caller_gives_is_too_long() -> Result<(), Failed> {
         let _asked = engine.applications().expire_tokens("acme", at, extreme).await;
     }
     assert!(engine.publish("acme", event("{}")).await.is_ok());
+    assert!(engine.metrics().encode().contains("postrider_stalls_total 0\n"), "the store never failed");
     assert_eq!(engine.shutdown(Duration::MAX).await, postrider::ShutdownReport::default());
     assert_eq!(engine.health().state, postrider::EngineState::Closed);
     engine.shutdown(Duration::ZERO).await;
@@ -181,14 +184,53 @@ async fn a_replay_keeps_to_what_may_wait_of_its_application() -> Result<(), Fail
     for _ in 1..10 {
         engine.publish("acme", event("more")).await?;
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
     engine.endpoints("acme").upsert("late", hook()).await?;
     engine.endpoints("acme").pause("late").await?;
     let task = engine.tasks().replay_missing("acme", "late", since, None).await?;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(60)).await;
     assert_eq!(engine.endpoints("acme").state("late").await?.backlog.queued, 4);
     engine.endpoints("acme").resume("late").await?;
     assert_eq!(tokio::time::timeout(PATIENCE, engine.tasks().ended(task.id)).await??.progress.done, 10);
     receiver.wait_for(10).await;
+    Ok(())
+}
+
+/// A shutdown that might take for ever failed at once, and was told as one with nothing to tell.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_may_take_for_ever_cuts_nothing_short() -> Result<(), Failed> {
+    let (store, receiver) = (MemoryStore::new(), ScriptedTransport::new([Reply::After(Duration::from_secs(10))]));
+    let engine = start(store.clone(), &receiver, hook()).await?;
+    engine.publish("acme", event("{}")).await?;
+    receiver.wait_for(1).await;
+    assert_eq!(engine.shutdown(Duration::MAX).await, postrider::ShutdownReport::default());
+    let _engine = start(store, &receiver, hook()).await?;
+    sleep(HOUR).await;
+    assert_eq!(receiver.count(), 1, "its answer was waited for");
+    Ok(())
+}
+
+/// Five thousand tries by hand of one event were taken by a paused endpoint that may have one delivery waiting.
+#[tokio::test(start_paused = true)]
+async fn tries_by_hand_are_bounded_at_an_endpoint_and_for_a_delivery() -> Result<(), Failed> {
+    let store = MemoryStore::new();
+    let engine = start(store, &always_ok(), hook().max_queued(TWO, WhenFull::DeadLetter)).await?;
+    let event = engine.publish("acme", event("{}")).await?.event;
+    sleep(Duration::from_secs(1)).await;
+    engine.endpoints("acme").pause("hook").await?;
+    let deliveries = engine.deliveries("acme");
+    let try_it = async || deliveries.resend(event, "hook").await.map(drop);
+    for n in 0..4 {
+        let tried = try_it().await;
+        assert_eq!(tried.is_ok(), n < 2, "{n}: {tried:?}");
+        assert!(n < 2 || matches!(tried, Err(DeliveryError::QueueFull)), "{n}: {tried:?}");
+    }
+    engine.endpoints("acme").resume("hook").await?;
+    for n in 2..1_003 {
+        sleep(Duration::from_secs(1)).await;
+        let tried = try_it().await;
+        assert_eq!(tried.is_ok(), n < 1_000, "{n}: {tried:?}");
+        assert!(n < 1_000 || matches!(tried, Err(DeliveryError::TriesUsedUp { tries_max: 1_000 })), "{n}: {tried:?}");
+    }
     Ok(())
 }

@@ -87,7 +87,8 @@ async fn engine_with(receivers: &Receivers, limits: impl FnOnce(&mut Limits)) ->
 }
 
 /// A hundred endpoints that hang, with large payloads: one held the memory, all others a permit while they waited for it, and
-/// a neighbour's small event waited half a minute and more.
+/// a neighbour's small event waited half a minute and more. They are those of many applications: of one alone, not all
+/// would get one.
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_memory_holds_no_permit() -> Result<(), Failed> {
     let receivers = Receivers::default();
@@ -96,12 +97,16 @@ async fn what_waits_for_memory_holds_no_permit() -> Result<(), Failed> {
     };
     let engine = engine_with(&receivers, limits).await?;
     engine.endpoints("acme").upsert("hook", to("/good")).await?;
-    for n in 0..100 {
-        engine.endpoints("greedy").create(to(&format!("/hang/{n}"))).await?;
+    for greedy in 0..20 {
+        let application = engine.applications().create(ApplicationSpec::new("Greedy")).await?.id;
+        for n in 0..5 {
+            engine.endpoints(application).create(to(&format!("/hang/{greedy}/{n}"))).await?;
+        }
+        engine.publish(application, Event::new("t", vec![b' '; 100 << 10])).await?;
     }
-    engine.publish("greedy", Event::new("t", vec![b' '; 100 << 10])).await?;
     receivers.wait_for("/hang", 1, Duration::from_secs(5)).await;
     sleep(Duration::from_secs(1)).await;
+    assert!(engine.metrics().encode().contains("postrider_permits_free 63\n"), "all but one are free");
     engine.publish("acme", event("{}")).await?;
     receivers.wait_for("/good", 1, Duration::from_secs(1)).await;
     assert_eq!(receivers.count("/hang"), 1, "the others wait for memory");

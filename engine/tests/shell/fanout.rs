@@ -20,14 +20,14 @@ use postrider::{
     ApplicationSpec, DeliveryState, EndpointSpec, Engine, Event,
     core::Durability,
     storage::{
-        KvStore, OpenStore, Store, StoreError,
+        KvStore, MemoryStore, OpenStore, Store, StoreError,
         kv::{Direction, MemoryKv, OrderedKv, Partition, Row, Snapshot},
     },
     testing::ScriptedTransport,
 };
 use tokio::time::sleep;
 
-use crate::support::{Failed, always_ok};
+use crate::support::{Failed, Knobbed, always_ok};
 
 const PAYLOAD: usize = 64 << 10;
 
@@ -89,7 +89,11 @@ impl OpenStore for Counting {
     }
 }
 
-async fn crowd(store: &Counting, receiver: &ScriptedTransport, endpoints: usize) -> Result<Engine, Failed> {
+async fn crowd(
+    store: &(impl OpenStore + Clone),
+    receiver: &ScriptedTransport,
+    endpoints: usize,
+) -> Result<Engine, Failed> {
     let engine = Engine::builder(store.clone(), receiver.clone()).seed(7).start().await?;
     engine.applications().upsert("acme", ApplicationSpec::new("Acme")).await?;
     for n in 0..endpoints {
@@ -154,5 +158,21 @@ async fn what_is_read_back_is_read_without_its_recipients() -> Result<(), Failed
     };
     let (few, many) = (read(200).await?, read(600).await?);
     assert!(few < 8_192 && many <= few + 64, "{few} bytes with 200 recipients, {many} with 600");
+    Ok(())
+}
+
+/// What is to begin at many endpoints at its time began in one commit, behind which all others waited.
+#[tokio::test(start_paused = true)]
+async fn what_is_published_for_many_and_later_begins_in_pieces() -> Result<(), Failed> {
+    const ENDPOINTS: usize = 1_000;
+    let (store, receiver) = (Knobbed::new(MemoryStore::new()), always_ok());
+    let engine = crowd(&store, &receiver, ENDPOINTS).await?;
+    let now = engine.publish("acme", Event::new("case.first", "{}")).await?.accepted_at;
+    receiver.wait_for(ENDPOINTS).await;
+    let later = Event::new("case.later", "{}").deliver_at(now + Duration::from_secs(60));
+    engine.publish("acme", later).await?;
+    receiver.wait_for(2 * ENDPOINTS).await;
+    let most = store.knobs.begun_most.load(Ordering::SeqCst);
+    assert!((100..=ENDPOINTS as u64 / 3).contains(&most), "{most} begin in one batch");
     Ok(())
 }

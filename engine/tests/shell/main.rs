@@ -14,6 +14,7 @@ mod expired_tokens;
 mod expiring;
 mod fairness;
 mod fanout;
+mod hostile;
 mod load;
 mod many;
 mod moved;

@@ -94,6 +94,8 @@ pub(crate) struct Knobs {
     pub(crate) synced: AtomicU64,
     /// Commits.
     pub(crate) commits: AtomicU64,
+    /// Deliveries that begin in one batch, at most.
+    pub(crate) begun_most: AtomicU64,
     /// Bytes of documents in commits.
     pub(crate) document_bytes: AtomicU64,
     /// Reads, or several of one moment.
@@ -167,6 +169,9 @@ impl Store for KnobbedStore {
         if durability == Durability::Synced {
             self.knobs.synced.fetch_add(1, Ordering::SeqCst);
         }
+        let begun = |batch: &Batch| batch.writes.iter().filter(|write| matches!(write, Write::Replay(_))).count();
+        let begun = group.iter().map(begun).max().unwrap_or(0);
+        self.knobs.begun_most.fetch_max(begun as u64, Ordering::SeqCst);
         let of_documents = group.iter().flat_map(|batch| &batch.writes).map(|write| match write {
             Write::Document(document) => document.value.len() as u64,
             _ => 0,

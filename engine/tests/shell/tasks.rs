@@ -287,15 +287,16 @@ async fn a_count_writes_as_much_as_there_is_to_count() -> Result<(), Failed> {
 /// deleted, with all letters of the other one left. It goes on behind the place where it stood.
 #[tokio::test(start_paused = true)]
 async fn a_task_goes_on_behind_an_endpoint_that_is_deleted() -> Result<(), Failed> {
-    let (store, receiver) = (Knobbed::new(MemoryStore::new()), ScriptedTransport::new([400_u16; 180]));
+    let (store, receiver) = (Knobbed::new(MemoryStore::new()), ScriptedTransport::new([400_u16; 280]));
     let spec = |wanted| hook().retry(RetryPolicy::delays([])).event_types([wanted]);
     let engine = start(store.clone(), &receiver, spec("a")).await?;
     sleep(Duration::from_secs(2)).await;
     engine.endpoints("acme").upsert("second", spec("b")).await?;
-    for n in 0..180 {
-        engine.publish("acme", Event::new(if n < 150 { "a" } else { "b" }, "{}")).await?;
+    // A piece of a hundred is being done when the endpoint goes, and the task stands among its letters after that, too.
+    for n in 0..280 {
+        engine.publish("acme", Event::new(if n < 250 { "a" } else { "b" }, "{}")).await?;
     }
-    receiver.wait_for(180).await;
+    receiver.wait_for(280).await;
     sleep(Duration::from_secs(600)).await;
     store.knobs.commit_millis.store(2_000, Ordering::SeqCst);
     let task = engine.dead_letters("acme").purge(&DeadLetterFilter::default()).await?;

@@ -1,6 +1,6 @@
 //! One try that a person asked for, beside whatever became of the delivery.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use postrider_core::{
     ApplicationId, AttemptNumber, Delivery, Effect, EventId, Generation, GiveUpReason, Life, OnExhausted, OrderingMode,
@@ -10,7 +10,8 @@ use postrider_core::{
 use crate::{
     DeliveryState, OpenStore,
     testing::world::{
-        DAY, HOUR, NOW, World, cancelled, endpoint, failed, failed_by_hand, given_up, holding, outcome, seqs, succeeded,
+        DAY, HOUR, NOW, World, cancelled, endpoint, failed, failed_by_hand, given_up, holding, outcome, queued, seqs,
+        succeeded,
     },
 };
 
@@ -154,4 +155,26 @@ pub async fn a_try_needs_an_event_and_an_endpoint(medium: &dyn OpenStore) {
     let given_up: Delivery = world.ready().await.remove(0);
     world.give_up(&given_up).await;
     assert_eq!(world.letter(given_up.id).await.map(|letter| letter.reason), Some(GiveUpReason::Exhausted));
+}
+
+/// Thousands of tries by hand of one event were taken by an endpoint that may have one waiting. There are so many of a
+/// life, whatever became of them; and each that waits takes a place in the queue.
+pub async fn tries_by_hand_are_bounded(medium: &dyn OpenStore) {
+    let world = World::open(medium, CONCURRENT).await;
+    let delivery = world.publish("a").await;
+    let (two, three) = (NonZeroU32::MIN.saturating_add(1), NonZeroU32::MIN.saturating_add(2));
+    let asked = Resend { tries_max: two, ..world.resend(delivery.event, NOW) };
+    let try_it = async || queued(&world.write([Write::Resend(asked)]).await);
+    world.step(failed_by_hand(&try_it().await)).await;
+    world.step(failed_by_hand(&try_it().await)).await;
+    assert_eq!(world.refused(Write::Resend(asked)).await, Refused::TriesUsedUp, "though none waits");
+    let world = world.reopen(medium).await;
+    assert_eq!(world.refused(Write::Resend(asked)).await, Refused::TriesUsedUp);
+    let other = world.publish("b").await;
+    let asked = Resend { limit: three, ..world.resend(other.event, NOW) };
+    let manual = queued(&world.write([Write::Resend(asked)]).await);
+    let full = Refused::QueueFull(delivery.id.endpoint);
+    assert_eq!(world.refused(Write::Resend(asked)).await, full, "two deliveries wait, and a try");
+    world.step(failed_by_hand(&manual)).await;
+    world.write([Write::Resend(asked)]).await;
 }
