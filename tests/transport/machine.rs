@@ -46,7 +46,7 @@ async fn a_name_that_does_not_exist_is_the_endpoints() -> Result<(), Failed> {
     let transport = builder().lookup(Broken(Some(LookupError::NotFound(cause())))).build()?;
     let error = error_of(&transport, "http://hook.test/ok").await;
     assert!(matches!(error, TransportError::Connect(_)), "{error:?}");
-    assert_eq!(words(&error), "hook.test does not exist, or has no address");
+    assert_eq!(words(&error), "hook.test does not exist, or has no address that may be called");
     Ok(())
 }
 

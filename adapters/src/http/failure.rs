@@ -21,7 +21,6 @@ pub(super) fn told(error: ClientError) -> TransportError {
     let Verdict { whose, words } = judge(&error);
     let told = Box::new(Told { words, source: error });
     match whose {
-        Whose::Forbidden => TransportError::Blocked(told),
         Whose::Ours => TransportError::NotSent(told),
         Whose::Connection => TransportError::Connect(told),
         Whose::Exchange => TransportError::Exchange(told),
@@ -42,7 +41,6 @@ struct Verdict {
 }
 
 enum Whose {
-    Forbidden,
     Ours,
     Connection,
     Exchange,
@@ -83,7 +81,6 @@ fn judge(error: &ClientError) -> Verdict {
 
 fn of_resolving(error: &ResolveError) -> Verdict {
     let whose = match error {
-        ResolveError::Blocked { .. } => Whose::Forbidden,
         ResolveError::NotFound { .. } | ResolveError::Silent { .. } => Whose::Connection,
         ResolveError::Unavailable { .. } | ResolveError::TooSlow { .. } | ResolveError::NoRoute { .. } => Whose::Ours,
     };

@@ -1,4 +1,7 @@
 //! Checks every address of a name before anything connects to it.
+//!
+//! A name whose addresses may not be called is told and treated as one that does not exist: whoever may add endpoints must
+//! not learn from attempts which names there are in the network behind us. The log has the truth.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
@@ -6,8 +9,9 @@ use std::{
     time::Duration,
 };
 
-use postrider::{TargetRefused, TargetRules};
+use postrider::TargetRules;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::{
     Lookup, LookupError,
@@ -25,9 +29,7 @@ pub(super) struct CheckedResolver {
 /// Why a name gave no address to connect to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolveError {
-    #[error("{why} ({name} points there)")]
-    Blocked { name: String, why: TargetRefused },
-    #[error("{name} does not exist, or has no address")]
+    #[error("{name} does not exist, or has no address that may be called")]
     NotFound {
         name: String,
         #[source]
@@ -75,11 +77,13 @@ impl CheckedResolver {
                 Err(why) => blocked = blocked.or(Some(why)),
             }
         }
-        match blocked {
-            Some(why) if allowed.is_empty() => Err(ResolveError::Blocked { name: owned(), why }),
-            None if allowed.is_empty() => Err(ResolveError::NotFound { name: owned(), why: None }),
-            Some(_) | None => with_route(allowed, has_route).ok_or_else(|| ResolveError::NoRoute { name: owned() }),
+        if allowed.is_empty() {
+            if let Some(why) = blocked {
+                debug!(name, %why, "every address of the name is blocked");
+            }
+            return Err(ResolveError::NotFound { name: owned(), why: None });
         }
+        with_route(allowed, has_route).ok_or_else(|| ResolveError::NoRoute { name: owned() })
     }
 }
 
