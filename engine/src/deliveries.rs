@@ -3,10 +3,12 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use postrider_core::{
-    Batch, Delivery, Effect, Endpoint, EndpointId, EndpointStatus, EventId, Guard, IdOr, RefusalClass, Refused, Resend,
-    Step, Timestamp, Transition, Unwanted, Waiting, Write, why_unwanted,
+    AttemptId, Batch, Delivery, Effect, Endpoint, EndpointId, EndpointStatus, EventId, Guard, IdOr, RefusalClass,
+    Refused, Resend, Step, Timestamp, Transition, Unwanted, Waiting, Write, why_unwanted,
 };
-use postrider_storage::{AttemptQuery, AttemptRecord, DeliveryRecord, DeliveryState, Page, PageRequest};
+use postrider_storage::{
+    AttemptFilter, AttemptQuery, AttemptRecord, DeliveryRecord, DeliveryState, EventAttemptQuery, Page, PageRequest,
+};
 
 use crate::{DeliveryError, ReadError, engine::Scope, events::event_id, inner::TRIES};
 
@@ -31,25 +33,20 @@ pub enum NeverThere {
     Changed,
 }
 
-/// Which attempts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AttemptFilter {
-    /// Begun before.
-    pub before: Option<Timestamp>,
-    /// Begun after.
-    pub after: Option<Timestamp>,
-}
-
 impl Deliveries<'_> {
-    /// How an event stands at every endpoint that has or had it, in the order of their ids.
+    /// How an event stands at the endpoints that have or had it, in the order of their ids.
     ///
     /// # Errors
     /// As they were read.
-    pub async fn of_event(&self, event: impl Into<IdOr<EventId>>) -> Result<Vec<DeliveryRecord>, ReadError> {
+    pub async fn of_event(
+        &self,
+        event: impl Into<IdOr<EventId>>,
+        page: &PageRequest<EndpointId>,
+    ) -> Result<Page<DeliveryRecord, EndpointId>, ReadError> {
         let owner = self.scope.application().ok_or(ReadError::NotFound)?.id;
         let store = self.scope.engine().store.get()?;
         let event = event_id(store.reads(), owner, &event.into()).await?;
-        Ok(store.reads().deliveries(owner, event).await?)
+        Ok(store.reads().deliveries(owner, event, page).await?)
     }
 
     /// How an event stands at one endpoint.
@@ -194,9 +191,27 @@ impl Deliveries<'_> {
         filter: AttemptFilter,
         page: &PageRequest,
     ) -> Result<Page<AttemptRecord>, ReadError> {
-        let AttemptFilter { before, after } = filter;
-        let query = AttemptQuery { endpoint: self.endpoint(endpoint)?.id, before, after };
+        let query = AttemptQuery { endpoint: self.endpoint(endpoint)?.id, filter };
         Ok(self.scope.engine().store.get()?.reads().attempts_of_endpoint(&query, page).await?)
+    }
+
+    /// What was tried of one event at one endpoint, newest first.
+    ///
+    /// # Errors
+    /// As they were read.
+    pub async fn attempts_of_event(
+        &self,
+        event: impl Into<IdOr<EventId>>,
+        endpoint: impl Into<IdOr<EndpointId>>,
+        filter: AttemptFilter,
+        page: &PageRequest<AttemptId>,
+    ) -> Result<Page<AttemptRecord, AttemptId>, ReadError> {
+        let endpoint = self.endpoint(endpoint)?;
+        let (application, engine) = (endpoint.application, self.scope.engine());
+        let store = engine.store.get()?;
+        let event = event_id(store.reads(), application, &event.into()).await?;
+        let query = EventAttemptQuery { application, event, endpoint: Some(endpoint.id), filter };
+        Ok(store.reads().attempts_of_event(&query, page).await?)
     }
 
     fn endpoint(&self, name: impl Into<IdOr<EndpointId>>) -> Result<Arc<Endpoint>, ReadError> {

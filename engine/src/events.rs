@@ -4,7 +4,7 @@ use postrider_core::{
     ApplicationId, AttemptId, AttemptPlace, Batch, EventId, IdOr, RefusalClass, StoredEvent, Task, Timestamp, Work,
     Write,
 };
-use postrider_storage::{AttemptRecord, EventQuery, Page, PageRequest, Reads};
+use postrider_storage::{AttemptFilter, AttemptRecord, EventAttemptQuery, EventQuery, Page, PageRequest, Reads};
 
 use crate::{EventError, ReadError, TaskError, engine::Scope};
 
@@ -56,15 +56,36 @@ impl Events<'_> {
         Ok(self.scope.engine().store.get()?.reads().events(&query, page).await?)
     }
 
-    /// Every attempt of one, at all endpoints, newest first.
+    /// What was tried for one at all endpoints, newest first.
     ///
     /// # Errors
     /// As they were read.
-    pub async fn attempts(&self, event: impl Into<IdOr<EventId>>) -> Result<Vec<AttemptRecord>, ReadError> {
+    pub async fn attempts(
+        &self,
+        event: impl Into<IdOr<EventId>>,
+        filter: AttemptFilter,
+        page: &PageRequest<AttemptId>,
+    ) -> Result<Page<AttemptRecord, AttemptId>, ReadError> {
         let owner = self.owner()?;
         let store = self.scope.engine().store.get()?;
         let id = event_id(store.reads(), owner, &event.into()).await?;
-        Ok(store.reads().attempts_of_event(owner, id).await?)
+        let query = EventAttemptQuery { filter, ..EventAttemptQuery::of(owner, id) };
+        Ok(store.reads().attempts_of_event(&query, page).await?)
+    }
+
+    /// One attempt of one of them.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] if there is none; else as it was read.
+    pub async fn attempt(
+        &self,
+        event: impl Into<IdOr<EventId>>,
+        attempt: AttemptId,
+    ) -> Result<AttemptRecord, ReadError> {
+        let owner = self.owner()?;
+        let store = self.scope.engine().store.get()?;
+        let id = event_id(store.reads(), owner, &event.into()).await?;
+        store.reads().attempt_of_event(owner, id, attempt).await?.ok_or(ReadError::NotFound)
     }
 
     /// Forgets the payload of one at once. Deliveries of it that wait end without it.
@@ -92,11 +113,11 @@ impl Events<'_> {
         event: impl Into<IdOr<EventId>>,
         attempt: AttemptId,
     ) -> Result<(), EventError> {
-        let found = match self.attempts(event).await {
-            Err(ReadError::NotFound) => None,
-            attempts => attempts?.into_iter().find(|record| record.attempt.id == attempt),
+        let found = match self.attempt(event, attempt).await {
+            Err(ReadError::NotFound) => return Err(EventError::NoSuchEvent),
+            found => found?,
         };
-        let AttemptRecord { delivery, event, life, attempt } = found.ok_or(EventError::NoSuchEvent)?;
+        let AttemptRecord { delivery, event, life, attempt } = found;
         let place = AttemptPlace { delivery, life, number: attempt.number, event };
         self.forget(self.owner()?, Write::ExpungeResponse(place)).await
     }

@@ -330,7 +330,7 @@ fn stands(record: &DeliveryRecord, tried: &Tried) -> bool {
         DeliveryState::Pending(_) => return false,
         DeliveryState::CutOff | DeliveryState::Manual => None,
     };
-    let status = record.attempts.last().map_or(0, |last| last.outcome.status_code());
+    let status = record.last.as_ref().map_or(0, |last| last.outcome.status_code());
     let of_class = |class: u16| status / 100 * 100 == class;
     tried.end.is_none_or(|wanted| end == Some(wanted)) && tried.status_class.is_none_or(of_class)
 }

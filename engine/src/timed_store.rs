@@ -4,12 +4,12 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 use postrider_core::{
-    AgendaItem, ApplicationId, Ask, Batch, DeadLetter, Delivery, DeliveryId, Document, DocumentId, Durability,
-    Endpoint, EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
+    AgendaItem, ApplicationId, Ask, AttemptId, Batch, DeadLetter, Delivery, DeliveryId, Document, DocumentId,
+    Durability, Endpoint, EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
 };
 use postrider_storage::{
     AttemptCounts, AttemptQuery, AttemptRecord, Backlog, Begun, Counted, CountedTime, DeadLetterQuery, DeliveryRecord,
-    DocumentQuery, EventQuery, Page, PageRequest, Reads, Routed, Store, StoreError, Verdict,
+    DocumentQuery, EventAttemptQuery, EventQuery, Page, PageRequest, Reads, Routed, Store, StoreError, Verdict,
 };
 
 use crate::store_call::answer_of;
@@ -95,8 +95,13 @@ impl Reads for TimedStore {
         answer_of("read the events", async { self.0.reads().events(query, page).await }).await
     }
 
-    async fn deliveries(&self, owner: ApplicationId, event: EventId) -> Answer<Vec<DeliveryRecord>> {
-        answer_of("read the deliveries", async { self.0.reads().deliveries(owner, event).await }).await
+    async fn deliveries(
+        &self,
+        owner: ApplicationId,
+        event: EventId,
+        page: &PageRequest<EndpointId>,
+    ) -> Answer<Page<DeliveryRecord, EndpointId>> {
+        answer_of("read the deliveries", async { self.0.reads().deliveries(owner, event, page).await }).await
     }
 
     async fn delivery(
@@ -120,8 +125,21 @@ impl Reads for TimedStore {
         answer_of("count the queue", async { self.0.reads().backlog(of, generation, at_most).await }).await
     }
 
-    async fn attempts_of_event(&self, owner: ApplicationId, event: EventId) -> Answer<Vec<AttemptRecord>> {
-        answer_of("read the attempts", async { self.0.reads().attempts_of_event(owner, event).await }).await
+    async fn attempts_of_event(
+        &self,
+        query: &EventAttemptQuery,
+        page: &PageRequest<AttemptId>,
+    ) -> Answer<Page<AttemptRecord, AttemptId>> {
+        answer_of("read the attempts", async { self.0.reads().attempts_of_event(query, page).await }).await
+    }
+
+    async fn attempt_of_event(
+        &self,
+        owner: ApplicationId,
+        event: EventId,
+        attempt: AttemptId,
+    ) -> Answer<Option<AttemptRecord>> {
+        answer_of("read the attempt", async { self.0.reads().attempt_of_event(owner, event, attempt).await }).await
     }
 
     async fn attempts_of_endpoint(&self, query: &AttemptQuery, page: &PageRequest) -> Answer<Page<AttemptRecord>> {

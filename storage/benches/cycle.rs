@@ -137,6 +137,7 @@ fn success(before: Delivery, now: Timestamp, dice: &mut SplitMix) -> Batch {
     let attempt = Attempt {
         id: AttemptId::new(now, dice),
         number: before.next_attempt(),
+        url: Default::default(),
         started: now,
         took: Duration::from_millis(12),
         outcome: Outcome::Success { status: 200 },

@@ -242,6 +242,7 @@ impl World {
         let finished = |took, outcome, unreadable| Finished {
             seq: plan.delivery.id.seq,
             trigger: plan.delivery.trigger(),
+            url: Default::default(),
             started,
             took,
             outcome,

@@ -1,6 +1,6 @@
 //! Attempts: what was sent, what came back, and sending once more by hand.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use axum::{
     Json,
@@ -8,8 +8,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    AttemptFilter, AttemptId, AttemptRecord, EndpointId, Event, EventId, IdOr, Order, Organisation, Outcome, Then,
-    Timestamp, core::as_called,
+    AttemptEnd, AttemptFilter, AttemptId, AttemptRecord, EndpointId, Event, EventId, IdOr, Organisation, Outcome, Page,
+    ReadError, Responses, Then, core::ShownUrl,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,6 +32,7 @@ pub(super) struct AttemptOut {
     id: String,
     msg_id: String,
     endpoint_id: String,
+    /// What was called, its secrets masked.
     url: String,
     response: String,
     /// 0 without an answer.
@@ -103,17 +104,16 @@ async fn listed_of_message(
     params: &Params,
 ) -> Result<Json<List<AttemptOut>>, ApiError> {
     let view = caller.view(api);
-    let only = endpoint.map(|name| view.endpoints(caller.application.id).get(name)).transpose()?;
-    let mut filter = Filter::read(params)?;
-    let mut shown_here = Vec::new();
-    for record in view.events(caller.application.id).attempts(msg).await? {
-        let here = only.as_ref().is_none_or(|only| only.id == record.delivery.endpoint);
-        if here && filter.keeps(view, caller, &record).await? {
-            shown_here.push((record.attempt.id, shown(view, caller, record, filter.with_content)));
-        }
-    }
-    let request = params.newest_first(|id| id.parse().ok())?;
-    Ok(Json(List::part_of(shown_here, &request, Order::Descending)))
+    let (wanted, request) = (Wanted::read(params)?, params.newest_first(|id| id.parse().ok())?);
+    let (events, app) = (view.events(caller.application.id), caller.application.id);
+    let page = match &wanted.filter {
+        Some(filter) if wanted.is_of_event(view, caller, msg).await? => match endpoint {
+            Some(name) => view.deliveries(app).attempts_of_event(msg, name, *filter, &request).await?,
+            None => events.attempts(msg, *filter, &request).await?,
+        },
+        Some(_) | None => Page::default(),
+    };
+    Ok(Json(List::paged(page, AttemptId::to_string, |record| shown(view, caller, record, wanted.content))))
 }
 
 /// Lists the attempts at an endpoint.
@@ -128,21 +128,20 @@ pub(super) async fn of_endpoint(
     Path((_, ep)): Path<(String, String)>,
     params: Params,
 ) -> Result<Json<List<AttemptOut>>, ApiError> {
-    let (view, mut filter) = (caller.view(&api), Filter::read(&params)?);
+    let (view, mut wanted) = (caller.view(&api), Wanted::read(&params)?);
     let deliveries = view.deliveries(caller.application.id);
-    let tried = AttemptFilter { before: filter.before, after: filter.after };
     let mut filling = Filling::new(params.newest_first(cursor)?);
-    while let Some(request) = filling.next() {
-        let page = deliveries.attempts(ep.as_str(), tried, request).await?;
+    while let (Some(request), Some(filter)) = (filling.next(), wanted.filter) {
+        let mut page = deliveries.attempts(ep.as_str(), filter, request).await?;
         let mut kept = Vec::new();
-        for record in &page.items {
-            if filter.keeps(view, &caller, record).await? {
-                kept.push(record.clone());
+        for record in std::mem::take(&mut page.items) {
+            if wanted.keeps(view, &caller, record.event).await? {
+                kept.push(record);
             }
         }
         filling.take(page.with(kept));
     }
-    Ok(Json(List::paged(filling.page(), cursor_shown, |record| shown(view, &caller, record, filter.with_content))))
+    Ok(Json(List::paged(filling.page(), cursor_shown, |record| shown(view, &caller, record, wanted.content))))
 }
 
 /// Shows an attempt.
@@ -157,9 +156,8 @@ pub(super) async fn read(
 ) -> Result<Json<AttemptOut>, ApiError> {
     let wanted: AttemptId = att.parse().map_err(|_| ApiError::not_found())?;
     let view = caller.view(&api);
-    let attempts = view.events(caller.application.id).attempts(msg.as_str()).await?;
-    let found = attempts.into_iter().find(|record| record.attempt.id == wanted);
-    Ok(Json(shown(view, &caller, found.ok_or_else(ApiError::not_found)?, true)))
+    let found = view.events(caller.application.id).attempt(msg.as_str(), wanted).await?;
+    Ok(Json(shown(view, &caller, found, Responses::Read)))
 }
 
 /// Forgets what a receiver answered.
@@ -196,61 +194,74 @@ pub(super) async fn resend(
 #[schema(as = EmptyResponse)]
 pub(super) struct EmptyOut {}
 
-/// Which attempts a query asks for.
-struct Filter {
-    /// 0 success, 2 fail; an attempt is never anything else.
-    status: Option<u16>,
-    /// 0 without an answer, else the hundreds of the status code.
-    class: Option<u16>,
-    before: Option<Timestamp>,
-    after: Option<Timestamp>,
+/// Which attempts a query asks for, and how much of them.
+struct Wanted {
+    /// None if it wants what an attempt never is.
+    filter: Option<AttemptFilter>,
     channel: Option<Box<str>>,
     event_types: Vec<Box<str>>,
-    with_content: bool,
-    /// Events that were asked about already; none for those that are gone.
-    known: HashMap<EventId, Option<Event>>,
+    content: Responses,
+    /// Events that were asked about already: whether they are wanted.
+    known: HashMap<EventId, bool>,
 }
 
-impl Filter {
+impl Wanted {
     fn read(params: &Params) -> Result<Self, ApiError> {
+        let end = match params.number("status", &[0, 1, 2, 3, 4])? {
+            None => Some(None),
+            Some(0) => Some(Some(AttemptEnd::Delivered)),
+            Some(2) => Some(Some(AttemptEnd::Failed)),
+            Some(_) => None,
+        };
+        let status_class = params.number("status_code_class", &[0, 100, 200, 300, 400, 500])?;
+        let (before, after) = (params.time("before")?, params.time("after")?);
+        let content = if params.flag("with_content", true)? { Responses::Read } else { Responses::LeftOut };
         Ok(Self {
-            status: params.number("status", &[0, 1, 2, 3, 4])?,
-            class: params.number("status_code_class", &[0, 100, 200, 300, 400, 500])?,
-            before: params.time("before")?,
-            after: params.time("after")?,
+            filter: end.map(|end| AttemptFilter { before, after, end, status_class, responses: content }),
             channel: params.one("channel").map(Into::into),
             event_types: params.many("event_types"),
-            with_content: params.flag("with_content", true)?,
+            content,
             known: HashMap::new(),
         })
     }
 
+    /// Whether all attempts are of a message that is wanted; what is not there is said by whoever looks for them.
+    async fn is_of_event(&self, view: Organisation<'_>, caller: &InApplication, msg: &str) -> Result<bool, ApiError> {
+        if self.channel.is_none() && self.event_types.is_empty() {
+            return Ok(true);
+        }
+        match view.events(caller.application.id).get(msg).await {
+            Ok(stored) => Ok(self.wants(&stored.event)),
+            Err(ReadError::NotFound) => Ok(true),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Whether an attempt is of a message that is wanted: one that is gone is not.
     async fn keeps(
         &mut self,
         view: Organisation<'_>,
         caller: &InApplication,
-        record: &AttemptRecord,
+        event: EventId,
     ) -> Result<bool, ApiError> {
-        let attempt = &record.attempt;
-        let is_wanted = self.status.is_none_or(|status| status == u16::from(status_of(attempt.then).0))
-            && self.class.is_none_or(|class| class == attempt.outcome.status_code() / 100 * 100)
-            && self.before.is_none_or(|before| attempt.started < before)
-            && self.after.is_none_or(|after| after < attempt.started);
-        if !is_wanted || (self.channel.is_none() && self.event_types.is_empty()) {
-            return Ok(is_wanted);
+        if self.channel.is_none() && self.event_types.is_empty() {
+            return Ok(true);
         }
-        if let Entry::Vacant(unknown) = self.known.entry(record.event) {
-            unknown.insert(match view.events(caller.application.id).get(record.event).await {
-                Ok(stored) => Some(Event::clone(&stored.event)),
-                Err(postrider::ReadError::NotFound) => None,
-                Err(other) => return Err(other.into()),
-            });
+        if let Some(known) = self.known.get(&event) {
+            return Ok(*known);
         }
-        let event = self.known.get(&record.event).and_then(Option::as_ref);
-        Ok(event.is_some_and(|event| {
-            let typed = self.event_types.is_empty() || self.event_types.contains(&event.event_type);
-            typed && self.channel.as_ref().is_none_or(|channel| event.channels.contains(channel))
-        }))
+        let is_wanted = match view.events(caller.application.id).get(event).await {
+            Ok(stored) => self.wants(&stored.event),
+            Err(ReadError::NotFound) => false,
+            Err(other) => return Err(other.into()),
+        };
+        self.known.insert(event, is_wanted);
+        Ok(is_wanted)
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let typed = self.event_types.is_empty() || self.event_types.contains(&event.event_type);
+        typed && self.channel.as_ref().is_none_or(|channel| event.channels.contains(channel))
     }
 }
 
@@ -265,21 +276,28 @@ pub(super) fn shown(
     view: Organisation<'_>,
     caller: &InApplication,
     record: AttemptRecord,
-    with_content: bool,
+    content: Responses,
 ) -> AttemptOut {
     let AttemptRecord { delivery, event, attempt, .. } = record;
-    let endpoint = view.endpoints(caller.application.id).get(delivery.endpoint).ok();
+    // An earlier program did not keep what it called: then it is what would be called now.
+    let url = if attempt.url.is_empty() {
+        view.endpoints(caller.application.id).get(delivery.endpoint).map(|endpoint| ShownUrl::of(&endpoint))
+    } else {
+        Ok(attempt.url)
+    };
     let (status, status_text) = status_of(attempt.then);
-    let response = match &attempt.outcome {
-        _ if !with_content => String::new(),
-        Outcome::Failure(failure) if attempt.outcome.status_code() == 0 => failure.to_string(),
-        Outcome::Failure(_) | Outcome::Success { .. } => String::from_utf8_lossy(&attempt.response).into_owned(),
+    let response = match (content, &attempt.outcome) {
+        (Responses::LeftOut, _) => String::new(),
+        (Responses::Read, Outcome::Failure(failure)) if failure.status_code() == 0 => failure.to_string(),
+        (Responses::Read, Outcome::Failure(_) | Outcome::Success { .. }) => {
+            String::from_utf8_lossy(&attempt.response).into_owned()
+        }
     };
     AttemptOut {
         id: attempt.id.to_string(),
         msg_id: event.to_string(),
         endpoint_id: delivery.endpoint.to_string(),
-        url: endpoint.map_or_else(String::new, |endpoint| as_called(&endpoint.spec.url, &endpoint.target).to_owned()),
+        url: url.map_or_else(|_| String::new(), |url| url.to_string()),
         response,
         response_status_code: attempt.outcome.status_code(),
         response_duration_ms: attempt.took.as_millis(),

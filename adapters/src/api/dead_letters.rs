@@ -6,8 +6,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    AttemptRecord, DeadLetter, DeadLetterFilter, DeadLetters, DeliveryId, GiveUpReason, IdOr, Organisation, ReadError,
-    Seq, StoredEvent, Task, TaskError,
+    AttemptFilter, DeadLetter, DeadLetterFilter, DeadLetters, Delivery, DeliveryId, GiveUpReason, IdOr, Organisation,
+    PageRequest, ReadError, Responses, Seq, StoredEvent, Task, TaskError,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -57,6 +57,7 @@ pub(super) struct WholeOut {
     #[serde(flatten)]
     letter: DeadLetterOut,
     message: Option<MessageOut>,
+    /// The last of its life, at most 50, oldest first.
     attempt_list: Vec<AttemptOut>,
 }
 
@@ -129,14 +130,16 @@ pub(super) async fn read(
     let view = caller.view(&api);
     let (letter, event) =
         view.dead_letters(caller.application.id).get(parsed(&id).ok_or_else(ApiError::not_found)?).await?;
-    let record = view.deliveries(caller.application.id).get(letter.last.event, letter.last.id.endpoint).await?;
-    let (delivery, event_id, life) = (record.id, record.event, record.life);
-    let attempts = record.attempts.into_iter();
-    let attempts = attempts.map(|attempt| AttemptRecord { delivery, event: event_id, life, attempt });
+    let Delivery { event: event_id, life, id, .. } = letter.last;
+    let deliveries = view.deliveries(caller.application.id);
+    let newest = PageRequest::default();
+    let mut tried = deliveries.attempts_of_event(event_id, id.endpoint, AttemptFilter::default(), &newest).await?.items;
+    tried.reverse();
+    let of_life = tried.into_iter().filter(|record| record.life == life);
     let whole = WholeOut {
         letter: shown(&letter, event.as_ref()),
         message: event.as_ref().map(|event| messages::stored_shown(event, true)),
-        attempt_list: attempts.map(|record| attempts::shown(view, &caller, record, true)).collect(),
+        attempt_list: of_life.map(|record| attempts::shown(view, &caller, record, Responses::Read)).collect(),
     };
     Ok(Json(whole))
 }

@@ -8,8 +8,8 @@ use axum::{
     http::StatusCode,
 };
 use postrider::{
-    Attempt, AttemptFilter, Delivery, DeliveryRecord, DeliveryState, Endpoint, NeverThere, Order, Organisation,
-    ReadError, Then, Unwanted, Waiting,
+    Attempt, AttemptFilter, Delivery, DeliveryRecord, DeliveryState, Endpoint, EndpointId, NeverThere, Organisation,
+    ReadError, Responses, Then, Unwanted, Waiting,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -62,17 +62,18 @@ pub(super) async fn destinations(
 ) -> Result<Json<List<DestinationOut>>, ApiError> {
     let view = caller.view(&api);
     let deliveries = view.deliveries(caller.application.id);
-    let mut all = Vec::new();
-    for record in deliveries.of_event(msg.as_str()).await? {
+    let mut page = deliveries.of_event(msg.as_str(), &params.paged(|id| id.parse().ok())?).await?;
+    let mut items = Vec::new();
+    for record in std::mem::take(&mut page.items) {
         let known = view.endpoints(caller.application.id).get(record.id.endpoint).ok();
         let deleted = known.is_none();
         let endpoint = known.map_or_else(|| endpoints::deleted(record.id.endpoint), |known| endpoints::shown(&known));
         let waiting = if deleted { None } else { waiting(view, &caller, &record).await? };
         let (status, status_text) = status_of(&record, waiting.as_ref());
         let next_attempt = next_attempt(&record, waiting.as_ref());
-        all.push((record.id.endpoint, DestinationOut { endpoint, deleted, status, status_text, next_attempt }));
+        items.push(DestinationOut { endpoint, deleted, status, status_text, next_attempt });
     }
-    Ok(Json(List::part_of(all, &params.paged(|id| id.parse().ok())?, Order::Ascending)))
+    Ok(Json(List::paged(page.with(items), EndpointId::to_string, |item| item)))
 }
 
 /// A message that was tried at an endpoint, and how it stands there.
@@ -111,14 +112,14 @@ pub(super) async fn attempted(
     let (before, after) = (params.time("before")?, params.time("after")?);
     let (view, app) = (caller.view(&api), caller.application.id);
     // What was accepted after a time was tried after it.
-    let tried = AttemptFilter { before: None, after };
+    let tried = AttemptFilter { after, responses: Responses::LeftOut, ..AttemptFilter::default() };
     let mut filling = Filling::in_pieces(params.newest_first(cursor)?, MESSAGES_AT_ONCE);
     while let Some(request) = filling.next() {
         let page = view.deliveries(app).attempts(ep.as_str(), tried, request).await?;
         let (mut items, mut bytes) = (Vec::new(), 0);
         for tried in &page.items {
             let record = match view.deliveries(app).get(tried.event, tried.delivery.endpoint).await {
-                Ok(record) if record.attempts.last().is_some_and(|last| last.id == tried.attempt.id) => record,
+                Ok(record) if record.last.as_ref().is_some_and(|last| last.id == tried.attempt.id) => record,
                 Ok(_) | Err(ReadError::NotFound) => continue,
                 Err(other) => return Err(other.into()),
             };
@@ -255,8 +256,8 @@ pub(super) async fn shown(
         status,
         status_text,
         seq: record.id.seq.0,
-        attempts: record.attempts.len(),
-        last_attempt: record.attempts.last().map(last_attempt),
+        attempts: record.attempts,
+        last_attempt: record.last.as_ref().map(last_attempt),
         next_attempt: next_attempt(record, waiting.as_ref()),
         waiting: waiting_shown,
     })
@@ -299,7 +300,7 @@ fn status_of(record: &DeliveryRecord, waiting: Option<&Waiting>) -> (u8, &'stati
         DeliveryState::Delivered => (0, "success"),
         DeliveryState::GivenUp(_) => (2, "fail"),
         DeliveryState::Cancelled(_) | DeliveryState::CutOff => (4, "canceled"),
-        DeliveryState::Manual => match record.attempts.last().map(|attempt| attempt.then) {
+        DeliveryState::Manual => match record.last.as_ref().map(|attempt| attempt.then) {
             Some(Then::Delivered) => (0, "success"),
             Some(Then::RetryAt(_) | Then::GivenUp(_) | Then::Nothing) => (2, "fail"),
             None => (1, "pending"),

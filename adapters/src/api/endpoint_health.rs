@@ -1,7 +1,7 @@
 //! How the endpoints of an organisation are doing, the worst first.
 
 use axum::{Json, extract::State};
-use postrider::{EndpointHealth, EndpointId, HealthLevel, HealthPlace, HealthQuery, core::as_called};
+use postrider::{EndpointHealth, EndpointId, HealthLevel, HealthPlace, HealthQuery, core::ShownUrl};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -88,7 +88,7 @@ fn shown(EndpointHealth { level, endpoint, application, .. }: &EndpointHealth) -
         app_uid: application.spec.uid.as_ref().map(ToString::to_string),
         endpoint_id: endpoint.id.to_string(),
         endpoint_uid: endpoint.spec.uid.as_ref().map(ToString::to_string),
-        url: as_called(&endpoint.spec.url, &endpoint.target).to_owned(),
+        url: ShownUrl::of(endpoint).to_string(),
         status,
         reason,
     }

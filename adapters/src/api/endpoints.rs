@@ -9,7 +9,8 @@ use axum::{
 };
 use postrider::{
     CustomHeader, DeliveryPolicy, DeliverySettings, DisableReason, Endpoint, EndpointDraft, EndpointError, EndpointId,
-    EndpointSpec, EndpointStatus, Endpoints, Order, Proof, Rate, Uid, core::as_called,
+    EndpointSpec, EndpointStatus, Endpoints, Order, Proof, Rate, Uid,
+    core::{ShownUrl, meant},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -75,6 +76,8 @@ pub(super) struct EndpointOut {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
+    /// A password, a user without one, and what a parameter holds whose name promises a secret are shown as `***`. Sent
+    /// back as it is shown it stays as it is.
     url: String,
     description: String,
     version: u16,
@@ -316,6 +319,7 @@ impl Asked {
     /// of it; so is a pause.
     fn over(&self, old: &EndpointDraft, policy: Option<&DeliveryPolicy>) -> EndpointDraft {
         let mut spec = self.spec.clone();
+        spec.url = meant(&self.spec.url, &old.spec.url).to_owned();
         spec.headers = self.headers.clone().unwrap_or_else(|| old.spec.headers.clone());
         spec.delivery = match (&self.delivery, policy) {
             (Some(delivery), Some(policy)) => settings::replaced(delivery.clone(), &old.spec.delivery, policy),
@@ -344,7 +348,9 @@ impl EndpointPatch {
         let Self { url, uid, description, disabled, event_types, channels, metadata, version, .. } = self;
         Ok(move |draft: &mut EndpointDraft| {
             let spec = &mut draft.spec;
-            set(&mut spec.url, url.as_ref());
+            if let Some(url) = &url {
+                spec.url = meant(url, &spec.url).to_owned();
+            }
             set(&mut spec.description, description.clone().map(Option::unwrap_or_default).as_ref());
             set(&mut spec.uid, uid.as_ref().map(|uid| uid.as_deref().map(Uid::from)).as_ref());
             set(&mut spec.event_types, event_types.clone().map(Option::unwrap_or_default).as_ref());
@@ -403,7 +409,7 @@ pub(super) fn shown(endpoint: &Endpoint) -> EndpointOut {
     EndpointOut {
         id: endpoint.id.to_string(),
         uid: spec.uid.as_ref().map(ToString::to_string),
-        url: as_called(&spec.url, &endpoint.target).to_owned(),
+        url: ShownUrl::of(endpoint).to_string(),
         description: spec.description.clone(),
         version: spec.version,
         disabled: endpoint.status.is_disabled(),

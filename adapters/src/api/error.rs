@@ -291,7 +291,7 @@ impl From<EndpointError> for ApiError {
 fn field_of(wrong: &postrider::InvalidEndpoint) -> &'static str {
     use postrider::InvalidEndpoint as Wrong;
     match wrong {
-        Wrong::Url(_) | Wrong::Forbidden(_) => "url",
+        Wrong::Url(_) | Wrong::MaskedUrl | Wrong::Forbidden(_) => "url",
         Wrong::Uid(_) => "uid",
         Wrong::Description => "description",
         Wrong::EventTypes => "eventTypes",

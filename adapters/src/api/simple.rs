@@ -8,7 +8,8 @@ use axum::{
 };
 use postrider::{
     ApplicationSpec, Endpoint, EndpointDraft, EndpointId, EndpointSpec, EndpointStatus, Endpoints, Event, IdOr, Order,
-    ReadError, Uid, core::as_called,
+    ReadError, Uid,
+    core::{ShownUrl, meant},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -182,7 +183,7 @@ pub(super) async fn change(
     let WebhookPatch { url, events, active } = body.read()?;
     let change = |draft: &mut EndpointDraft| {
         if let Some(url) = &url {
-            draft.spec.url.clone_from(url);
+            draft.spec.url = meant(url, &draft.spec.url).to_owned();
         }
         if let Some(events) = &events {
             draft.spec.event_types.clone_from(events);
@@ -252,7 +253,7 @@ fn of(api: &Api, InOrganisation(organisation): InOrganisation) -> Endpoints<'_> 
 fn shown(endpoint: &Endpoint) -> WebhookOut {
     WebhookOut {
         id: endpoint.id.to_string(),
-        url: as_called(&endpoint.spec.url, &endpoint.target).to_owned(),
+        url: ShownUrl::of(endpoint).to_string(),
         events: endpoint.spec.event_types.clone(),
         active: endpoint.status == EndpointStatus::Active,
         secret: None,

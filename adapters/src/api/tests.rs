@@ -40,6 +40,7 @@ mod paging;
 mod portal;
 mod proofs;
 mod round_trips;
+mod shown_urls;
 mod simple;
 mod stats;
 mod tasks;

@@ -66,6 +66,17 @@ async fn rows_of_format_4_are_read_and_gone_on_with() -> Result<(), Failed> {
     goes_on_with_what_came_with_format_4(&medium).await
 }
 
+// cases.md 117
+#[tokio::test(start_paused = true)]
+async fn rows_of_format_5_are_read_and_gone_on_with() -> Result<(), Failed> {
+    let medium = restored(include_str!("rows-5.txt"))?;
+    goes_on(&medium).await?;
+    goes_on_with_what_came_with_format_2(&medium).await?;
+    goes_on_with_what_came_with_format_3(&medium).await?;
+    goes_on_with_what_came_with_format_4(&medium).await?;
+    goes_on_with_what_came_with_format_5(&medium).await
+}
+
 /// The same with rows that this very code writes, so that the checks themselves hold.
 #[tokio::test(start_paused = true)]
 async fn rows_that_are_written_today_are_read_and_gone_on_with() -> Result<(), Failed> {
@@ -79,7 +90,8 @@ async fn rows_that_are_written_today_are_read_and_gone_on_with() -> Result<(), F
     goes_on(&medium).await?;
     goes_on_with_what_came_with_format_2(&medium).await?;
     goes_on_with_what_came_with_format_3(&medium).await?;
-    goes_on_with_what_came_with_format_4(&medium).await
+    goes_on_with_what_came_with_format_4(&medium).await?;
+    goes_on_with_what_came_with_format_5(&medium).await
 }
 
 /// A value of a version that nobody knows is refused in words, and nothing is taken for empty.
@@ -91,7 +103,7 @@ async fn a_store_of_a_later_format_is_refused_in_words() -> Result<(), Failed> {
     let later = format.strip_suffix("0101").ok_or("two small numbers")?.to_owned() + "0909";
     let refused = start(&restored(&text.replace(format, &later))?, &ScriptedTransport::new([200; 0]), DAY_ONE).await;
     let told = refused.err().map(|error| in_words(&*error)).ok_or("it was opened")?;
-    assert!(told.contains("needs a program that knows format 9; this one knows 4"), "{told}");
+    assert!(told.contains("needs a program that knows format 9; this one knows 5"), "{told}");
     Ok(())
 }
 
@@ -201,7 +213,7 @@ async fn goes_on_with_what_came_with_format_3(medium: &MemoryKv) -> Result<(), F
 async fn goes_on_with_what_came_with_format_4(medium: &MemoryKv) -> Result<(), Failed> {
     let receiver = ScriptedTransport::new([200; 0]);
     let engine = start(medium, &receiver, DAY_ONE + Duration::from_secs(120)).await?;
-    let records = engine.deliveries("crowd").of_event("uid-10").await?;
+    let records = engine.deliveries("crowd").of_event("uid-10", &PageRequest::default()).await?.items;
     assert_eq!(records.len(), CROWD);
     assert!(records.iter().all(|record| matches!(record.state, DeliveryState::Pending(_))));
     engine.endpoints("crowd").resume("crowd-7").await?;
@@ -209,6 +221,17 @@ async fn goes_on_with_what_came_with_format_4(medium: &MemoryKv) -> Result<(), F
     sleep(Duration::from_secs(1)).await;
     let state = engine.deliveries("crowd").get("uid-10", "crowd-7").await?.state;
     assert_eq!(state, DeliveryState::Delivered);
+    Ok(())
+}
+
+/// Attempts say what they called, also when their endpoint has moved.
+async fn goes_on_with_what_came_with_format_5(medium: &MemoryKv) -> Result<(), Failed> {
+    let receiver = ScriptedTransport::new([200; 0]);
+    let engine = start(medium, &receiver, DAY_ONE + Duration::from_secs(180)).await?;
+    engine.endpoints("acme").update("ordered", |spec| spec.url = "https://receiver.example/moved".into()).await?;
+    let attempts = engine.events("acme").attempts("uid-1", Default::default(), &PageRequest::default()).await?.items;
+    let called: Vec<_> = attempts.iter().map(|record| record.attempt.url.as_str()).collect();
+    assert_eq!(called.last(), Some(&"https://receiver.example/ordered?a=%22b%22"), "{called:?}");
     Ok(())
 }
 
@@ -230,7 +253,7 @@ async fn goes_on(medium: &MemoryKv) -> Result<(), Failed> {
     assert!(matches!(state("uid-5", "paused").await?, DeliveryState::Cancelled(_)));
     let DeliveryState::Pending(waits) = state("uid-2", "ordered").await? else { return Err("it waits".into()) };
     assert!(matches!(deliveries.why_waiting(&waits).await?, Waiting::RetryAt(_)));
-    let attempts = engine.events("acme").attempts("uid-1").await?;
+    let attempts = engine.events("acme").attempts("uid-1", Default::default(), &Default::default()).await?.items;
     assert_eq!(attempts.len(), 2, "one by the schedule, one by hand");
     let repeat =
         Event::new("invoice.paid", "{\"n\":1}").ordering_key("customer-7").idempotency_key("key-1").uid("uid-1");

@@ -134,7 +134,7 @@ async fn a_resend_is_one_more_try_with_the_same_id() -> Result<(), Failed> {
     let sent = receiver.wait_for(2).await;
     assert_eq!(sent[0].headers["webhook-id"], sent[1].headers["webhook-id"]);
     sleep(Duration::from_secs(60)).await;
-    let attempts = engine.events("acme").attempts(receipt.event).await?;
+    let attempts = engine.events("acme").attempts(receipt.event, Default::default(), &Default::default()).await?.items;
     assert_eq!(attempts.len(), 2);
     assert_eq!(attempts.iter().filter(|record| record.attempt.number.is_manual()).count(), 1);
     Ok(())
@@ -170,7 +170,7 @@ async fn a_panicking_transport_fails_the_attempt_and_nothing_else() -> Result<()
     let receipt = engine.publish("acme", event("{}")).await?;
     receiver.wait_for(2).await;
     sleep(Duration::from_secs(1)).await;
-    let attempts = engine.events("acme").attempts(receipt.event).await?;
+    let attempts = engine.events("acme").attempts(receipt.event, Default::default(), &Default::default()).await?.items;
     assert_eq!(attempts.len(), 2);
     assert!(matches!(attempts[0].attempt.outcome, Outcome::Success { .. }), "{attempts:?}");
     Ok(())

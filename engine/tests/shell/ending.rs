@@ -26,7 +26,7 @@ async fn shutdown_says_what_it_cut_short_and_the_next_start_repeats_it() -> Resu
     let again = Engine::builder(store, receiver.clone()).start().await?;
     receiver.wait_for(2).await;
     sleep(Duration::from_secs(1)).await;
-    let attempts = again.events("acme").attempts(receipt.event).await?;
+    let attempts = again.events("acme").attempts(receipt.event, Default::default(), &Default::default()).await?.items;
     assert_eq!(attempts.len(), 1, "the one cut short is not counted");
     assert_eq!(again.shutdown(Duration::from_secs(10)).await.endpoints_interrupted, 0);
     Ok(())
@@ -47,7 +47,10 @@ async fn what_is_in_flight_ends_and_is_stored_within_the_grace() -> Result<(), F
     let again = Engine::builder(store, receiver.clone()).start().await?;
     sleep(Duration::from_secs(60)).await;
     assert_eq!(receiver.count(), 2);
-    assert_eq!(again.events("acme").attempts(receipt.event).await?.len(), 1);
+    assert_eq!(
+        again.events("acme").attempts(receipt.event, Default::default(), &Default::default()).await?.items.len(),
+        1
+    );
     Ok(())
 }
 
@@ -127,7 +130,11 @@ async fn a_shutdown_that_nobody_waits_for_goes_on() -> Result<(), Failed> {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(Knobs::count(&store.knobs.open), 0);
     let again = Engine::builder(store, receiver.clone()).start().await?;
-    assert_eq!(again.events("acme").attempts(receipt.event).await?.len(), 1, "its outcome was stored");
+    assert_eq!(
+        again.events("acme").attempts(receipt.event, Default::default(), &Default::default()).await?.items.len(),
+        1,
+        "its outcome was stored"
+    );
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use postrider::{
-    ApplicationSpec, DeliveryState, EndpointSpec, Engine, Event,
+    ApplicationSpec, DeliveryState, EndpointSpec, Engine, Event, PageRequest,
     core::Durability,
     storage::{
         KvStore, MemoryStore, OpenStore, Store, StoreError,
@@ -149,7 +149,15 @@ async fn what_is_read_back_is_read_without_its_recipients() -> Result<(), Failed
         receiver.wait_for(endpoints).await;
         sleep(Duration::from_secs(600)).await;
         let endpoint = engine.endpoints("acme").list(&Default::default())?.items[7].id;
-        assert_eq!(engine.deliveries("acme").of_event(receipt.event).await?.len(), endpoints);
+        assert_eq!(
+            engine
+                .deliveries("acme")
+                .of_event(receipt.event, &PageRequest::first(NonZeroUsize::MAX))
+                .await?
+                .items
+                .len(),
+            endpoints
+        );
         store.read.store(0, Ordering::Relaxed);
         engine.events("acme").get(receipt.event).await?;
         let record = engine.deliveries("acme").get(receipt.event, endpoint).await?;

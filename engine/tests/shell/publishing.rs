@@ -81,7 +81,8 @@ async fn two_endpoints_with_one_url_get_an_event_each_and_a_type_named_twice_get
     assert_ne!(sent[0].headers["webhook-signature"], sent[1].headers["webhook-signature"]);
     sleep(Duration::from_secs(1)).await;
     let attempts = engine.events("acme").list(postrider::EventFilter::default(), &Default::default()).await?;
-    let attempts = engine.events("acme").attempts(attempts.items[0].id).await?;
+    let attempts =
+        engine.events("acme").attempts(attempts.items[0].id, Default::default(), &Default::default()).await?.items;
     assert_ne!(attempts[0].attempt.id, attempts[1].attempt.id, "actors of one moment roll different dice");
     Ok(())
 }

@@ -28,7 +28,7 @@ async fn a_read_that_hangs_is_an_error_that_says_to_read_again() -> Result<(), F
     let (events, deliveries) = (engine.events("acme"), engine.deliveries("acme"));
     let (letters, endpoints) = (engine.dead_letters("acme"), engine.endpoints("acme"));
     says_to_read_again(events.get(id)).await;
-    says_to_read_again(events.attempts(id)).await;
+    says_to_read_again(events.attempts(id, Default::default(), &Default::default())).await;
     says_to_read_again(deliveries.get(id, "hook")).await;
     says_to_read_again(deliveries.attempts("hook", Default::default(), &PageRequest::default())).await;
     says_to_read_again(letters.list(&Default::default(), &PageRequest::default())).await;

@@ -93,7 +93,7 @@ async fn nothing_of_another_tenant_can_be_named() -> Result<(), Failed> {
     assert!(stranger.applications().get(acme).is_err());
     assert!(stranger.endpoints(acme).get(endpoint).is_err());
     assert!(stranger.events(acme).get(receipt.event).await.is_err());
-    assert!(stranger.deliveries(acme).of_event(receipt.event).await.is_err());
+    assert!(stranger.deliveries(acme).of_event(receipt.event, &Default::default()).await.is_err());
     assert!(stranger.publish(acme, event("1")).await.is_err());
     assert!(stranger.applications().list(&ListRequest::default()).items.is_empty());
     // Nor of another application of the same tenant.

@@ -32,9 +32,9 @@ fn every_future_of_the_facade_is_send() {
         let events = engine.events("acme");
         is_send(events.get(event));
         is_send(events.list(EventFilter::default(), &PageRequest::default()));
-        is_send(events.attempts(event));
+        is_send(events.attempts(event, AttemptFilter::default(), &PageRequest::default()));
         let deliveries = engine.deliveries("acme");
-        is_send(deliveries.of_event(event));
+        is_send(deliveries.of_event(event, &PageRequest::default()));
         is_send(deliveries.get(event, endpoint));
         is_send(deliveries.unfinished(endpoint, &PageRequest::default()));
         is_send(deliveries.cancel(event, endpoint));

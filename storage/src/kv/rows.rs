@@ -1,24 +1,26 @@
 //! What is stored under each key, and how it becomes a delivery, an event or an attempt again. What is in the key is not
 //! repeated, but for ids that a list must show.
 
+mod attempts;
 mod events;
 mod records;
 
 use std::time::Duration;
 
 use postrider_core::{
-    ApplicationId, Attempt, AttemptId, AttemptNumber, DeadLetter, Delivery, DeliveryId, EndpointId, EventId,
-    Generation, GiveUpReason, LaneId, Life, OrderingMode, Outcome, Place, Priority, Seq, Then, Timestamp,
+    ApplicationId, AttemptNumber, DeadLetter, Delivery, DeliveryId, EndpointId, EventId, Generation, GiveUpReason,
+    LaneId, Life, OrderingMode, Place, Priority, Seq, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::attempts::{AttemptRow, attempt_row, decode_attempt, encode_attempt};
 pub(super) use self::events::{
     EventHead, EventMore, EventRow, RecipientRow, decode_event, encode_event, encode_expunged, event_row, recipient,
     recipients_outside,
 };
 pub(super) use self::records::{application, encode_application, encode_endpoint, encode_soft, endpoint, soft};
 use super::{
-    codec::{corrupt, decode_more, decode_with, encode_more, encode_with},
+    codec::{corrupt, decode_more, encode_more},
     keys::{SCHEDULED, Suffix},
 };
 use crate::StoreError;
@@ -223,36 +225,6 @@ pub(super) struct KeyRow {
     pub(super) event: EventId,
     pub(super) body: [u8; 32],
     pub(super) at: Timestamp,
-}
-
-/// An attempt without its response, which is the rest of the value.
-#[derive(Serialize, Deserialize)]
-pub(super) struct AttemptRow<O> {
-    event: EventId,
-    pub(super) id: AttemptId,
-    pub(super) started: Timestamp,
-    took: Duration,
-    pub(super) outcome: O,
-    pub(super) then: Then,
-}
-
-/// Appends the value of an attempt's row.
-pub(super) fn encode_attempt(event: EventId, attempt: &Attempt, out: &mut Vec<u8>) {
-    let Attempt { id, number: _, started, took, outcome, response, then } = attempt;
-    let row = AttemptRow { event, id: *id, started: *started, took: *took, outcome, then: *then };
-    encode_with(&row, response, out);
-}
-
-/// An attempt's row, and its event.
-pub(super) fn decode_attempt(number: AttemptNumber, value: &[u8]) -> Result<(Attempt, EventId), StoreError> {
-    let (row, response) = decode_with::<AttemptRow<Outcome>>(value)?;
-    let AttemptRow { event, id, started, took, outcome, then } = row;
-    Ok((Attempt { id, number, started, took, outcome, response: response.into(), then }, event))
-}
-
-/// An attempt's row alone.
-pub(super) fn attempt_row(value: &[u8]) -> Result<AttemptRow<Outcome>, StoreError> {
-    Ok(decode_with(value)?.0)
 }
 
 /// How a life ended without an attempt.

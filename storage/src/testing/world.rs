@@ -10,11 +10,13 @@ use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Ask, Attempt, AttemptId, Batch, Committed, DeadLetter,
     Delivery, DeliveryId, DeliveryPolicy, DueKey, Durability, Effect, Endpoint, EndpointId, EndpointSpec,
     EndpointStatus, Event, EventId, Failure, Found, Generation, GiveUpReason, Guard, LaneId, OrderingMode,
-    OrganisationId, Outcome, Place, Recipient, Refused, Resend, Seq, SoftState, SplitMix, Step, StoredEvent, Then,
-    Timestamp, Transition, WindowShare, Write, plan_recipients,
+    OrganisationId, Outcome, Place, Recipient, Refused, Resend, Seq, ShownUrl, SoftState, SplitMix, Step, StoredEvent,
+    Then, Timestamp, Transition, WindowShare, Write, plan_recipients,
 };
 
-use crate::{DeliveryRecord, DeliveryState, OpenStore, PageRequest, Reads, Store, Verdict};
+use crate::{
+    AttemptRecord, DeliveryRecord, DeliveryState, EventAttemptQuery, OpenStore, PageRequest, Reads, Store, Verdict,
+};
 
 /// When every case begins: a Thursday, three days before the end of its week.
 pub(super) const NOW: Timestamp = Timestamp::from_nanos(1_767_225_600_000_000_000);
@@ -179,6 +181,12 @@ impl World {
         record.expect("the event has a delivery here")
     }
 
+    /// Every attempt of an event, newest first.
+    pub(super) async fn attempts(&self, event: EventId) -> Vec<AttemptRecord> {
+        let (query, all) = (EventAttemptQuery::of(self.application.id, event), PageRequest::first(NonZeroUsize::MAX));
+        self.reads().attempts_of_event(&query, &all).await.expect("reads work").items
+    }
+
     pub(super) async fn state(&self, event: EventId) -> DeliveryState {
         self.record(event).await.state
     }
@@ -237,7 +245,8 @@ pub(super) fn attempt(of: &Delivery, outcome: Outcome, then: Then) -> Attempt {
     let seed = of.id.seq.0 << 16 | u64::from(of.life.0) << 8 | u64::from(number.count());
     let id = AttemptId::new(started, &mut SplitMix::new(seed));
     let took = Duration::from_millis(40);
-    Attempt { id, number, started, took, outcome, response: b"answer".as_slice().into(), then }
+    let (url, response) = (ShownUrl::masked("https://receiver.example/"), b"answer".as_slice().into());
+    Attempt { id, number, url, started, took, outcome, response, then }
 }
 
 /// A 2xx came back.

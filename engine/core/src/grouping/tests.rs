@@ -113,6 +113,7 @@ fn outcome(bytes: usize) -> Batch {
     let attempt = Attempt {
         id: AttemptId::new(now, &mut dice),
         number: AttemptNumber(1),
+        url: Default::default(),
         started: now,
         took: Duration::ZERO,
         outcome: Outcome::Failure(Failure::TimedOut),

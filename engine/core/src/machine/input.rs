@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
-    CommandId, Delivery, Endpoint, EventId, Found, LoadId, Outcome, Refused, Seq, StoredEvent, Timestamp, Trigger,
+    CommandId, Delivery, Endpoint, EventId, Found, LoadId, Outcome, Refused, Seq, ShownUrl, StoredEvent, Timestamp,
+    Trigger,
 };
 
 /// What the shell may tell the machine.
@@ -49,6 +50,8 @@ pub struct Finished {
     pub seq: Seq,
     /// Who asked for it.
     pub trigger: Trigger,
+    /// What was called, as it may be shown.
+    pub url: ShownUrl,
     /// When it began.
     pub started: Timestamp,
     /// How long it took.

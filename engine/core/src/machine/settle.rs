@@ -53,6 +53,7 @@ pub(super) fn settle(
     let attempt = Attempt {
         id,
         number: before.next_attempt(),
+        url: finished.url,
         started: finished.started,
         took: finished.took,
         outcome: finished.outcome,

@@ -4,14 +4,14 @@ use std::num::NonZeroUsize;
 
 use async_trait::async_trait;
 use postrider_core::{
-    AgedKey, AgendaItem, ApplicationId, Ask, DeadLetter, Delivery, DeliveryId, Document, DocumentId, DueKey, Endpoint,
-    EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
+    AgedKey, AgendaItem, ApplicationId, Ask, AttemptId, DeadLetter, Delivery, DeliveryId, Document, DocumentId, DueKey,
+    Endpoint, EndpointId, EventId, Found, Generation, StoredEvent, Timestamp, Uid, Week, WindowShare,
 };
 
 use super::{FirstDue, KvStore, OrderedKv};
 use crate::{
     AttemptCounts, AttemptQuery, AttemptRecord, Backlog, CountedTime, DeadLetterQuery, DeliveryRecord, DocumentQuery,
-    EventQuery, Page, PageRequest, Reads, Routed, StoreError,
+    EventAttemptQuery, EventQuery, Page, PageRequest, Reads, Routed, StoreError,
     kv::{
         Partition,
         starts::Start,
@@ -94,8 +94,14 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         self.read(move |view| view.events(&query, &page)).await
     }
 
-    async fn deliveries(&self, owner: ApplicationId, event: EventId) -> Result<Vec<DeliveryRecord>, StoreError> {
-        self.read(move |view| view.deliveries(owner, event)).await
+    async fn deliveries(
+        &self,
+        owner: ApplicationId,
+        event: EventId,
+        page: &PageRequest<EndpointId>,
+    ) -> Result<Page<DeliveryRecord, EndpointId>, StoreError> {
+        let page = page.clone();
+        self.read(move |view| view.deliveries(owner, event, &page)).await
     }
 
     async fn delivery(
@@ -138,8 +144,22 @@ impl<K: OrderedKv> Reads for KvStore<K> {
         self.read_queue((of, generation), FirstDue::Wanted, look).await
     }
 
-    async fn attempts_of_event(&self, owner: ApplicationId, event: EventId) -> Result<Vec<AttemptRecord>, StoreError> {
-        self.read(move |view| view.attempts_of_event(owner, event)).await
+    async fn attempts_of_event(
+        &self,
+        query: &EventAttemptQuery,
+        page: &PageRequest<AttemptId>,
+    ) -> Result<Page<AttemptRecord, AttemptId>, StoreError> {
+        let (query, page) = (query.clone(), page.clone());
+        self.read(move |view| view.attempts_of_event(&query, &page)).await
+    }
+
+    async fn attempt_of_event(
+        &self,
+        owner: ApplicationId,
+        event: EventId,
+        attempt: AttemptId,
+    ) -> Result<Option<AttemptRecord>, StoreError> {
+        self.read(move |view| view.attempt_of_event(owner, event, attempt)).await
     }
 
     async fn attempts_of_endpoint(

@@ -13,7 +13,7 @@ use tracing::{error, warn};
 
 use super::{Stop, Transaction};
 use crate::{
-    StoreError, StoreErrorKind,
+    Responses, StoreError, StoreErrorKind,
     kv::{
         Partition, codec,
         codec::corrupt,
@@ -181,7 +181,7 @@ impl Transaction<'_> {
         let number = AttemptNumber(of.attempts);
         let key = Key::Attempt(of.id, of.life, number, of.event);
         let Some(stored) = self.rows.value(&key)? else { return Ok(()) };
-        let (attempt, event) = rows::decode_attempt(number, &stored)?;
+        let (attempt, event) = rows::decode_attempt(number, &stored, Responses::Read)?;
         if attempt.then == Then::RetryAt(was) {
             let attempt = Attempt { then: Then::RetryAt(is), ..attempt };
             self.rows.put_with(&key, |value| rows::encode_attempt(event, &attempt, value));

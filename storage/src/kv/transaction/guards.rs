@@ -90,8 +90,8 @@ impl Transaction<'_> {
         let Some(brought) = brought else { return Ok(None) };
         let key = Key::Attempt(delivery.id, delivery.life, brought.number, delivery.event);
         let Some(stored) = self.rows.value(&key)? else { return Ok(None) };
-        let (stored, _) = rows::decode_attempt(brought.number, &stored)?;
-        Ok(Some(stored.id).filter(|stored| *stored == brought.id))
+        let stored = rows::attempt_row(&stored)?.id;
+        Ok(Some(stored).filter(|stored| *stored == brought.id))
     }
 
     fn revision(&mut self, record: RecordId) -> Result<u64, StoreError> {

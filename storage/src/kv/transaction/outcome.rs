@@ -10,7 +10,6 @@ use crate::{
     StoreError,
     kv::{
         Partition,
-        codec::corrupt,
         keys::{self, Key},
         rows::{self, EndRow, IndexRow, LifeRow, NeededBy},
     },
@@ -131,7 +130,7 @@ impl Transaction<'_> {
             let found = rows::ready(id, generation, lane, &value)?;
             return Ok(Some(found).filter(|found| found.life == at.life));
         }
-        let Some(Then::RetryAt(due)) = self.last_scheduled(tried)?.map(|attempt| attempt.then) else { return Ok(None) };
+        let Some(Then::RetryAt(due)) = self.after_last_scheduled(tried)? else { return Ok(None) };
         let Some(value) = self.rows.value(&Key::Due(endpoint, generation, due, seq, keys::SCHEDULED))? else {
             return Ok(None);
         };
@@ -148,15 +147,13 @@ impl Transaction<'_> {
         Ok(stored.as_deref().map(rows::attempt_row).transpose()?.map(|first| first.started))
     }
 
-    fn last_scheduled(&self, of: &Delivery) -> Result<Option<Attempt>, StoreError> {
+    /// What followed from the last scheduled attempt of a life.
+    fn after_last_scheduled(&self, of: &Delivery) -> Result<Option<Then>, StoreError> {
         let from = Key::Attempt(of.id, of.life, keys::SCHEDULED, of.event);
         let to = Key::Attempt(of.id, of.life, AttemptNumber::manual(0), of.event);
         let partition: Partition = from.partition();
         let found = self.rows.scan(partition, &from.bytes(), &to.bytes(), std::num::NonZeroUsize::MAX)?;
-        let Some((key, value)) = found.last() else { return Ok(None) };
-        let number = key.last_chunk().map(|number| AttemptNumber(u32::from_be_bytes(*number)));
-        let (attempt, _) = rows::decode_attempt(number.ok_or_else(|| corrupt("its key is cut short"))?, value)?;
-        Ok(Some(attempt))
+        Ok(found.last().map(|(_, value)| rows::attempt_row(value)).transpose()?.map(|row| row.then))
     }
 }
 

@@ -12,7 +12,7 @@ use postrider_core::{
 
 use super::{Rescue, Stop, Transaction};
 use crate::{
-    StoreError, StoreErrorKind,
+    Responses, StoreError, StoreErrorKind,
     kv::{
         Partition,
         keys::{self, ID_BYTES, Key, table, week},
@@ -143,7 +143,7 @@ impl Transaction<'_> {
         let AttemptPlace { delivery, life, number, event } = *place;
         let key = Key::Attempt(delivery, life, number, event);
         let stored = self.rows.value(&key)?.ok_or(Refused::NoEvent)?;
-        let (mut attempt, _) = rows::decode_attempt(number, &stored)?;
+        let (mut attempt, _) = rows::decode_attempt(number, &stored, Responses::Read)?;
         attempt.response = EXPUNGED.into();
         self.rows.put_with(&key, |value| rows::encode_attempt(event, &attempt, value));
         Ok(Effect::Done)

@@ -8,6 +8,7 @@ mod letters;
 mod pages;
 mod queue;
 mod records;
+mod stations;
 mod tried;
 mod walk;
 mod window;

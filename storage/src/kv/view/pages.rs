@@ -54,10 +54,15 @@ impl<T, C: Clone> Gathered<T, C> {
         Self { items: Vec::new(), limit, passed_over: 0, ends: None, seen: None, is_last: true }
     }
 
+    /// Whether one more fits.
+    pub(super) const fn has_room(&self) -> bool {
+        self.items.len() < self.limit.get()
+    }
+
     /// Takes in the next row. Where there is no room for it, the page ends before it, and this is false.
     pub(super) fn take(&mut self, place: C, row: Met<T>) -> bool {
         let has_room = match row {
-            Met::Wanted(_) => self.items.len() < self.limit.get(),
+            Met::Wanted(_) => self.has_room(),
             Met::Unwanted | Met::OutOfTime => self.passed_over < PASSED_OVER_MAX,
         };
         if !has_room {

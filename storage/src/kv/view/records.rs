@@ -1,14 +1,20 @@
 //! How an event stands at its endpoints: which life is current, what was tried in it, and what became of it.
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{num::NonZeroUsize, ops::ControlFlow};
 
-use postrider_core::{ApplicationId, Attempt, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Life, Then};
+use postrider_core::{
+    ApplicationId, AttemptId, AttemptNumber, Delivery, DeliveryId, Endpoint, EndpointId, EventId, Life, Then, Timestamp,
+};
 
-use super::View;
+use super::{
+    View,
+    pages::{Gathered, Met, direction},
+    stations::Stations,
+};
 use crate::{
-    DeliveryRecord, DeliveryState, Routed, StoreError,
+    DeliveryRecord, DeliveryState, Page, PageRequest, Responses, Routed, StoreError,
     kv::{
-        Partition, codec,
+        Direction, Partition, codec,
         keys::{self, Key, table},
         rows::{self, BegunBy, EndRow, EventRow, LifeRow, RecipientRow},
     },
@@ -16,6 +22,24 @@ use crate::{
 
 /// Rows that are looked at for a try by hand.
 const LOOKED_AT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
+
+/// Which lives of an event at an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LivesAt {
+    All,
+    Last,
+}
+
+/// What was tried in a life.
+#[derive(Default)]
+struct TriedIn {
+    count: usize,
+    by_hand: u32,
+    is_delivered: bool,
+    /// What followed from the last attempt by the schedule.
+    then: Option<Then>,
+    last: Option<(Timestamp, AttemptId, AttemptNumber)>,
+}
 
 impl View<'_> {
     pub(in crate::kv) fn application(self, id: ApplicationId) -> Result<Option<Routed>, StoreError> {
@@ -32,11 +56,22 @@ impl View<'_> {
         self,
         owner: ApplicationId,
         event: EventId,
-    ) -> Result<Vec<DeliveryRecord>, StoreError> {
-        // Lives come in their order: the last of each endpoint stays.
-        let lives = self.lives(owner, event)?.into_iter().map(|life| (life.endpoint, life));
-        let current: BTreeMap<_, _> = lives.collect();
-        current.into_values().map(|life| self.record(event, &life)).collect()
+        page: &PageRequest<EndpointId>,
+    ) -> Result<Page<DeliveryRecord, EndpointId>, StoreError> {
+        let (direction, beyond) = (direction(true, &page.part), page.part.place().copied());
+        let mut gathered = Gathered::new(page.limit);
+        let Some(mut stations) = Stations::of(self, (owner, event), direction, beyond)? else {
+            return Ok(Page::default());
+        };
+        while let Some((endpoint, lives)) = stations.next()? {
+            let Some(current) = lives.last() else { continue };
+            if !gathered.has_room() {
+                gathered.end_early();
+                break;
+            }
+            gathered.take(endpoint, Met::Wanted(self.record(event, current)?));
+        }
+        Ok(gathered.page(&page.part))
     }
 
     pub(in crate::kv) fn delivery(
@@ -45,38 +80,36 @@ impl View<'_> {
         event: EventId,
         endpoint: EndpointId,
     ) -> Result<Option<DeliveryRecord>, StoreError> {
-        let Some(value) = self.event_value(owner, event)? else { return Ok(None) };
+        let current = self.lives_at((owner, event), endpoint, LivesAt::Last)?.pop();
+        current.map(|life| self.record(event, &life)).transpose()
+    }
+
+    /// The lives of an event at one endpoint, first to last; none if it never was there.
+    pub(super) fn lives_at(
+        self,
+        (owner, event): (ApplicationId, EventId),
+        endpoint: EndpointId,
+        which: LivesAt,
+    ) -> Result<Vec<LifeRow>, StoreError> {
+        let Some(value) = self.event_value(owner, event)? else { return Ok(Vec::new()) };
         let (row, more, _) = rows::event_row(&value)?;
         let first = Key::Life(event, endpoint, Life(0));
         let from = first.bytes();
         let to = keys::end_of(&from[..from.len() - size_of::<Life>()]);
-        let later = self.scan(first.partition(), &from, &to, NonZeroUsize::MAX)?;
-        let current = match later.last() {
-            Some((_, value)) => Some(codec::decode(value)?),
-            None => {
-                let recipient = self.recipient(&row, endpoint)?;
-                recipient.map(|recipient| LifeRow::first(&recipient, row.seq, more.marks.priority()))
-            }
+        let (direction, limit) = match which {
+            LivesAt::All => (Direction::Forward, NonZeroUsize::MAX),
+            LivesAt::Last => (Direction::Backward, NonZeroUsize::MIN),
         };
-        current.map(|life| self.record(event, &life)).transpose()
-    }
-
-    /// Everyone for whom an event was published.
-    fn recipients(self, event: &EventRow<'_>) -> Result<Vec<RecipientRow>, StoreError> {
-        if !event.recipients.is_empty() {
-            return Ok(event.recipients.clone());
+        let later = self.directed(first.partition(), &from, &to, direction, limit)?;
+        let mut lives = later.iter().map(|(_, value)| codec::decode(value)).collect::<Result<Vec<LifeRow>, _>>()?;
+        let has_first = match which {
+            LivesAt::All => lives.first().is_some_and(|life| life.life == Life::FIRST),
+            LivesAt::Last => !lives.is_empty(),
+        };
+        if !has_first && let Some(recipient) = self.recipient(&row, endpoint)? {
+            lives.insert(0, LifeRow::first(&recipient, row.seq, more.marks.priority()));
         }
-        let prefix = keys::under(table::RECIPIENTS, event.id.to_bytes());
-        let mut all = Vec::new();
-        for partition in [keys::week(event.id.time()), Partition::LASTING] {
-            for (_, value) in self.scan(partition, &prefix, &keys::end_of(&prefix), NonZeroUsize::MAX)? {
-                all.extend(codec::decode::<Vec<RecipientRow>>(&value)?);
-            }
-            if !all.is_empty() {
-                break;
-            }
-        }
-        Ok(all)
+        Ok(lives)
     }
 
     /// The recipient at one endpoint, however many there are.
@@ -93,42 +126,42 @@ impl View<'_> {
         Ok(None)
     }
 
-    /// Every life of an event: those that publishing began, and those that have a row of their own, by endpoint and life.
-    pub(super) fn lives(self, owner: ApplicationId, event: EventId) -> Result<Vec<LifeRow>, StoreError> {
-        let key = Key::Event(owner, event);
-        let Some(value) = self.event_value(owner, event)? else { return Ok(Vec::new()) };
-        let (row, more, _) = rows::event_row(&value)?;
-        let priority = more.marks.priority();
-        let recipients = self.recipients(&row)?;
-        let first = recipients.iter().map(|recipient| LifeRow::first(recipient, row.seq, priority));
-        let mut lives: BTreeMap<_, LifeRow> = first.map(|life| ((life.endpoint, life.life), life)).collect();
-        let prefix = keys::under(table::LIFE, event.to_bytes());
-        for (_, value) in self.scan(key.partition(), &prefix, &keys::end_of(&prefix), NonZeroUsize::MAX)? {
-            let life: LifeRow = codec::decode(&value)?;
-            lives.insert((life.endpoint, life.life), life);
-        }
-        Ok(lives.into_values().collect())
-    }
-
     fn record(self, event: EventId, life: &LifeRow) -> Result<DeliveryRecord, StoreError> {
         let id = DeliveryId { endpoint: life.endpoint, seq: life.seq };
-        let of_life = self.attempts_at(id, event)?.into_iter().filter(|record| record.life == life.life);
-        let mut attempts: Vec<Attempt> = of_life.map(|record| record.attempt).collect();
-        let is_delivered = attempts.iter().any(|attempt| attempt.then == Then::Delivered);
-        let last = attempts.iter().rfind(|attempt| !attempt.number.is_manual()).map(|attempt| attempt.then);
-        let row = if is_delivered { None } else { self.pending(life, last)? };
+        let tried = self.tried(id, event, life.life)?;
+        let row = if tried.is_delivered { None } else { self.pending(life, tried.then)? };
         let (held, pending) = match row {
             Some(row) if row.is_held() => (Some(row), None),
             row => (None, row),
         };
-        let state = match (is_delivered, pending, &held) {
+        let state = match (tried.is_delivered, pending, &held) {
             (true, ..) => DeliveryState::Delivered,
             (false, Some(pending), _) => DeliveryState::Pending(pending),
-            (false, None, held) => self.ended(id, event, life, last, held.is_some())?,
+            (false, None, held) => self.ended(id, event, life, tried.then, held.is_some())?,
         };
-        attempts.sort_by_key(|attempt| (attempt.started, attempt.id));
-        let by_hand = self.by_hand(id, event, life, &attempts)?;
-        Ok(DeliveryRecord { id, event, life: life.life, attempts, state, held, by_hand })
+        let by_hand = self.by_hand(id, event, life, tried.by_hand)?;
+        let last = match tried.last {
+            Some((_, _, number)) => self.attempt_at(id, life.life, number, event, Responses::LeftOut)?,
+            None => None,
+        };
+        let last = last.map(|record| record.attempt);
+        Ok(DeliveryRecord { id, event, life: life.life, attempts: tried.count, last, state, held, by_hand })
+    }
+
+    fn tried(self, id: DeliveryId, event: EventId, life: Life) -> Result<TriedIn, StoreError> {
+        let mut tried = TriedIn::default();
+        let _all_are_seen = self.each_attempt(id, event, Some(life), |(_, _, number), row| {
+            tried.count += 1;
+            tried.is_delivered |= row.then == Then::Delivered;
+            if number.is_manual() {
+                tried.by_hand += 1;
+            } else {
+                tried.then = Some(row.then);
+            }
+            tried.last = tried.last.max(Some((row.started, row.id, number)));
+            ControlFlow::Continue(())
+        })?;
+        Ok(tried)
     }
 
     /// The first try by hand that was not made yet, among those that wait for a time; it was asked for after the event came.
@@ -137,10 +170,9 @@ impl View<'_> {
         id: DeliveryId,
         event: EventId,
         life: &LifeRow,
-        attempts: &[Attempt],
+        made: u32,
     ) -> Result<Option<Delivery>, StoreError> {
-        let made = attempts.iter().filter(|attempt| attempt.number.is_manual()).count();
-        if made >= life.manuals as usize || !self.is_current(id.endpoint, life.generation)? {
+        if made >= life.manuals || !self.is_current(id.endpoint, life.generation)? {
             return Ok(None);
         }
         let prefix = keys::queue(table::DUE, id.endpoint, life.generation);

@@ -10,15 +10,15 @@ use postrider_core::{AttemptId, DeliveryId, EndpointId, Life, Seq, Timestamp};
 
 use super::{
     View,
-    attempts::{OF_DELIVERY, of_delivery, tried_by},
+    attempts::{self, OF_DELIVERY, of_delivery, tried_by},
     pages::{Gathered, Met, direction},
     walk::{Place, Walk, Walked},
 };
 use crate::{
-    AttemptQuery, AttemptRecord, Cursor, Page, PageRequest, StoreError,
+    AttemptFilter, AttemptQuery, AttemptRecord, Cursor, Page, PageRequest, Responses, StoreError,
     kv::{
         Direction, Partition, codec,
-        keys::{self, ID_BYTES, Key, table, week},
+        keys::{self, ID_BYTES, table, week},
         rows::{self, IndexRow},
     },
 };
@@ -43,11 +43,12 @@ impl View<'_> {
         let (mut gathered, mut last_in_time) = (Gathered::new(page.limit), None);
         while let Some(row) = walks.next(self)? {
             // What is in the index is met there, or is gone.
-            let is_in_time = row.as_ref().is_some_and(|AttemptRecord { attempt, .. }| {
-                query.before.is_none_or(|before| attempt.started < before)
-                    && query.after.is_none_or(|after| after < attempt.started)
+            let AttemptFilter { before, after, .. } = query.filter;
+            let is_in_time = row.as_ref().is_some_and(|row| attempts::is_in_time(before, after, row.attempt.started));
+            let wanted = row.filter(|AttemptRecord { attempt, .. }| {
+                attempts::is_wanted(&query.filter, (attempt.started, &attempt.outcome, attempt.then))
             });
-            if !gathered.take((), Met::new(is_in_time, row)) {
+            if !gathered.take((), Met::new(is_in_time, wanted)) {
                 break;
             }
             walks.advance()?;
@@ -71,12 +72,9 @@ impl View<'_> {
     }
 
     /// The attempt that an index row names, unless it went with its partition.
-    fn indexed(self, of: EndpointId, row: &Walked) -> Result<Option<AttemptRecord>, StoreError> {
+    fn indexed(self, of: EndpointId, row: &Walked, responses: Responses) -> Result<Option<AttemptRecord>, StoreError> {
         let IndexRow { event, seq, life, number } = codec::decode(&row.value)?;
-        let delivery = DeliveryId { endpoint: of, seq };
-        let Some(value) = self.value(&Key::Attempt(delivery, life, number, event))? else { return Ok(None) };
-        let (attempt, event) = rows::decode_attempt(number, &value)?;
-        Ok(Some(AttemptRecord { delivery, event, life, attempt }))
+        self.attempt_at(DeliveryId { endpoint: of, seq }, life, number, event, responses)
     }
 
     /// Behind which row the first attempts lie that began after a time. They begin in about the order of their
@@ -88,7 +86,8 @@ impl View<'_> {
             let one = |from: Seq, direction: Direction| {
                 let from = [&prefix[..], &from.0.to_be_bytes()].concat();
                 let rows = self.directed(partition, &from, &end, direction, NonZeroUsize::MIN)?;
-                let read = |(key, value): &(Bytes, Bytes)| of_delivery(of, &key[prefix.len()..], value);
+                let read =
+                    |(key, value): &(Bytes, Bytes)| of_delivery(of, &key[prefix.len()..], value, Responses::LeftOut);
                 rows.first().map(read).transpose()
             };
             let Some(oldest) = one(Seq(0), Direction::Forward)? else { continue };
@@ -114,6 +113,7 @@ impl View<'_> {
 /// The two walks of a page.
 struct Walks<'a> {
     of: EndpointId,
+    responses: Responses,
     direction: Direction,
     firsts: Side<'a>,
     indexed: Side<'a>,
@@ -134,22 +134,22 @@ impl<'a> Walks<'a> {
         let (first, indexed) = asked.map(|asked| asked.split_at(ONE)).unzip();
         let (first, indexed) = (first.map(Place::decode), indexed.map(Place::decode));
         // An id tells when an attempt began, but for its rounding.
-        let after = query.after.map(|after| after.earlier_by(SLACK));
-        let before = query.before.map(|before| before + SLACK);
+        let after = query.filter.after.map(|after| after.earlier_by(SLACK));
+        let before = query.filter.before.map(|before| before + SLACK);
         let id = |time: Timestamp| keys::first_event(time).to_bytes();
         let ids = after.map_or([0; ID_BYTES], id)..before.map_or([u8::MAX; ID_BYTES], id);
         let at = |time: Timestamp| Place { partition: week(time), suffix: id(time).to_vec() };
         // A place outside the time that is asked for is as good as the end of that.
         let (first, indexed) = match direction {
             Direction::Forward => {
-                let first = match (first, query.after) {
+                let first = match (first, query.filter.after) {
                     (None, Some(after)) => view.first_after(of, after)?,
                     (first, _) => first,
                 };
                 (first, indexed.max(after.map(at)))
             }
             Direction::Backward => {
-                let newest = view.newest(query.before)?.map(tried_by);
+                let newest = view.newest(query.filter.before)?.map(tried_by);
                 (first.into_iter().chain(newest).min(), indexed.into_iter().chain(before.map(at)).min())
             }
         };
@@ -164,6 +164,7 @@ impl<'a> Walks<'a> {
         };
         Ok(Self {
             of,
+            responses: query.filter.responses,
             direction,
             firsts: begin(
                 table::ATTEMPT,
@@ -205,9 +206,11 @@ impl<'a> Walks<'a> {
         match (indexed.filter(is_indexed), first) {
             (Some(row), _) => {
                 self.is_indexed = true;
-                view.indexed(self.of, row).map(Some)
+                view.indexed(self.of, row, self.responses).map(Some)
             }
-            (None, Some(row)) => of_delivery(self.of, &row.suffix, &row.value).map(|record| Some(Some(record))),
+            (None, Some(row)) => {
+                of_delivery(self.of, &row.suffix, &row.value, self.responses).map(|record| Some(Some(record)))
+            }
             (None, None) => Ok(None),
         }
     }

@@ -8,7 +8,7 @@ use postrider_core::{
 };
 
 use crate::{
-    OpenStore,
+    OpenStore, PageRequest,
     testing::world::{World, acceptance, application, endpoint},
 };
 
@@ -115,7 +115,7 @@ pub async fn each_recipient_waits_where_its_ordering_says(medium: &dyn OpenStore
     let mut endpoints = vec![world.endpoint.clone()];
     endpoints.extend(others);
     for (endpoint, expected) in endpoints.into_iter().zip(expected) {
-        let page = crate::PageRequest::default();
+        let page = PageRequest::default();
         let found = world.reads().queue(endpoint.id, generation, &page).await.expect("reads work").items;
         assert_eq!(found, [expected]);
     }
@@ -128,7 +128,10 @@ pub async fn an_event_without_recipients_is_kept(medium: &dyn OpenStore) {
     let effects = world.write([Write::Accept(unwanted)]).await;
     let Effect::Accepted(_, id, _) = effects[0] else { panic!("it is accepted: {effects:?}") };
     assert!(world.reads().event(world.application.id, id).await.expect("reads work").is_some());
-    assert_eq!(world.reads().deliveries(world.application.id, id).await.expect("reads work"), []);
+    assert_eq!(
+        world.reads().deliveries(world.application.id, id, &PageRequest::default()).await.expect("reads work").items,
+        []
+    );
 }
 
 /// A publish that was planned for other endpoints is planned again, also if they changed in the same group.

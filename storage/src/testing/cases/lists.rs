@@ -3,13 +3,13 @@
 use std::{fmt, num::NonZeroUsize};
 
 use postrider_core::{
-    Acceptance, AttemptId, Delivery, DeliveryId, Event, EventId, Life, More, OnExhausted, OrderingMode, Place, Step,
-    Timestamp, Write,
+    Acceptance, AttemptId, Delivery, DeliveryId, EndpointId, Event, EventId, Life, More, OnExhausted, OrderingMode,
+    Place, Step, Timestamp, Write,
 };
 
 use crate::{
-    AttemptCounts, AttemptQuery, Backlog, CountedTime, DeadLetterQuery, DeliveryState, EventQuery, OpenStore, Page,
-    PageRequest, Part,
+    AttemptCounts, AttemptQuery, Backlog, CountedTime, DeadLetterQuery, DeliveryState, EventAttemptQuery, EventQuery,
+    OpenStore, Page, PageRequest, Part,
     testing::world::{
         DAY, HOUR, NOW, WEEK, World, application, endpoint, failed, failed_by_hand, many, seqs, succeeded,
     },
@@ -167,13 +167,20 @@ pub async fn each_recipient_has_a_record(medium: &dyn OpenStore) {
     deliveries.sort_by_key(|delivery| delivery.id.endpoint);
     world.step(succeeded(&deliveries[1])).await;
     let event = deliveries[0].event;
-    let records = world.reads().deliveries(world.application.id, event).await.expect("reads work");
+    for limit in [1, 2, 4, 9] {
+        let read = async |page: &PageRequest<EndpointId>| {
+            world.reads().deliveries(world.application.id, event, page).await.expect("reads work")
+        };
+        assert_eq!(pages(limit, read).await.iter().map(|record| record.id).collect::<Vec<_>>(), ids(&deliveries));
+    }
+    let all = PageRequest::default();
+    let records = world.reads().deliveries(world.application.id, event, &all).await.expect("reads work").items;
     assert_eq!(records.iter().map(|record| record.id).collect::<Vec<_>>(), ids(&deliveries));
     assert_eq!(records[1].state, DeliveryState::Delivered);
     assert_eq!(records[0].state, DeliveryState::Pending(deliveries[0].clone()));
     assert!(records.iter().all(|record| record.event == event && record.life == Life::FIRST));
-    let theirs = world.reads().deliveries(application(2).id, event).await.expect("reads work");
-    assert_eq!(theirs, [], "another application has no such event");
+    let theirs = world.reads().deliveries(application(2).id, event, &all).await.expect("reads work");
+    assert_eq!(theirs.items, [], "another application has no such event");
     let stranger = world.reads().delivery(world.application.id, event, endpoint(&world.application, 9, CONCURRENT).id);
     assert_eq!(stranger.await.expect("reads work"), None);
 }
@@ -186,7 +193,10 @@ pub async fn attempts_of_an_event_come_newest_first(medium: &dyn OpenStore) {
     world.give_up(&world.due().await[0]).await;
     let second = world.redrive(delivery.id).await;
     world.step(succeeded(&second)).await;
-    let found = world.reads().attempts_of_event(world.application.id, delivery.event).await.expect("reads work");
+    let query = EventAttemptQuery::of(world.application.id, delivery.event);
+    let read =
+        async |page: &PageRequest<AttemptId>| world.reads().attempts_of_event(&query, page).await.expect("reads work");
+    let found = pages(2, read).await;
     let told: Vec<_> = found.iter().map(|record| (record.life.0, record.attempt.number.0)).collect();
     assert_eq!(told, [(2, 1), (1, 2), (1, 1)]);
     assert!(found.iter().all(|record| record.event == delivery.event));

@@ -9,6 +9,7 @@ pub mod full;
 pub mod keys;
 pub mod lanes;
 pub mod lists;
+pub mod of_event;
 pub mod outcomes;
 pub mod paging;
 pub mod priority;

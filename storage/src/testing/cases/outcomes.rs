@@ -1,8 +1,8 @@
 //! A step of a delivery is stored once, and its end is remembered.
 
 use postrider_core::{
-    Batch, BreakerState, DeadLetter, Delivery, Effect, GiveUpReason, Guard, OnExhausted, OrderingMode, PerPriority,
-    Refused, Seq, SoftState, Then, Transition, Write,
+    Attempt, Batch, BreakerState, DeadLetter, Delivery, Effect, GiveUpReason, Guard, OnExhausted, OrderingMode,
+    PerPriority, Refused, Seq, SoftState, Then, Transition, Write,
 };
 
 use crate::{
@@ -25,7 +25,9 @@ pub async fn a_success_is_the_end(medium: &dyn OpenStore) {
     let record = world.record(delivery.event).await;
     assert_eq!((record.id, record.state), (delivery.id, DeliveryState::Delivered));
     let expected = attempt(&delivery, postrider_core::Outcome::Success { status: 200 }, Then::Delivered);
-    assert_eq!(record.attempts, [expected], "all of it");
+    let kept: Vec<_> = world.attempts(delivery.event).await.into_iter().map(|record| record.attempt).collect();
+    assert_eq!(kept, [expected], "all of it");
+    assert_eq!((record.attempts, record.last), (1, Some(Attempt { response: Box::default(), ..kept[0].clone() })));
 }
 
 /// Who does not know whether an outcome arrived commits it again, and is told that it did; anyone else is told no.
@@ -146,7 +148,7 @@ pub async fn an_end_without_an_attempt_is_remembered(medium: &dyn OpenStore) {
     let DeliveryState::GivenUp(Some(letter)) = world.state(old.event).await else { panic!("it was given up") };
     assert_eq!((letter.reason, letter.dead_at), (GiveUpReason::Expired, NOW + HOUR));
     let record = world.record(unwanted.event).await;
-    assert_eq!((record.state, record.attempts.len()), (DeliveryState::Cancelled(NOW + HOUR), 1));
+    assert_eq!((record.state, record.attempts), (DeliveryState::Cancelled(NOW + HOUR), 1));
 }
 
 /// Health is written with the outcome that changes it, and is there after a crash.

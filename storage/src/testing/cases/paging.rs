@@ -8,7 +8,7 @@ use postrider_core::{
 
 use super::lists::{attempt_of, pages, three_weeks_of_attempts};
 use crate::{
-    AttemptQuery, DeadLetterQuery, EventQuery, OpenStore, Page, PageRequest, Part,
+    AttemptFilter, AttemptQuery, DeadLetterQuery, EventQuery, OpenStore, Page, PageRequest, Part,
     testing::world::{HOUR, NOW, WEEK, World, application, endpoint, failed, many, succeeded},
 };
 
@@ -27,7 +27,10 @@ pub async fn attempts_of_a_time_are_found(medium: &dyn OpenStore) {
     let times = [NOW, NOW + HOUR * 6, NOW + WEEK, NOW + WEEK + HOUR * 3, NOW + WEEK * 2 + HOUR * 9, NOW + WEEK * 4];
     let times = times.map(Some).into_iter().chain([None]).collect::<Vec<_>>();
     for (after, before) in times.iter().flat_map(|after| times.iter().map(|before| (*after, *before))) {
-        let query = AttemptQuery { endpoint: world.endpoint.id, before, after };
+        let query = AttemptQuery {
+            filter: AttemptFilter { before, after, ..Default::default() },
+            ..AttemptQuery::of(world.endpoint.id)
+        };
         let read = async |page: &PageRequest| {
             let found = world.reads().attempts_of_endpoint(&query, page).await.expect("reads work");
             let ids = found.items.iter().map(|record| record.attempt.id).collect();
@@ -190,7 +193,11 @@ pub async fn a_page_of_a_time_is_left_either_way(medium: &dyn OpenStore) {
             let minute = Duration::from_secs(60);
             let (after, before) = (after.map(|after| after + minute), before.map(|before| before + minute));
             left_either_way(limit, async |in_time, page| {
-                let query = if in_time { AttemptQuery { before, after, ..tried.clone() } } else { tried.clone() };
+                let query = if in_time {
+                    AttemptQuery { filter: AttemptFilter { before, after, ..Default::default() }, ..tried.clone() }
+                } else {
+                    tried.clone()
+                };
                 let found = world.reads().attempts_of_endpoint(&query, page).await.expect("reads work");
                 let ids = found.items.iter().map(|record| record.attempt.id.to_bytes()).collect();
                 found.with(ids)
@@ -216,7 +223,10 @@ async fn left_either_way<C: Clone>(limit: usize, read: impl AsyncFn(bool, &PageR
 }
 
 /// Goes on and back at random, from either end, and compares with what was read at once.
-async fn wander<T: PartialEq + fmt::Debug, C: Clone>(seed: u64, read: impl AsyncFn(&PageRequest<C>) -> Page<T, C>) {
+pub(super) async fn wander<T: PartialEq + fmt::Debug, C: Clone>(
+    seed: u64,
+    read: impl AsyncFn(&PageRequest<C>) -> Page<T, C>,
+) {
     let all = read(&PageRequest::first(many(1000))).await.items;
     let mut dice = SplitMix::new(seed);
     let mut roll = |sides: u64| usize::try_from(dice.roll() % sides).unwrap_or_default();

@@ -8,7 +8,7 @@ use postrider_core::{
 };
 
 use crate::{
-    DeliveryState, OpenStore,
+    DeliveryState, OpenStore, PageRequest,
     testing::world::{
         DAY, HOUR, NOW, World, cancelled, endpoint, failed, failed_by_hand, given_up, holding, outcome, queued, seqs,
         succeeded,
@@ -50,8 +50,11 @@ pub async fn a_failed_try_changes_nothing(medium: &dyn OpenStore) {
     assert_eq!(apart, Some(Duration::from_nanos(1)), "a machine tells them apart by their times");
     world.step(failed_by_hand(&third)).await;
     assert_eq!(world.due().await, [second], "each is a row of its own");
-    let numbers: Vec<_> = world.record(delivery.event).await.attempts.iter().map(|attempt| attempt.number).collect();
+    let tried = world.attempts(delivery.event).await;
+    let numbers: Vec<_> = tried.iter().rev().map(|record| record.attempt.number).collect();
     assert_eq!(numbers, [AttemptNumber(1), AttemptNumber::manual(1), AttemptNumber::manual(3)]);
+    let record = world.record(delivery.event).await;
+    assert_eq!((record.attempts, record.last.map(|last| last.number)), (3, Some(AttemptNumber::manual(3))));
 }
 
 /// A success by hand ends the life wherever its row waits, and says which row that was.
@@ -125,8 +128,9 @@ pub async fn an_endpoint_that_was_no_recipient_gets_it_by_hand(medium: &dyn Open
     let second = world.resent(event, NOW).await;
     assert_eq!((second.id, second.next_attempt()), (first.id, AttemptNumber::manual(2)), "it is one life");
     assert_eq!(world.step(succeeded(&second)).await, Effect::Ended(None));
-    let records = world.reads().deliveries(world.application.id, event).await.expect("reads work");
-    let states: Vec<_> = records.iter().map(|record| (record.attempts.len(), &record.state)).collect();
+    let records = world.reads().deliveries(world.application.id, event, &PageRequest::default()).await;
+    let records = records.expect("reads work").items;
+    let states: Vec<_> = records.iter().map(|record| (record.attempts, &record.state)).collect();
     assert!(states.contains(&(2, &DeliveryState::Delivered)), "{states:?}");
     assert_eq!(states.len(), 2);
 }

@@ -287,10 +287,10 @@ pub async fn an_expunged_response_is_gone(medium: &dyn OpenStore) {
     let world = World::open(medium, CONCURRENT).await;
     let delivery = world.publish("a").await;
     world.step(succeeded(&delivery)).await;
-    let before = world.record(delivery.event).await.attempts.remove(0);
+    let before = world.attempts(delivery.event).await.remove(0).attempt;
     let place = AttemptPlace { delivery: delivery.id, life: Life::FIRST, number: before.number, event: delivery.event };
     world.write([Write::ExpungeResponse(place)]).await;
-    let after = world.record(delivery.event).await.attempts.remove(0);
+    let after = world.attempts(delivery.event).await.remove(0).attempt;
     assert_eq!(after, Attempt { response: EXPUNGED.into(), ..before });
     let none = AttemptPlace { life: Life(7), ..place };
     assert_eq!(world.refused(Write::ExpungeResponse(none)).await, Refused::NoEvent);

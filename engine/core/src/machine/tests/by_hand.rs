@@ -294,6 +294,7 @@ impl Driver {
         let finished = crate::Finished {
             seq: Seq(seq),
             trigger: delivery.trigger(),
+            url: Default::default(),
             started: self.now,
             took: Duration::ZERO,
             outcome: crate::Outcome::Success { status: 200 },
@@ -308,6 +309,7 @@ impl Driver {
         let finished = crate::Finished {
             seq: delivery.id.seq,
             trigger: delivery.trigger(),
+            url: Default::default(),
             started: self.now,
             took: Duration::ZERO,
             outcome: crate::Outcome::Failure(crate::Failure::Lost),

@@ -231,6 +231,7 @@ impl World {
         let finished = Finished {
             seq: delivery.id.seq,
             trigger: Trigger::Scheduled,
+            url: Default::default(),
             started: self.now,
             took: Duration::ZERO,
             outcome: if self.fails { failure } else { Outcome::Success { status: 200 } },

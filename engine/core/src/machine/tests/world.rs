@@ -534,6 +534,7 @@ impl World {
         let finished = Finished {
             seq,
             trigger,
+            url: Default::default(),
             started: self.now,
             took,
             outcome,

@@ -11,7 +11,7 @@ use super::{
     equivalence::{Ids, endpoint, records},
     *,
 };
-use crate::{AttemptQuery, EventQuery, PageRequest, Part, Reads};
+use crate::{AttemptFilter, AttemptQuery, EventQuery, PageRequest, Part, Reads};
 
 /// Counts rows written and rows asked for.
 #[derive(Clone, Debug, Default)]
@@ -138,7 +138,8 @@ async fn a_page_costs_the_same_however_long_its_list_is() -> Result<(), Failed> 
 async fn a_page_that_finds_nothing_ends() -> Result<(), Failed> {
     let (kv, store, ids, endpoint) = full_of(3_000).await?;
     let nothing = EventQuery { event_types: vec!["none".into()], ..EventQuery::of(ids.application) };
-    let never = AttemptQuery { before: Some(ids.now), after: Some(ids.now), ..AttemptQuery::of(endpoint) };
+    let no_time = AttemptFilter { before: Some(ids.now), after: Some(ids.now), ..AttemptFilter::default() };
+    let never = AttemptQuery { filter: no_time, ..AttemptQuery::of(endpoint) };
     for part in [Part::First, Part::Last] {
         let (mut request, mut pages) = (PageRequest { part, limit: PAGE }, 1);
         kv.read.swap(0, Ordering::Relaxed);
@@ -228,6 +229,7 @@ pub(super) fn step(ids: &Ids, before: &Delivery, then: Then) -> Batch {
     let attempt = Attempt {
         id: AttemptId::new(ids.now, &mut SplitMix::new(before.id.seq.0 + u64::from(before.attempts))),
         number: before.next_attempt(),
+        url: Default::default(),
         started: ids.now,
         took: std::time::Duration::ZERO,
         outcome: Outcome::Failure(Failure::TimedOut),

@@ -209,6 +209,7 @@ impl Random {
         let step = Step::Attempted(Attempt {
             id: AttemptId::new(self.ids.now, &mut self.dice),
             number: before.next_attempt(),
+            url: Default::default(),
             started: self.ids.now,
             took: std::time::Duration::ZERO,
             outcome: Outcome::Failure(Failure::TimedOut),
