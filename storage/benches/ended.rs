@@ -195,6 +195,7 @@ fn success(before: Delivery, dice: &mut SplitMix) -> Write {
     let attempt = Attempt {
         id: AttemptId::new(BEGAN, dice),
         number: before.next_attempt(),
+        url: Default::default(),
         started: BEGAN,
         took: Duration::from_millis(12),
         outcome: Outcome::Success { status: 200 },

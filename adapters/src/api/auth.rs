@@ -209,16 +209,17 @@ async fn named(parts: &mut Parts, api: &Api, token: &Token) -> Result<Result<Arc
 fn token(parts: &Parts, api: &Api) -> Result<Token, ApiError> {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|text| text.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-    let (_, bearer) = bearer.ok_or_else(|| ApiError::unauthorized("Invalid token"))?;
+    let (_, bearer) = bearer.ok_or_else(|| {
+        ApiError::unauthorized("No token: send one as `Authorization: Bearer` and the token behind it.")
+    })?;
     let now = now();
     let token = api.key.read(bearer.trim(), now).map_err(|error| match error {
         TokenError::IsSecret => ApiError::unauthorized(&format!("Authentication failed. {error}")),
         TokenError::Expired => ApiError::unauthorized("Expired token"),
-        TokenError::Invalid(_)
-        | TokenError::NotYetGood
-        | TokenError::NoCaller
-        | TokenError::Session(_)
-        | TokenError::NeverExpires => ApiError::unauthorized("Invalid token"),
+        TokenError::Invalid(_) => ApiError::unauthorized("Invalid token"),
+        TokenError::NotYetGood | TokenError::NoCaller | TokenError::Session(_) | TokenError::NeverExpires => {
+            ApiError::unauthorized(&format!("Invalid token: {error}"))
+        }
     })?;
     let organisation = api.engine.organisation(token.caller.organisation());
     let is_expired = match token.caller {

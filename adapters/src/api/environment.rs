@@ -48,6 +48,8 @@ pub(super) struct EnvironmentIn {
 }
 
 /// Shows all that an organisation describes.
+///
+/// Endpoints are not among it, and so are no URLs, headers or secrets.
 #[utoipa::path(
     post, path = "/environment/export", operation_id = "v1.environment.export", tag = "Environment",
     responses((status = 200, body = EnvironmentOut))

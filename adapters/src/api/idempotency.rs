@@ -1,5 +1,8 @@
 //! A `POST` with an `idempotency-key` is carried out once in 24 hours: sent again it gets the answer of the first one.
 //!
+//! The answer says what was done then: what it names may have been changed or deleted since, and is not made again. A client
+//! that wants another one chooses another key.
+//!
 //! A key belongs to who sends it, and to the path. Only what was done (2xx) is remembered, so that whatever was refused
 //! may be tried again with the same key. Messages are left alone here: their key is stored with them, in one commit. All
 //! else has the gap that the engine's `Answers` tells of: a crash between what was done and the keeping of its answer.

@@ -19,6 +19,7 @@ mod error;
 mod event_type_import;
 mod event_types;
 mod grants;
+mod head;
 mod headers;
 mod health;
 mod idempotency;
@@ -219,7 +220,8 @@ pub fn limited_router(engine: Engine, key: TokenKey, limits: RequestLimits) -> R
     let cors = cors.expose_headers([envelope::REQUEST_ID, header::RETRY_AFTER, header::WARNING]);
     let served = Router::new().nest(openapi::BASE, bounded(routes()));
     let served = served.nest(openapi::SIMPLE_BASE, bounded(simple_routes())).route("/docs", get(openapi::page));
-    let served = served.fallback(async || ApiError::not_found()).layer(cors);
+    let served = served.fallback(async || ApiError::not_found());
+    let served = served.layer(middleware::from_fn(head::bounded)).layer(cors);
     let served = NormalizePath::trim_trailing_slash(served);
     let served = Router::new().fallback_service(served).layer(middleware::from_fn(deletes_what_is_named));
     // Around the whole router: a layer inside would run after the path was matched.

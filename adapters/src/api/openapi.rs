@@ -7,6 +7,7 @@ mod bounds;
 mod common;
 mod forms;
 mod queries;
+mod warned;
 
 use std::{io::Write, sync::LazyLock};
 
@@ -32,6 +33,7 @@ pub(super) use self::queries::{
 use self::{
     bounds::Bounds,
     common::{Common, operations},
+    warned::Warned,
 };
 use super::{
     Api,
@@ -133,6 +135,7 @@ impl Routes {
         let nested = |document: Document, (base, routes): (&str, Self)| document.nest(base, routes.written);
         let mut document = parts.into_iter().fold(Cover::openapi(), nested);
         Common.modify(&mut document);
+        Warned.modify(&mut document);
         Bounds.modify(&mut document);
         document
     }

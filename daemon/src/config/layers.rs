@@ -229,14 +229,18 @@ fn is_secret(name: &str) -> bool {
     secret
 }
 
-/// The known name that this one was most likely meant to be: the same within another section, or the least different.
-fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
+/// Names less alike than this have nothing to do with each other.
+const ALIKE: f64 = 0.6;
+
+/// The known name that this one was most likely meant to be: the same within another section, or the least different. None
+/// if it is like none of them.
+fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
     let likeness = |known: &str| {
-        let within = known.rsplit('.').next().unwrap_or(known);
-        let whole = strsim::normalized_damerau_levenshtein(name, known);
-        whole.max(strsim::normalized_damerau_levenshtein(name.rsplit('.').next().unwrap_or(name), within))
+        let alike = strsim::normalized_damerau_levenshtein;
+        let (section, within) = known.rsplit_once('.').unwrap_or(("", known));
+        alike(name, known).max(alike(name, section)).max(alike(name.rsplit('.').next().unwrap_or(name), within))
     };
-    known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
+    known.filter(|known| likeness(known) >= ALIKE).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 /// Kubernetes puts the addresses of services into every container: for a service called `postrider`, variables that

@@ -38,11 +38,11 @@ pub(crate) enum Mistake {
     #[error("{place}: {message}")]
     Syntax { place: Origin, message: String },
     /// Correct the key, or remove it.
-    #[error("{place}: unknown key `{key}`; the nearest known key is `{nearest}`")]
-    UnknownKey { place: Origin, key: String, nearest: String },
+    #[error("{place}: unknown key `{key}`; {}", meant("key", nearest.as_deref()))]
+    UnknownKey { place: Origin, key: String, nearest: Option<String> },
     /// Correct the variable, or unset it.
-    #[error("{place}: unknown variable; the nearest known one is `{nearest}`")]
-    UnknownVariable { place: Origin, nearest: String },
+    #[error("{place}: unknown variable; {}", meant("one", nearest.as_deref()))]
+    UnknownVariable { place: Origin, nearest: Option<String> },
     /// Give what it takes.
     #[error("{place}: {key} cannot be {given}; give {takes}")]
     Value { place: Origin, key: String, given: String, takes: String },
@@ -64,6 +64,14 @@ pub(crate) enum Mistake {
     /// Remove it, or choose what it is for.
     #[error("`{key}` ({place}) is of no use with {with}; remove it, or choose another algorithm")]
     OfNoUse { key: &'static str, place: Origin, with: String },
+}
+
+/// What may be meant in the place of what is not known.
+fn meant(what: &str, nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!("the nearest known {what} is `{nearest}`"),
+        None => "`postrider config` shows all that are known".to_owned(),
+    }
 }
 
 /// Everything that is wrong.

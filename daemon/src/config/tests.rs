@@ -50,6 +50,12 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         &[],
         "postrider.toml:2: unknown key `limit.payload_bytes`; the nearest known key is `limits.payload_bytes`",
     );
+    check(
+        "colour_of_the_sky = 1",
+        &[],
+        &[],
+        "postrider.toml:1: unknown key `colour_of_the_sky`; `postrider config` shows all that are known",
+    );
     check("[target]", &[], &[], "postrider.toml:1: unknown key `target`; the nearest known key is ");
     check("limits = 3", &[], &[], "postrider.toml:1: unknown key `limits`; the nearest known key is ");
     check(

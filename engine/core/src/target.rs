@@ -112,7 +112,7 @@ fn embedded_v4(address: IpAddr) -> Option<Ipv4Addr> {
 #[non_exhaustive]
 pub enum TargetRefused {
     /// Use https, or set `https_only = false`.
-    #[error("url must begin with https://")]
+    #[error("url must begin with https:// unless https_only is switched off (targets.https_only of the daemon)")]
     HttpsOnly,
     /// Use https or http.
     #[error("url must begin with https:// or http://")]

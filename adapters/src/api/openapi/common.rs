@@ -83,7 +83,8 @@ fn named(name: &str) -> Parameter {
 }
 
 fn idempotency_key() -> Parameter {
-    let described = "The same request with the same key is carried out once in 24 hours, and answered the same.";
+    let described = "The same request with the same key is carried out once in 24 hours, and answered as it was the \
+                     first time: also if what it made was changed or deleted since.";
     let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(256));
     let text = text.pattern(Some("^[!-~]([ -~]*[!-~])?$"));
     let parameter = ParameterBuilder::new().name("idempotency-key").parameter_in(ParameterIn::Header);

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{room::Place, taking::Taking};
-use crate::api::{envelope::guarded, error::ApiError};
+use crate::api::{envelope::guarded, error::ApiError, head::FIELDS_MAX};
 
 /// From the first byte of an HTTP/1.1 request to the end of its head, and between two requests of a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ pub(super) struct Protocols(auto::Builder<TokioExecutor>);
 impl Protocols {
     pub(super) fn new() -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+        http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_headers(2 * FIELDS_MAX);
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)

@@ -185,3 +185,32 @@ impl MakeWriter<'_> for Log {
         self.clone()
     }
 }
+
+/// Browsers show nothing to a page of an answer without these headers: not why a request was too large, nor how long to
+/// wait.
+#[tokio::test]
+async fn what_is_refused_for_its_head_is_told_to_browsers() -> Result<(), Failed> {
+    let world = World::new().await?;
+    let ask = async |path: &str, fields: usize, bytes: usize| -> Result<(StatusCode, HeaderMap), Failed> {
+        let mut request = Request::builder().uri(format!("/api/v1{path}")).header("origin", "https://page.example");
+        for n in 0..fields {
+            request = request.header(format!("x-{n}"), "v".repeat(bytes));
+        }
+        let answer = world.router.clone().oneshot(request.body(Body::empty())?).await?;
+        Ok((answer.status(), answer.headers().clone()))
+    };
+    let long = format!("/app?a={}", "a".repeat(62_000));
+    for (path, fields, bytes, status) in [
+        (&*long, 0, 0, StatusCode::URI_TOO_LONG),
+        ("/app", 120, 1, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        ("/app", 3, 30_000, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        ("/app", 3, 3, StatusCode::UNAUTHORIZED),
+    ] {
+        let (found, headers) = ask(path, fields, bytes).await?;
+        assert_eq!(found, status);
+        assert_eq!(headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).map(|of| of.as_bytes()), Some(&b"*"[..]));
+        let exposed = headers.get(header::ACCESS_CONTROL_EXPOSE_HEADERS).and_then(|all| all.to_str().ok());
+        assert!(exposed.is_some_and(|all| all.contains("retry-after")), "{exposed:?}");
+    }
+    Ok(())
+}

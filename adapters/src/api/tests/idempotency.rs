@@ -193,3 +193,22 @@ async fn messages_of_a_batch_have_keys_of_their_own_however_long_the_key_is() ->
     assert!(met.contains(&serde_json::from_str::<Value>(&alone.2)?["id"].to_string()), "{}", alone.2);
     Ok(())
 }
+
+/// A key that is used again gets the first answer, be what it names there or not: it says what was done then, and is no
+/// reason to do it once more.
+#[tokio::test]
+async fn a_kept_answer_may_name_what_was_deleted_since() -> Result<(), Failed> {
+    let world = World::new().await?;
+    for path in ["/operational-webhook/endpoint", "/app/acme/endpoint"] {
+        world.post("/app", json!({ "name": "Acme", "uid": "acme" })).await?;
+        let hook = json!({ "url": "http://127.0.0.1:9/" });
+        let made = world.post_keyed("k", path, hook.clone()).await?;
+        assert_eq!(made.0, StatusCode::CREATED, "{}", made.2);
+        let id = serde_json::from_str::<Value>(&made.2)?["id"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(world.delete(&format!("{path}/{id}")).await?, StatusCode::NO_CONTENT);
+        assert_eq!(world.post_keyed("k", path, hook.clone()).await?, made);
+        assert_eq!(world.delete(&format!("{path}/{id}")).await?, StatusCode::NOT_FOUND, "it was not made again");
+        assert_eq!(world.post_keyed("l", path, hook).await?.0, StatusCode::CREATED, "another key makes another one");
+    }
+    Ok(())
+}

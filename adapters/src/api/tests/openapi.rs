@@ -246,3 +246,34 @@ fn names(document: &Value, schema: &Value) -> BTreeMap<String, bool> {
     }
     all
 }
+
+/// Answers have had `warnings` of which the document said nothing: clients made from it could not read them.
+#[tokio::test]
+async fn answers_to_requests_with_a_body_are_described_with_their_warnings() -> Result<(), Failed> {
+    let world = World::new().await?;
+    let document = world.get("/openapi.json").await?.1;
+    let (mut described, schemas) = (0, &document["components"]["schemas"]);
+    for (path, item) in document["paths"].as_object().ok_or("it has paths")? {
+        for (method, operation) in
+            item.as_object().into_iter().flatten().filter(|(_, one)| !one["requestBody"].is_null())
+        {
+            for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
+                let Some(name) = answer["content"]["application/json"]["schema"]["$ref"].as_str() else { continue };
+                if status.starts_with('2') {
+                    let schema = &schemas[name.rsplit('/').next().unwrap_or_default()];
+                    let parts = schema["allOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
+                    let list = parts.iter().find_map(|part| part["properties"].get("warnings"));
+                    assert!(list.is_some(), "{method} {path} {status}: {schema}");
+                    assert!(!answer["headers"]["Warning"].is_null(), "{method} {path} {status}");
+                    described += 1;
+                }
+            }
+        }
+    }
+    assert!(described > 20, "{described} answers");
+    let item = &schemas["RequestWarning"]["properties"];
+    assert!(!item["loc"].is_null() && !item["msg"].is_null() && !item["nearest"].is_null(), "{item}");
+    let warned = world.post("/app", json!({ "name": "Acme", "nmae": "x" })).await?.1;
+    assert_eq!(warned["warnings"][0]["loc"], json!(["body", "nmae"]), "{warned}");
+    Ok(())
+}
