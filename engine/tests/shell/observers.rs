@@ -4,7 +4,7 @@
 use std::{
     io::{self, Write},
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use postrider::{
     testing::{Reply, ScriptedTransport},
 };
 use tokio::time::{Instant, sleep};
-use tracing::{Level, subscriber::DefaultGuard};
+use tracing::{Dispatch, Level, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{Failed, always_ok, event, hook, start};
@@ -34,6 +34,10 @@ impl Lines {
     }
 
     fn captured_to(level: Level) -> (Self, DefaultGuard) {
+        // With one subscriber alone, tracing asks that of the thread which first comes by a span or line, and remembers the
+        // answer for all threads: that of a test which captures nothing would be "never". With two it asks both.
+        static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&ANOTHER);
         let lines = Self::default();
         let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).without_time();
         (lines.clone(), tracing::subscriber::set_default(subscriber.with_writer(lines).finish()))
