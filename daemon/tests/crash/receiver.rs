@@ -116,7 +116,9 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Str
     let event: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
     let key = event["key"].as_str().unwrap_or_default().to_owned();
     let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    receiver.ids.with(|ids| ids.insert(id.clone()));
-    receiver.taken.with(|taken| taken.push((key, event["number"].as_u64().unwrap_or_default(), id)));
+    let number = event["number"].as_u64().unwrap_or_default();
+    receiver.taken.with(|taken| taken.push((key, number, id.clone())));
+    // Last: what counts ids looks at what was taken next.
+    receiver.ids.with(|ids| ids.insert(id));
     StatusCode::OK
 }
