@@ -8,7 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use postrider_core::Durability::Relaxed;
-use postrider_storage::{kv::OrderedKv, testing::Dice};
+use postrider_storage::{
+    Fjall,
+    kv::{FjallKv, OrderedKv, Partition},
+    testing::Dice,
+};
 
 use crate::written::*;
 
@@ -75,6 +79,64 @@ fn damage_in_what_was_synced_is_corrupt_and_never_a_torn_end() -> Result<(), Fai
         check_refused(image.path(), &[&journal.to_string_lossy(), "acknowledged"])?;
     }
     Ok(())
+}
+
+/// The number of a write has no checksum: one that is too high would pass for the proof that all is there, and what comes
+/// behind it with a lower one would be skipped.
+#[test]
+fn a_damaged_number_of_a_write_is_corrupt() -> Result<(), Failed> {
+    for store in [Written::closed(67)?, Written::open(67)?] {
+        let starts = begins(&newest_journal(store.folder.path())?)?;
+        for bit in [0, 20, 47, 48, 62, 63] {
+            let image = store.image()?;
+            let journal = newest_journal(image.path())?;
+            flip(&journal, 8 * (starts[starts.len() / 2] + NUMBER_AT) + bit)?;
+            check_refused(image.path(), &[&journal.to_string_lossy(), "is damaged at byte", "whole writes"])?;
+        }
+    }
+    // The last one of a sealed journal, with writes in the next one.
+    let image = Written::closed(71)?.image()?;
+    let journal = newest_journal(image.path())?;
+    let (bytes, starts) = (fs::read(&journal)?, begins(&journal)?);
+    let (last, first) = (starts[starts.len() / 2] as usize, starts[starts.len() / 2 + 1] as usize);
+    let (sealed, next) = seal(image.path())?;
+    fs::write(&sealed, &bytes[..first])?;
+    fs::write(&next, &bytes[first..])?;
+    for (journal, at) in [(&sealed, last), (&next, 0)] {
+        flip(journal, 8 * (at as u64 + NUMBER_AT) + 20)?;
+        check_refused(image.path(), &[&journal.to_string_lossy(), "is damaged at byte"])?;
+        flip(journal, 8 * (at as u64 + NUMBER_AT) + 20)?;
+    }
+    FjallKv::open(&Fjall::at(image.path()))?;
+    Ok(())
+}
+
+/// The library forgets how far numbers had come with a partition that was dropped, and would draw them again.
+#[test]
+fn numbers_rise_after_a_partition_was_dropped() -> Result<(), Failed> {
+    let mut store = Written::open(79)?;
+    let dropped = Partition(2_800);
+    let kv = store.kv.take().ok_or("it is open")?;
+    for number in 0..5_u8 {
+        kv.write(&[(dropped, vec![number].into(), Some(Bytes::from_static(b"gone")))], Relaxed)?;
+    }
+    kv.drop_partition(dropped)?;
+    drop(kv);
+    store.kv = Some(FjallKv::open(&Fjall::at(store.folder.path()))?);
+    store.write(&mut Dice::new(83), 2)?;
+    let image = store.image()?;
+    assert!(!store.refused_or_whole(image.path(), "a dropped partition")?);
+    Ok(())
+}
+
+/// Where the number of a write is, from where the write begins.
+const NUMBER_AT: u64 = 5;
+
+/// Where writes begin in a journal, without the first.
+fn begins(journal: &Path) -> Result<Vec<u64>, Failed> {
+    let bytes = fs::read(journal)?;
+    let ends = (0..bytes.len() - 5).filter(|at| bytes[*at..].starts_with(b"FJL\x03\x01"));
+    Ok(ends.map(|at| at as u64 + 4).collect())
 }
 
 /// The mark is not synced while the store is open, so after a power cut it may be old: then the batches say it.

@@ -74,6 +74,8 @@ fn write_tables(folder: &Path) -> Result<(), Failed> {
 pub(crate) fn fill(root: &Path) -> Result<(), Failed> {
     drop(open(root)?);
     let database = fjall::Database::builder(root.join(FOLDER).join("fjall")).worker_threads(1).open()?;
+    // It is there already, and would keep its size.
+    database.delete_keyspace(database.keyspace("synced", fjall::KeyspaceCreateOptions::default)?)?;
     for (name, bytes) in [("rows-0", 96 << 10), ("rows-2900", 96 << 10), ("rows-2901", 96 << 10), ("synced", 1_000)] {
         database.keyspace(name, || fjall::KeyspaceCreateOptions::default().max_memtable_size(bytes))?;
     }

@@ -1,7 +1,7 @@
 //! Reads a journal of fjall 3 batch by batch, as far as its batches are whole, and changes nothing.
 //!
 //! ```text
-//! 1  rows u32  number u64                                                    a batch begins
+//! 1  rows u32  number u64                                                    a batch begins; no checksum covers this
 //! 2  kind u8  0  keyspace u64  key u16  value u32  value u32  key  value      a row; its lengths, and the bytes
 //! 4  keyspace u64                                                            a keyspace is emptied
 //! 3  xxh3 of the rows as they lie here u64  "FJL" 3                          the batch is whole
@@ -166,9 +166,15 @@ pub(super) fn found_in(bytes: &[u8], after: u64, secret: &Secret) -> Vec<Batch> 
     found
 }
 
+/// Whether a batch with this number can come after that one: fjall draws them where it writes, and others in between for
+/// what it does to tables. No checksum covers them.
+pub(super) fn follows(before: u64, number: u64) -> bool {
+    number > before && number - before < 1 << 48
+}
+
 fn may_begin(bytes: &[u8], after: u64) -> bool {
     let number = bytes.get(5..BEGIN_BYTES).and_then(|number| number.try_into().ok()).map_or(0, u64::from_le_bytes);
-    number > after && number - after < 1 << 48 && matches!(bytes.get(BEGIN_BYTES), Some(&ROW | &EMPTIED))
+    follows(after, number) && matches!(bytes.get(BEGIN_BYTES), Some(&ROW | &EMPTIED))
 }
 
 /// Knows how far it has read.

@@ -14,7 +14,7 @@ use std::{
 use tracing::warn;
 
 use super::{
-    batches::{Batch, Batches, Broken, Next, found_in},
+    batches::{Batch, Batches, Broken, Next, follows, found_in},
     journal,
     synced::{Claim, Said},
 };
@@ -60,12 +60,26 @@ pub(super) struct Walked {
     pub(super) number: u64,
     pub(super) path: PathBuf,
     pub(super) batches: u64,
-    /// The highest number of a batch.
+    /// The numbers of its first and its last batch.
+    first: Option<u64>,
     last: Option<u64>,
     /// Where its whole batches end.
     pub(super) bytes: u64,
     /// What is behind that.
     pub(super) broken: Option<(Broken, Vec<Batch>)>,
+}
+
+/// Where the whole batches of a journal end.
+type End = (u64, Option<u64>, u64);
+
+impl Walked {
+    fn end(&self) -> End {
+        (self.batches, self.last, self.bytes)
+    }
+
+    fn go_back_to(&mut self, (batches, last, bytes): End) {
+        (self.batches, self.last, self.bytes) = (batches, last, bytes);
+    }
 }
 
 /// Looks through all journals, and cuts off what was torn and never acknowledged.
@@ -85,7 +99,15 @@ pub(super) fn make_whole(database: &Path, said: &Said) -> Result<Whole, StoreErr
 pub(super) fn walk_all(journals: Vec<(u64, PathBuf)>, said: &Said) -> io::Result<(Vec<Walked>, Vec<Claim>)> {
     let mut claims = vec![said.claim];
     let walked = journals.into_iter().map(|(number, path)| walk(number, path, said, &mut claims));
-    Ok((walked.collect::<io::Result<_>>()?, claims))
+    let mut walked = walked.collect::<io::Result<Vec<_>>>()?;
+    let firsts: Vec<_> = walked.iter().skip(1).map(|next| next.first).collect();
+    for (journal, next) in walked.iter_mut().zip(firsts) {
+        let rises = journal.last.zip(next).is_none_or(|(last, first)| follows(last, first));
+        if !rises && journal.broken.is_none() {
+            journal.broken = Some((Broken::Damaged, Vec::new()));
+        }
+    }
+    Ok((walked, claims))
 }
 
 /// Whether all that was acknowledged is there.
@@ -118,27 +140,34 @@ fn walk(number: u64, path: PathBuf, said: &Said, claims: &mut Vec<Claim>) -> io:
     let written = journal::written_bytes(&mut file)?;
     file.seek(SeekFrom::Start(0))?;
     let mut reader = Batches::of(BufReader::with_capacity(1 << 20, (&file).take(written)), &said.secret);
-    let mut walked = Walked { number, path, batches: 0, last: None, bytes: 0, broken: None };
-    loop {
+    let mut walked = Walked { number, path, batches: 0, first: None, last: None, bytes: 0, broken: None };
+    let mut before_last = walked.end();
+    let broken = loop {
         match reader.next()? {
-            Next::Whole(batch) => {
+            Next::Whole(batch) if walked.last.is_none_or(|last| follows(last, batch.number)) => {
+                before_last = walked.end();
                 walked.batches += 1;
-                walked.last = walked.last.max(Some(batch.number));
+                walked.first = walked.first.or(Some(batch.number));
+                walked.last = Some(batch.number);
                 walked.bytes = reader.at();
                 claims.extend(batch.claim);
             }
-            Next::End => return Ok(walked),
-            Next::Broken(broken) => {
-                let mut rest = Vec::new();
-                file.seek(SeekFrom::Start(walked.bytes))?;
-                (&file).take(written - walked.bytes).read_to_end(&mut rest)?;
-                let behind = found_in(&rest, walked.last.unwrap_or(0), &said.secret);
-                claims.extend(behind.iter().filter_map(|batch| batch.claim));
-                walked.broken = Some((broken, behind));
-                return Ok(walked);
+            // One of the two numbers is damaged, and who knows which: a raised one would pass for a proof of more.
+            Next::Whole(_) => {
+                walked.go_back_to(before_last);
+                break Broken::Damaged;
             }
+            Next::End => return Ok(walked),
+            Next::Broken(broken) => break broken,
         }
-    }
+    };
+    let mut rest = Vec::new();
+    file.seek(SeekFrom::Start(walked.bytes))?;
+    (&file).take(written - walked.bytes).read_to_end(&mut rest)?;
+    let behind = found_in(&rest, walked.last.unwrap_or(0), &said.secret);
+    claims.extend(behind.iter().filter_map(|batch| batch.claim));
+    walked.broken = Some((broken, behind));
+    Ok(walked)
 }
 
 fn check_claims(journals: &[Walked], claims: &[Claim]) -> Result<(), JournalError> {
