@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p postrider-storage --features testing --bench cycle -- [memory|fjall|sled] [deliveries]`
 
+mod support;
+
 use std::{
     collections::VecDeque,
     fs,
@@ -10,18 +12,16 @@ use std::{
 };
 
 use postrider_core::{
-    Acceptance, Application, ApplicationId, ApplicationSpec, Attempt, AttemptId, Batch, Delivery, DeliveryPolicy, Dice,
-    Durability, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Event, Generation, Guard, OrganisationId, Outcome,
-    SplitMix, Step, Then, Timestamp, Transition, Write, plan_recipients,
+    Acceptance, Application, Batch, Delivery, DeliveryPolicy, Dice, Durability, Endpoint, Event, Guard, SplitMix,
+    Write, plan_recipients,
 };
 use postrider_storage::{Fjall, MemoryStore, OpenStore, Sled, Store, testing::InTempDir};
+
+use self::support::{BEGAN, Failed, application, endpoint, success};
 
 const ENDPOINTS: usize = 1_000;
 const GROUP: usize = 64;
 const PAYLOAD_BYTES: usize = 1024;
-const BEGAN: Timestamp = Timestamp::from_nanos(1_767_225_600_000_000_000);
-
-type Failed = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failed> {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -62,32 +62,9 @@ struct Bench {
 impl Bench {
     async fn new(store: Arc<dyn Store>) -> Result<Self, Failed> {
         let mut dice = SplitMix::new(7);
-        let application = Application {
-            id: ApplicationId::new(BEGAN, &mut dice),
-            organisation: OrganisationId::DEFAULT,
-            spec: ApplicationSpec::new("bench"),
-            created_at: BEGAN,
-            updated_at: BEGAN,
-            revision: 1,
-        };
-        let mut endpoints = Vec::with_capacity(ENDPOINTS);
-        for _ in 0..ENDPOINTS {
-            let spec = EndpointSpec::new("https://receiver.example/hook");
-            endpoints.push(Arc::new(Endpoint {
-                id: EndpointId::new(BEGAN, &mut dice),
-                application: application.id,
-                target: spec.validate()?,
-                spec,
-                policy: DeliveryPolicy::default(),
-                secrets: Vec::new(),
-                status: EndpointStatus::Active,
-                created_at: BEGAN,
-                updated_at: BEGAN,
-                revision: 1,
-                generation: Generation(0),
-                granted: None,
-            }));
-        }
+        let application = application(&mut dice);
+        let endpoint = |_| endpoint(&application, DeliveryPolicy::default(), &mut dice);
+        let endpoints = (0..ENDPOINTS).map(endpoint).collect::<Result<Vec<_>, _>>()?;
         let writes = endpoints.iter().map(|endpoint| Write::Endpoint(Box::new((**endpoint).clone())));
         let writes = [Write::Application(Box::new(application.clone()))].into_iter().chain(writes);
         let group: Arc<[Batch]> = Arc::new([Batch::synced(writes)]);
@@ -124,29 +101,17 @@ impl Bench {
                 let (seq, id) = committed.accepted().ok_or("it is accepted")?;
                 open.extend(acceptance.recipients.iter().map(|to| acceptance.delivery(to, seq, id)));
             }
-            let ended: Arc<[Batch]> = open.drain(..).map(|delivery| success(delivery, now, &mut dice)).collect();
+            let mut ended = |before: Delivery| {
+                let guard = Guard::Stands(before.clone());
+                Batch::synced([success(before, now, &mut dice)]).guarded(guard).relaxed()
+            };
+            let ended: Arc<[Batch]> = open.drain(..).map(&mut ended).collect();
             for verdict in self.store.commit(ended, Durability::Relaxed).await? {
                 verdict.map_err(|refused| format!("{refused:?}"))?;
             }
         }
         Ok(())
     }
-}
-
-fn success(before: Delivery, now: Timestamp, dice: &mut SplitMix) -> Batch {
-    let attempt = Attempt {
-        id: AttemptId::new(now, dice),
-        number: before.next_attempt(),
-        url: Default::default(),
-        started: now,
-        took: Duration::from_millis(12),
-        outcome: Outcome::Success { status: 200 },
-        response: b"ok".as_slice().into(),
-        then: Then::Delivered,
-    };
-    let guard = Guard::Stands(before.clone());
-    let transition = Transition { before, after: None, step: Step::Attempted(attempt), dead: None };
-    Batch { guards: vec![guard], writes: vec![Write::Outcome(Box::new(transition))], durability: Durability::Relaxed }
 }
 
 /// Of this process, all threads, from the kernel's books: in ticks of 10 ms.

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p postrider-storage --features testing --bench ended -- [deliveries] [concurrent|fewKeys|manyKeys]`
 
+mod support;
+
 use std::{
     num::NonZeroUsize,
     sync::Arc,
@@ -9,19 +11,17 @@ use std::{
 };
 
 use postrider_core::{
-    Acceptance, AgedKey, Application, ApplicationId, ApplicationSpec, Ask, Attempt, AttemptId, Batch, Delivery, Dice,
-    DueKey, Durability, Effect, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Event, Generation, More,
-    OnExhausted, OrderingMode, OrganisationId, Outcome, PerPriority, Seq, SoftState, SplitMix, Step, Then, Timestamp,
-    Transition, WindowShare, Write, plan_recipients,
+    Acceptance, AgedKey, Application, Ask, Batch, Delivery, DeliveryPolicy, Dice, DueKey, Durability, Effect, Endpoint,
+    Event, Generation, More, OnExhausted, OrderingMode, PerPriority, Seq, SoftState, SplitMix, WindowShare, Write,
+    plan_recipients,
 };
 use postrider_storage::{DeadLetterQuery, Fjall, OpenStore, PageRequest, Store, testing::InTempDir};
 
+use self::support::{BEGAN, Failed, application, endpoint, success};
+
 const GROUP: usize = 512;
-const BEGAN: Timestamp = Timestamp::from_nanos(1_767_225_600_000_000_000);
 const PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(49);
 const WINDOW: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
-
-type Failed = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failed> {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -89,29 +89,9 @@ struct Queue {
 impl Queue {
     async fn new(store: Arc<dyn Store>, ordering: OrderingMode, keys: usize) -> Result<Self, Failed> {
         let mut dice = SplitMix::new(7);
-        let application = Application {
-            id: ApplicationId::new(BEGAN, &mut dice),
-            organisation: OrganisationId::DEFAULT,
-            spec: ApplicationSpec::new("bench"),
-            created_at: BEGAN,
-            updated_at: BEGAN,
-            revision: 1,
-        };
-        let spec = EndpointSpec::new("https://receiver.example/hook");
-        let endpoint = Arc::new(Endpoint {
-            id: EndpointId::new(BEGAN, &mut dice),
-            application: application.id,
-            target: spec.validate()?,
-            spec,
-            policy: postrider_core::DeliveryPolicy { ordering, ..Default::default() },
-            secrets: Vec::new(),
-            status: EndpointStatus::Active,
-            created_at: BEGAN,
-            updated_at: BEGAN,
-            revision: 1,
-            generation: Generation(0),
-            granted: None,
-        });
+        let application = application(&mut dice);
+        let policy = DeliveryPolicy { ordering, ..DeliveryPolicy::default() };
+        let endpoint = endpoint(&application, policy, &mut dice)?;
         let queue = Self { store, application, endpoint, keys, next: 0, dice };
         let application = Write::Application(Box::new(queue.application.clone()));
         queue.commit([application, Write::Endpoint(Box::new((*queue.endpoint).clone()))]).await?;
@@ -145,7 +125,7 @@ impl Queue {
     async fn group_ends(&mut self) -> Result<(), Failed> {
         let deliveries = self.some_wait(GROUP).await?;
         let last = deliveries.last().map_or(Seq(0), |delivery| delivery.id.seq);
-        let ended = deliveries.into_iter().map(|before| success(before, &mut self.dice)).collect::<Vec<_>>();
+        let ended = deliveries.into_iter().map(|before| success(before, BEGAN, &mut self.dice)).collect::<Vec<_>>();
         let heads = PerPriority::from_fn(|_| last.next());
         let soft = Write::Soft(self.endpoint.id, SoftState { heads, ..SoftState::default() });
         let soft = (self.endpoint.policy.ordering == OrderingMode::Concurrent).then_some(soft);
@@ -189,18 +169,4 @@ impl Queue {
 fn print(what: &str, began: Instant) {
     let took = millis(began.elapsed());
     println!("  {took:9.2} ms  {what}{}", if took > 5.0 { "   <- slow" } else { "" });
-}
-
-fn success(before: Delivery, dice: &mut SplitMix) -> Write {
-    let attempt = Attempt {
-        id: AttemptId::new(BEGAN, dice),
-        number: before.next_attempt(),
-        url: Default::default(),
-        started: BEGAN,
-        took: Duration::from_millis(12),
-        outcome: Outcome::Success { status: 200 },
-        response: b"ok".as_slice().into(),
-        then: Then::Delivered,
-    };
-    Write::Outcome(Box::new(Transition { before, after: None, step: Step::Attempted(attempt), dead: None }))
 }

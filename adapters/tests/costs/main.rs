@@ -7,7 +7,6 @@
 //!
 //! One test alone in its process: memory is counted for all of it, and nothing else may run.
 
-mod counting;
 mod requests;
 mod world;
 

@@ -11,14 +11,15 @@ use axum::{
 use bytes::Bytes;
 use postrider::{
     ApplicationSpec, AttemptResponse, BreakerSetting, EndpointSpec, Engine, Event, OrganisationId, PageRequest,
-    RetryPolicy, TargetRules, Timestamp, TransportError, transport_fn,
+    RetryPolicy, TargetRules, Timestamp, TransportError,
+    storage::testing::{Counted, Counting},
+    transport_fn,
 };
 use postrider_adapters::{api::router, token::TokenKey};
 use tower::ServiceExt;
 
 use crate::{
     MEMORY,
-    counting::Counting,
     requests::{Case, first, with_ids},
 };
 
@@ -110,7 +111,8 @@ impl World {
         let status = answer.status();
         let body = to_bytes(answer.into_body(), usize::MAX).await?;
         let peak_bytes = MEMORY.peak_usage().saturating_sub(before);
-        let (rows_read, rows_written, bytes_written) = self.store.take();
+        let Counted { asked, scanned, rows_written, bytes_written, .. } = self.store.take();
+        let rows_read = asked + scanned;
         let answer = if status == StatusCode::OK { String::new() } else { shortened(&body) };
         let spent = Spent { status: status.as_u16(), answer, peak_bytes, rows_read, rows_written, bytes_written };
         // What it has begun is not counted as what comes next.

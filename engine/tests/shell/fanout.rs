@@ -4,25 +4,11 @@
 //! each read walked over all of its recipients: ten thousand endpoints took six seconds for one small event, and all other
 //! tenants waited for as long. Published for a later time, its payload was read once for each endpoint in one commit.
 
-use std::{
-    num::NonZeroUsize,
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{num::NonZeroUsize, sync::atomic::Ordering, time::Duration};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use postrider::{
     ApplicationSpec, DeliveryState, EndpointSpec, Engine, Event, PageRequest,
-    core::Durability,
-    storage::{
-        KvStore, MemoryStore, OpenStore, Store, StoreError,
-        kv::{Direction, MemoryKv, OrderedKv, Partition, Row, Snapshot},
-    },
+    storage::{MemoryStore, OpenStore, testing::Counting},
     testing::ScriptedTransport,
 };
 use tokio::time::sleep;
@@ -30,64 +16,6 @@ use tokio::time::sleep;
 use crate::support::{Failed, Knobbed, always_ok};
 
 const PAYLOAD: usize = 64 << 10;
-
-/// Counts the bytes of values that are read.
-#[derive(Clone, Debug, Default)]
-struct Counting {
-    rows: MemoryKv,
-    read: Arc<AtomicU64>,
-}
-
-struct CountingSnapshot<'a>(Box<dyn Snapshot + 'a>, &'a AtomicU64);
-
-impl Snapshot for CountingSnapshot<'_> {
-    fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let value = self.0.get(partition, key)?;
-        self.1.fetch_add(value.as_ref().map_or(0, Bytes::len) as u64, Ordering::Relaxed);
-        Ok(value)
-    }
-
-    fn scan(
-        &self,
-        partition: Partition,
-        keys: Range<&[u8]>,
-        direction: Direction,
-        limit: NonZeroUsize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        let rows = self.0.scan(partition, keys, direction, limit)?;
-        self.1.fetch_add(rows.iter().map(|(_, value)| value.len() as u64).sum(), Ordering::Relaxed);
-        Ok(rows)
-    }
-}
-
-impl OrderedKv for Counting {
-    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        Ok(Box::new(CountingSnapshot(self.rows.snapshot()?, &self.read)))
-    }
-
-    fn write(&self, rows: &[Row], durability: Durability) -> Result<(), StoreError> {
-        self.rows.write(rows, durability)
-    }
-
-    fn partitions(&self) -> Result<Vec<Partition>, StoreError> {
-        self.rows.partitions()
-    }
-
-    fn drop_partition(&self, partition: Partition) -> Result<(), StoreError> {
-        self.rows.drop_partition(partition)
-    }
-
-    fn blocks(&self) -> bool {
-        false
-    }
-}
-
-#[async_trait]
-impl OpenStore for Counting {
-    async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
-        Ok(Arc::new(KvStore::over(self.clone())?))
-    }
-}
 
 async fn crowd(
     store: &(impl OpenStore + Clone),
@@ -111,15 +39,15 @@ fn large() -> Event {
 async fn bytes_for_each(endpoints: usize, wait: Option<Duration>) -> Result<u64, Failed> {
     let (store, receiver) = (Counting::default(), always_ok());
     let engine = crowd(&store, &receiver, endpoints).await?;
-    store.read.store(0, Ordering::Relaxed);
+    store.take();
     let now = engine.publish("acme", Event::new("case.first", "{}").tags(["now"])).await?.accepted_at;
     receiver.wait_for(endpoints).await;
     sleep(Duration::from_secs(600)).await;
     let event = wait.map_or_else(large, |wait| large().deliver_at(now + wait));
-    store.read.store(0, Ordering::Relaxed);
+    store.take();
     engine.publish("acme", event).await?;
     receiver.wait_for(2 * endpoints).await;
-    Ok(store.read.load(Ordering::Relaxed) / endpoints as u64)
+    Ok(store.take().value_bytes_read as u64 / endpoints as u64)
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,11 +86,11 @@ async fn what_is_read_back_is_read_without_its_recipients() -> Result<(), Failed
                 .len(),
             endpoints
         );
-        store.read.store(0, Ordering::Relaxed);
+        store.take();
         engine.events("acme").get(receipt.event).await?;
         let record = engine.deliveries("acme").get(receipt.event, endpoint).await?;
         assert_eq!(record.state, DeliveryState::Delivered);
-        Ok(store.read.load(Ordering::Relaxed))
+        Ok(store.take().value_bytes_read as u64)
     };
     let (few, many) = (read(200).await?, read(600).await?);
     assert!(few < 8_192 && many <= few + 64, "{few} bytes with 200 recipients, {many} with 600");

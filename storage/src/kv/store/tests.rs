@@ -1,3 +1,4 @@
+#[cfg(feature = "testing")]
 mod cost;
 mod counted;
 mod damaged;

@@ -28,7 +28,7 @@ pub async fn what_was_committed_is_there_after_reopening(medium: &dyn OpenStore)
 /// A relaxed commit is visible as soon as it is answered, and the death of the process does not take it.
 pub async fn a_relaxed_commit_is_visible_at_once(medium: &dyn OpenStore) {
     let world = World::open(medium, CONCURRENT).await;
-    let batch = Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Accept(world.acceptance(plain()))]) };
+    let batch = Batch::synced([Write::Accept(world.acceptance(plain()))]).relaxed();
     world.store.commit(Arc::new([batch]), Durability::Relaxed).await.expect("commits").remove(0).expect("stands");
     assert_eq!(world.ready().await.len(), 1);
     assert_eq!(world.reopen(medium).await.ready().await.len(), 1);

@@ -1,74 +1,18 @@
 //! What a delivery costs: rows are what storage is slow at, so their number is fixed here; and the disk is not read.
 
-use std::sync::atomic::AtomicUsize;
-
 use postrider_core::{
-    Acceptance, Attempt, AttemptId, Delivery, Effect, EndpointId, Event, Failure, Generation, Guard, IdempotencyKey,
-    KeyClaim, OnExhausted, OrderingMode, Outcome, Place, SplitMix, Step, Then, Transition, Write, plan_recipients,
+    Acceptance, Delivery, Effect, EndpointId, Event, Generation, Guard, IdempotencyKey, KeyClaim, OnExhausted,
+    OrderingMode, Then, Write, plan_recipients,
 };
 
 use super::{
-    equivalence::{Ids, endpoint, records},
+    equivalence::{Ids, endpoint, records, step},
     *,
 };
-use crate::{AttemptFilter, AttemptQuery, EventQuery, PageRequest, Part, Reads};
-
-/// Counts rows written and rows asked for.
-#[derive(Clone, Debug, Default)]
-struct Counting {
-    rows: MemoryKv,
-    written: Arc<AtomicUsize>,
-    asked: Arc<AtomicUsize>,
-    /// Rows that were answered.
-    read: Arc<AtomicUsize>,
-}
-
-struct CountingSnapshot<'a>(Box<dyn Snapshot + 'a>, &'a Counting);
-
-impl Snapshot for CountingSnapshot<'_> {
-    fn get(&self, partition: Partition, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.1.asked.fetch_add(1, Ordering::Relaxed);
-        self.0.get(partition, key)
-    }
-
-    fn scan(
-        &self,
-        partition: Partition,
-        keys: Range<&[u8]>,
-        direction: Direction,
-        limit: NonZeroUsize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.1.asked.fetch_add(1, Ordering::Relaxed);
-        let rows = self.0.scan(partition, keys, direction, limit)?;
-        self.1.read.fetch_add(rows.len(), Ordering::Relaxed);
-        Ok(rows)
-    }
-}
-
-impl OrderedKv for Counting {
-    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        Ok(Box::new(CountingSnapshot(self.rows.snapshot()?, self)))
-    }
-
-    fn write(&self, rows: &[Row], durability: Durability) -> Result<(), StoreError> {
-        let about_the_store = Key::Meta("").bytes();
-        let counted = rows.iter().filter(|(_, key, _)| !key.starts_with(&about_the_store));
-        self.written.fetch_add(counted.count(), Ordering::Relaxed);
-        self.rows.write(rows, durability)
-    }
-
-    fn partitions(&self) -> Result<Vec<Partition>, StoreError> {
-        self.rows.partitions()
-    }
-
-    fn drop_partition(&self, partition: Partition) -> Result<(), StoreError> {
-        self.rows.drop_partition(partition)
-    }
-
-    fn blocks(&self) -> bool {
-        false
-    }
-}
+use crate::{
+    AttemptFilter, AttemptQuery, EventQuery, PageRequest, Part, Reads,
+    testing::{Counted, Counting},
+};
 
 #[tokio::test]
 async fn rows_written_are_as_few_as_promised() -> Result<(), Failed> {
@@ -90,7 +34,10 @@ async fn check(ordering: OrderingMode, costs: Costs) -> Result<(), Failed> {
     let (store, ids) = (KvStore::over(kv.clone())?, Ids::new());
     let endpoint = Arc::new(endpoint(&ids, ids.endpoint, ordering));
     commit(&store, Batch::synced(records(&ids, [(*endpoint).clone()]))).await?;
-    let count = |kv: &Counting| (kv.written.swap(0, Ordering::Relaxed), kv.asked.swap(0, Ordering::Relaxed));
+    let count = |kv: &Counting| {
+        let Counted { rows_written, of_the_store, asked, .. } = kv.take();
+        (rows_written - of_the_store, asked)
+    };
 
     let publish = async |keyed: bool| -> Result<Delivery, Failed> {
         let event = Arc::new(Event::new("case.counted", "{}").ordering_key("a"));
@@ -142,10 +89,10 @@ async fn a_page_that_finds_nothing_ends() -> Result<(), Failed> {
     let never = AttemptQuery { filter: no_time, ..AttemptQuery::of(endpoint) };
     for part in [Part::First, Part::Last] {
         let (mut request, mut pages) = (PageRequest { part, limit: PAGE }, 1);
-        kv.read.swap(0, Ordering::Relaxed);
+        kv.take();
         loop {
             let found = store.events(&nothing, &request).await?;
-            assert!(found.items.is_empty() && kv.read.swap(0, Ordering::Relaxed) < 1_100);
+            assert!(found.items.is_empty() && kv.take().scanned < 1_100);
             if !request.turn(&found) {
                 break;
             }
@@ -155,10 +102,10 @@ async fn a_page_that_finds_nothing_ends() -> Result<(), Failed> {
     }
     for part in [Part::First, Part::Last] {
         let (mut request, mut pages) = (PageRequest { part, limit: PAGE }, 1);
-        kv.read.swap(0, Ordering::Relaxed);
+        kv.take();
         loop {
             let found = store.attempts_of_endpoint(&never, &request).await?;
-            assert!(found.items.is_empty() && kv.read.swap(0, Ordering::Relaxed) < 1_200);
+            assert!(found.items.is_empty() && kv.take().scanned < 1_200);
             if !request.turn(&found) {
                 break;
             }
@@ -195,7 +142,10 @@ async fn full_of(count: usize) -> Result<(Counting, KvStore<Counting>, Ids, Endp
 async fn pages_of(count: usize) -> Result<Vec<(usize, usize)>, Failed> {
     let (kv, store, ids, endpoint) = full_of(count).await?;
     let mut costs = Vec::new();
-    let mut count = || costs.push((kv.asked.swap(0, Ordering::Relaxed), kv.read.swap(0, Ordering::Relaxed)));
+    let mut count = || {
+        let Counted { asked, scanned, .. } = kv.take();
+        costs.push((asked, scanned));
+    };
     let events = EventQuery::of(ids.application);
     let tried = AttemptQuery::of(endpoint);
     let first = store.events(&events, &PageRequest { part: Part::First, limit: PAGE }).await?;
@@ -223,25 +173,4 @@ async fn pages_of(count: usize) -> Result<Vec<(usize, usize)>, Failed> {
 async fn commit(store: &KvStore<Counting>, batch: Batch) -> Result<postrider_core::Committed, Failed> {
     let mut verdicts = store.commit(Arc::new([batch]), Durability::Synced).await?;
     Ok(verdicts.remove(0).map_err(|refused| format!("{refused:?}"))?)
-}
-
-pub(super) fn step(ids: &Ids, before: &Delivery, then: Then) -> Batch {
-    let attempt = Attempt {
-        id: AttemptId::new(ids.now, &mut SplitMix::new(before.id.seq.0 + u64::from(before.attempts))),
-        number: before.next_attempt(),
-        url: Default::default(),
-        started: ids.now,
-        took: std::time::Duration::ZERO,
-        outcome: Outcome::Failure(Failure::TimedOut),
-        response: Box::default(),
-        then,
-    };
-    let place = match (then, before.place) {
-        (Then::RetryAt(at), Place::Lane { .. }) => Some(Place::Lane { due: Some(at), held: false }),
-        (Then::RetryAt(at), Place::Ready | Place::Due(_) | Place::Manual { .. }) => Some(Place::Due(at)),
-        (Then::Delivered | Then::GivenUp(_) | Then::Nothing, _) => None,
-    };
-    let after = place.map(|place| Delivery { place, attempts: before.attempts + 1, ..before.clone() });
-    let transition = Transition { before: before.clone(), after, step: Step::Attempted(attempt), dead: None };
-    Batch::synced([Write::Outcome(Box::new(transition))]).guarded(Guard::Stands(before.clone()))
 }

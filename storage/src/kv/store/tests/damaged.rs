@@ -6,8 +6,7 @@ use postrider_core::{
 };
 
 use super::{
-    cost::step,
-    equivalence::{Ids, endpoint, records},
+    equivalence::{Ids, endpoint, records, step},
     *,
 };
 use crate::Store;

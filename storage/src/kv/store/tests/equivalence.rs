@@ -31,7 +31,7 @@ pub(super) async fn accept_relaxed<K: OrderedKv>(store: &KvStore<K>) -> Result<S
     let Ids { application, now, .. } = Ids::new();
     let event = Arc::new(Event::new("case.relaxed", "{}"));
     let acceptance = Acceptance { application, accepted_at: now, entropy: 1, event, key: None, recipients: Vec::new() };
-    let batch = Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Accept(acceptance)]) };
+    let batch = Batch::synced([Write::Accept(acceptance)]).relaxed();
     // The first group begins a reservation; the second one is relaxed through and through.
     store.commit(Arc::new([batch.clone()]), Durability::Relaxed).await?;
     let verdicts = store.commit(Arc::new([batch]), Durability::Relaxed).await?;
@@ -266,4 +266,26 @@ pub(super) fn endpoint(ids: &Ids, id: EndpointId, ordering: OrderingMode) -> End
         generation: Generation(0),
         granted: None,
     }
+}
+
+/// An attempt that ended so.
+pub(super) fn step(ids: &Ids, before: &Delivery, then: Then) -> Batch {
+    let attempt = Attempt {
+        id: AttemptId::new(ids.now, &mut SplitMix::new(before.id.seq.0 + u64::from(before.attempts))),
+        number: before.next_attempt(),
+        url: Default::default(),
+        started: ids.now,
+        took: std::time::Duration::ZERO,
+        outcome: Outcome::Failure(Failure::TimedOut),
+        response: Box::default(),
+        then,
+    };
+    let place = match (then, before.place) {
+        (Then::RetryAt(at), Place::Lane { .. }) => Some(Place::Lane { due: Some(at), held: false }),
+        (Then::RetryAt(at), Place::Ready | Place::Due(_) | Place::Manual { .. }) => Some(Place::Due(at)),
+        (Then::Delivered | Then::GivenUp(_) | Then::Nothing, _) => None,
+    };
+    let after = place.map(|place| Delivery { place, attempts: before.attempts + 1, ..before.clone() });
+    let transition = Transition { before: before.clone(), after, step: Step::Attempted(attempt), dead: None };
+    Batch::synced([Write::Outcome(Box::new(transition))]).guarded(Guard::Stands(before.clone()))
 }

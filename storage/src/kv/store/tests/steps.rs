@@ -8,8 +8,7 @@ use postrider_core::{
 };
 
 use super::{
-    cost::step,
-    equivalence::{Ids, endpoint, records},
+    equivalence::{Ids, endpoint, records, step},
     *,
 };
 use crate::{PageRequest, testing::WithRemains};
