@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use postrider_core::{
-    ApplicationId, Batch, Document, DocumentId, DocumentKind, Durability, Guard, KEY_REMEMBERED, Timestamp, Write,
+    ApplicationId, Batch, Document, DocumentId, DocumentKind, Guard, KEY_REMEMBERED, Timestamp, Write,
 };
 use postrider_storage::DocumentQuery;
 use serde::{Deserialize, Serialize};
@@ -284,12 +284,7 @@ impl Inner {
             Some(found) => batch.guarded(Guard::Document(found.id, found.revision)),
             None => batch,
         };
-        let verdict = self
-            .commits
-            .submit_for(turns_of, Batch { durability: Durability::Relaxed, ..batch })
-            .answer()
-            .await
-            .ok()?;
+        let verdict = self.commits.submit_for(turns_of, batch.relaxed()).answer().await.ok()?;
         if let Err(refused) = verdict {
             warn!(?refused, "old answer is not taken away");
         }
@@ -312,7 +307,7 @@ impl Inner {
                 let guard = Guard::Document(found.id.clone(), found.revision);
                 let batch = Batch::synced([Write::DropDocument(found.id.clone())]).guarded(guard);
                 let turns_of = ApplicationId::from_bytes(found.id.organisation.to_bytes());
-                self.commits.submit_for(turns_of, Batch { durability: Durability::Relaxed, ..batch })
+                self.commits.submit_for(turns_of, batch.relaxed())
             };
             let dropped: Vec<_> = found.iter().filter(|found| self.is_old_answer(found)).map(drop_it).collect();
             for dropped in dropped {

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use postrider_core::{
-    ApplicationId, Batch, Document, DocumentId, DocumentKind, Durability, Guard, Task, TaskStatus, Timestamp, Write,
+    ApplicationId, Batch, Document, DocumentId, DocumentKind, Guard, Task, TaskStatus, Timestamp, Write,
 };
 use postrider_storage::DocumentQuery;
 use tokio::time::sleep;
@@ -65,10 +65,9 @@ impl Inner {
     async fn forget_task(&self, stored: &Document, task: &Task) -> Option<()> {
         let parts = (0..task.parts).map(|number| part_of(task, number));
         let drops = [stored.id.clone()].into_iter().chain(parts).map(Write::DropDocument);
-        let batch = Batch::synced(drops).guarded(Guard::Document(stored.id.clone(), stored.revision));
+        let batch = Batch::synced(drops).guarded(Guard::Document(stored.id.clone(), stored.revision)).relaxed();
         let turns_of = ApplicationId::from_bytes(task.organisation.to_bytes());
-        let relaxed = Batch { durability: Durability::Relaxed, ..batch };
-        if let Err(refused) = self.commits.submit_for(turns_of, relaxed).answer().await.ok()? {
+        if let Err(refused) = self.commits.submit_for(turns_of, batch).answer().await.ok()? {
             warn!(task = %task.id, ?refused, "old task is not forgotten");
         }
         Some(())

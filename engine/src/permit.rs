@@ -188,7 +188,7 @@ impl HeldPermit {
         {
             let permits = &mut self.inner.permits.lock().permits;
             // Of one that was deleted nothing is remembered. Asked under the lock under which it is forgotten after that.
-            if self.inner.registry.endpoint(permit.endpoint).is_some() {
+            if self.inner.registry.has_endpoint(permit.endpoint) {
                 permits.answered(permit.application, permit.endpoint, took);
             }
             permits.give_back(&permit);

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use postrider_core::{ApplicationId, Batch, Durability, EndpointId, More, Write};
+use postrider_core::{ApplicationId, Batch, EndpointId, More, Write};
 use postrider_storage::StoreError;
 use tokio::time::sleep;
 use tracing::{debug, error};
@@ -83,7 +83,7 @@ impl Inner {
     }
 
     async fn purge_piece(&self, endpoint: EndpointId) -> Piece {
-        let piece = Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Purge(endpoint, PIECE)]) };
+        let piece = Batch::synced([Write::Purge(endpoint, PIECE)]).relaxed();
         // Its application may be gone: it has turns of its own.
         let line = ApplicationId::from_bytes(endpoint.to_bytes());
         match self.commits.submit_for(line, piece).answer().await {

@@ -199,7 +199,7 @@ impl Inner {
 
     /// Actors that began while the store was away did so with records as they were before.
     fn tell_what_changed(self: &Arc<Self>) {
-        let is_there = |endpoint| self.registry.endpoint(endpoint).is_some();
+        let is_there = |endpoint| self.registry.has_endpoint(endpoint);
         self.permits.retain(is_there);
         self.open_breakers.retain(is_there);
         let known: Vec<_> = self.directory.tables().flat_map(|table| table.endpoints().collect::<Vec<_>>()).collect();

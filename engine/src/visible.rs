@@ -167,7 +167,7 @@ impl Inner {
     }
 
     fn softened(&self, endpoint: EndpointId, soft: &SoftState) {
-        if self.registry.endpoint(endpoint).is_some() {
+        if self.registry.has_endpoint(endpoint) {
             self.open_breakers.seen(endpoint, soft);
         }
         let is_open = is_open(&soft.breaker);

@@ -11,8 +11,8 @@ use std::{
 };
 
 use postrider_core::{
-    Batch, Durability, Endpoint, EndpointId, EndpointStatus, Guard, Input, RecordId, Step, Timestamp, WakeChange,
-    WakeCommand, WakeKey, WakeScanner, WakeTurn, Write,
+    Batch, Endpoint, EndpointId, EndpointStatus, Guard, Input, RecordId, Step, Timestamp, WakeChange, WakeCommand,
+    WakeKey, WakeScanner, WakeTurn, Write,
 };
 use postrider_storage::StoreError;
 use tokio::{sync::Notify, time::sleep};
@@ -202,8 +202,8 @@ impl Inner {
         let Some(record) = self.registry.endpoint(endpoint) else {
             // Its endpoint was deleted, if the store says so, too.
             let is_gone = Guard::Revision(RecordId::Endpoint(endpoint), 0);
-            let delete = Batch::synced([Write::Wake(endpoint, Some(at), None)]).guarded(is_gone);
-            return Some(self.commits.submit_own(Batch { durability: Durability::Relaxed, ..delete }));
+            let delete = Batch::synced([Write::Wake(endpoint, Some(at), None)]).guarded(is_gone).relaxed();
+            return Some(self.commits.submit_own(delete));
         };
         match self.wakes.scanner().found(row, record.application) {
             WakeTurn::Later => return None,

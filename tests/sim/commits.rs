@@ -53,7 +53,7 @@ impl World {
         let (asked, retires) = (group.len(), InHand::retires(&group));
         let (mut batches, who): (Vec<_>, VecDeque<_>) = group.into_iter().unzip();
         if !changes.writes.is_empty() {
-            batches.push(Batch { durability: Durability::Relaxed, ..Batch::synced(changes.writes) });
+            batches.push(Batch::synced(changes.writes).relaxed());
         }
         self.process.groups += 1;
         let mut group = InHand {

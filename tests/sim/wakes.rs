@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
 
 use postrider_core::{
-    Batch, Durability, EndpointId, EndpointStatus, Guard, Input, RecordId, Step, Timestamp, WakeChange, WakeCommand,
-    WakeKey, WakeTurn, Write,
+    Batch, EndpointId, EndpointStatus, Guard, Input, RecordId, Step, Timestamp, WakeChange, WakeCommand, WakeKey,
+    WakeTurn, Write,
 };
 
 use crate::{
@@ -166,7 +166,7 @@ impl World {
         let Some(application) = self.process.registry.endpoint(endpoint).map(|record| record.application) else {
             let is_gone = Guard::Revision(RecordId::Endpoint(endpoint), 0);
             let delete = Batch::synced([Write::Wake(endpoint, Some(at), None)]).guarded(is_gone);
-            let delete = Batch { durability: Durability::Relaxed, ..delete };
+            let delete = delete.relaxed();
             self.process.grouping.push_own(delete, Who::Nobody);
             return self.ring();
         };
@@ -206,7 +206,7 @@ impl World {
         }
         let cut_off = self.read(|reads| async move { reads.cut_off(NonZeroUsize::MIN).await });
         let Some(endpoint) = cut_off.first().copied() else { return };
-        let piece = Batch { durability: Durability::Relaxed, ..Batch::synced([Write::Purge(endpoint, PIECE)]) };
+        let piece = Batch::synced([Write::Purge(endpoint, PIECE)]).relaxed();
         self.process.grouping.push_own(piece, Who::Nobody);
         self.ring();
         self.begin_purge();

@@ -225,7 +225,8 @@ impl Wanted {
         })
     }
 
-    /// Whether all attempts are of a message that is wanted; what is not there is said by whoever looks for them.
+    /// Whether the message is of a type and channel that is wanted. True of one that is not there: the read of its attempts
+    /// answers that.
     async fn is_of_event(&self, view: Organisation<'_>, caller: &InApplication, msg: &str) -> Result<bool, ApiError> {
         if self.channel.is_none() && self.event_types.is_empty() {
             return Ok(true);

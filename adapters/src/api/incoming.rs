@@ -26,7 +26,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// For a whole body, whatever its length.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes that give it a second more.
-const BYTES_A_SECOND: u64 = 16 << 10;
+const BYTES_A_SECOND: u32 = 16 << 10;
 /// Packed bytes that are unpacked at once: of a few megabytes at most.
 const PIECE_BYTES: usize = 4 << 10;
 
@@ -77,7 +77,7 @@ impl HttpBody for Timed {
         if let Poll::Ready(frame) = polled {
             if let Some(Ok(frame)) = &frame {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.until += Duration::from_secs(bytes) / u32::try_from(BYTES_A_SECOND).unwrap_or(u32::MAX);
+                self.until += Duration::from_secs(bytes) / BYTES_A_SECOND;
             }
             if Instant::now() < self.until {
                 return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));

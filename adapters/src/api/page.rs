@@ -72,7 +72,7 @@ impl Params {
 /// small.
 const PAGES_LOOKED_AT_MAX: usize = 20;
 const ITEMS_LOOKED_AT_MAX: usize = 2_000;
-/// A page ends after so many bytes of payloads, however few items that are: all of it is in memory until it is taken.
+/// A page ends after 4 MiB of payloads, however few items that are: all of it is in memory until the client has taken it.
 const CONTENT_BYTES_MAX: usize = 4 << 20;
 
 /// A page as long as was asked for, of a list of which a page may hold less and not be the last: goes on looking, within a

@@ -12,7 +12,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use crate::{AgendaItem, AgendaKind, ApplicationId, EventId, FairLimits, FairQueue, Timestamp};
+use crate::{AgendaItem, AgendaKind, ApplicationId, EventId, FairLimits, FairQueue, Timestamp, unread::Unread};
 
 /// Items that are done together.
 const PAGE: usize = 32;
@@ -92,13 +92,6 @@ pub struct Agenda {
 
 type Line = (AgendaKind, ApplicationId);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unread {
-    Unknown,
-    At(Timestamp),
-    Nothing,
-}
-
 /// What is being read.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
@@ -159,11 +152,7 @@ impl Agenda {
         if may_do {
             return AgendaCommand::Do(self.page());
         }
-        let unread = match self.next {
-            Unread::At(at) => Some(at),
-            Unread::Unknown | Unread::Nothing => None,
-        };
-        AgendaCommand::Sleep(unread.into_iter().chain(self.resting.first().map(|(at, _)| *at)).min())
+        AgendaCommand::Sleep(self.next.at().into_iter().chain(self.resting.first().map(|(at, _)| *at)).min())
     }
 
     /// What was read; `now` as it was when that was asked for.
@@ -280,11 +269,7 @@ impl Agenda {
 
     fn written(&mut self, item: AgendaItem) {
         if Some(item) > self.read_to {
-            match self.next {
-                Unread::At(first) => self.next = Unread::At(first.min(item.at)),
-                Unread::Nothing => self.next = Unread::At(item.at),
-                Unread::Unknown => {}
-            }
+            self.next = self.next.with(item.at);
             return;
         }
         let behind = item.at.as_nanos().checked_sub(1).map(|at| last_of(Timestamp::from_nanos(at)));
@@ -305,12 +290,7 @@ impl Agenda {
 
     /// What is to be read, and behind which row.
     fn wanted(&mut self, now: Timestamp) -> Option<(Reading, Option<AgendaItem>)> {
-        let is_due = match self.next {
-            Unread::Unknown => true,
-            Unread::At(at) => at <= now,
-            Unread::Nothing => false,
-        };
-        if is_due {
+        if self.next.is_due(now) {
             return Some((Reading::On, self.read_to));
         }
         let may_have_more = |line: Line| self.waiting_in(line) <= LINE / 2 && self.has_room(line);

@@ -19,6 +19,7 @@ use std::{
 use crate::{
     ApplicationId, EndpointId, Timestamp,
     endpoint_turns::{SHARE, is_within_share},
+    unread::Unread,
 };
 
 /// Rows asked for at once.
@@ -70,7 +71,7 @@ pub struct WakeScanner {
     /// Times of rows that this engine wrote, soonest first.
     noted: BinaryHeap<Reverse<Timestamp>>,
     /// There may be rows that are not noted: this is the time of the first, or not known.
-    unnoted: Unnoted,
+    unnoted: Unread,
     /// Those that it started and that count, since when, and whose they are.
     started: HashMap<EndpointId, (Timestamp, ApplicationId)>,
     /// In the order of their start; of those that have left, too.
@@ -94,13 +95,6 @@ struct Left {
     behind: Option<WakeKey>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unnoted {
-    Unknown,
-    At(Timestamp),
-    None,
-}
-
 /// A read that is on its way.
 #[derive(Debug)]
 enum Reading {
@@ -117,7 +111,7 @@ impl WakeScanner {
             max_active: max_active.max(1),
             read_to: None,
             noted: BinaryHeap::new(),
-            unnoted: Unnoted::Unknown,
+            unnoted: Unread::Unknown,
             started: HashMap::new(),
             in_order: VecDeque::new(),
             held: HashMap::new(),
@@ -155,11 +149,7 @@ impl WakeScanner {
             self.noted.push(Reverse(at));
             return;
         }
-        self.unnoted = match self.unnoted {
-            Unnoted::Unknown => Unnoted::Unknown,
-            Unnoted::At(first) => Unnoted::At(first.min(at)),
-            Unnoted::None => Unnoted::At(at),
-        };
+        self.unnoted = self.unnoted.with(at);
     }
 
     /// The store was opened anew.
@@ -171,9 +161,8 @@ impl WakeScanner {
     pub fn next(&mut self, now: Timestamp) -> WakeCommand {
         let first = self.first_that_counts(now);
         let next = self.next_unread();
-        let is_due = next.is_none_or(|next| next.is_some_and(|at| at <= now));
         let in_turn = self.in_turn();
-        if is_due && (in_turn.is_none() || !self.has_read_on) {
+        if next.is_due(now) && (in_turn.is_none() || !self.has_read_on) {
             self.has_read_on = true;
             self.reading = Some(Reading::On(self.read_to));
             return WakeCommand::Scan { after: self.read_to, until: now, limit: AT_ONCE };
@@ -186,7 +175,7 @@ impl WakeScanner {
             return WakeCommand::Scan { after, until, limit: free.clamp(FEW_AT_ONCE, AT_ONCE) };
         }
         let has_room_at = first.filter(|_| !self.left.is_empty()).map(|since| since + COUNTS_FOR);
-        WakeCommand::Sleep(next.flatten().into_iter().chain(has_room_at).min())
+        WakeCommand::Sleep(next.at().into_iter().chain(has_room_at).min())
     }
 
     /// A row was read, of an endpoint of this application. In the order of the rows, before [`scanned`](Self::scanned).
@@ -230,13 +219,13 @@ impl WakeScanner {
                 self.read_to = rows.last().copied().or(self.read_to);
                 if is_cut_short {
                     // There may be more that is due.
-                    self.unnoted = Unnoted::Unknown;
+                    self.unnoted = Unread::Unknown;
                     return;
                 }
                 while self.noted.peek().is_some_and(|Reverse(at)| *at <= until) {
                     self.noted.pop();
                 }
-                self.unnoted = then.map_or(Unnoted::None, Unnoted::At);
+                self.unnoted = Unread::first(then);
             }
             Some(Reading::Left(from, again)) => {
                 let to = rows.last().copied().filter(|last| is_cut_short && Some(*last) < self.read_to);
@@ -254,14 +243,9 @@ impl WakeScanner {
         }
     }
 
-    /// When the first row lies that was not read, if there is one; none if that is not known.
-    fn next_unread(&self) -> Option<Option<Timestamp>> {
-        let noted = self.noted.peek().map(|Reverse(at)| *at);
-        match self.unnoted {
-            Unnoted::Unknown => None,
-            Unnoted::At(at) => Some(Some(noted.map_or(at, |noted| noted.min(at)))),
-            Unnoted::None => Some(noted),
-        }
+    /// Where the first row lies that was not read, noted or not.
+    fn next_unread(&self) -> Unread {
+        self.noted.peek().map_or(self.unnoted, |Reverse(at)| self.unnoted.with(*at))
     }
 
     /// The application of which something is left that has the next turn.

@@ -204,9 +204,9 @@ impl Counts {
         if let Some(at) = delivery.due() {
             self.due.push((endpoint, DueKey { at, seq: delivery.id.seq }));
         }
-        let is_first = self.is_empty(endpoint, generation) == Some(true);
-        self.rows.0.extend(Change::added(delivery, is_first));
         let known = self.count(endpoint);
+        let is_first = self.says_empty(known, endpoint, generation) == Some(true);
+        self.rows.0.extend(Change::added(delivery, is_first));
         let count = match (known, owner) {
             (Some(count), _) => count,
             (None, Some(application)) if self.reach.covers(endpoint) => Count::empty(application, generation),
@@ -273,7 +273,11 @@ impl Counts {
 
     /// Whether nothing waits in this queue; none if it is not counted to the end.
     pub(super) fn is_empty(&self, endpoint: EndpointId, generation: Generation) -> Option<bool> {
-        match self.count(endpoint) {
+        self.says_empty(self.count(endpoint), endpoint, generation)
+    }
+
+    fn says_empty(&self, count: Option<Count>, endpoint: EndpointId, generation: Generation) -> Option<bool> {
+        match count {
             Some(count) => (count.is_exact() && count.generation == generation).then_some(count.queued == 0),
             None => self.reach.covers(endpoint).then_some(true),
         }

@@ -24,7 +24,7 @@ use tokio::{
 /// For a whole answer, whatever its length.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes that give it a second more.
-const BYTES_A_SECOND: u64 = 256 << 10;
+const BYTES_A_SECOND: u32 = 256 << 10;
 /// What is handed over at once. Shorter answers are as good as taken once they are handed over.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -112,7 +112,7 @@ impl<H: Unpin> HttpBody for Given<H> {
         }
         let bytes = self.piece.len().min(PIECE_BYTES);
         let piece = self.piece.split_to(bytes);
-        let more = Duration::from_secs(bytes as u64) / u32::try_from(BYTES_A_SECOND).unwrap_or(u32::MAX);
+        let more = Duration::from_secs(bytes as u64) / BYTES_A_SECOND;
         if let Some(until) = self.taking.until().of.get_mut(&self.number) {
             *until += more;
         }

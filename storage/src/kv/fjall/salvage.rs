@@ -33,7 +33,7 @@ impl Fjall {
     /// # Errors
     /// As those of [`FjallKv::open`](super::FjallKv::open), but for damaged and missing journals.
     pub fn journal_damage(&self) -> Result<JournalDamage, StoreError> {
-        self.salvage(false)
+        Ok(Found::look(self)?.damage)
     }
 
     /// Gives up what is damaged in the journals, and all that was written after it: the store opens then. What goes is kept
@@ -42,11 +42,27 @@ impl Fjall {
     /// # Errors
     /// As those of [`journal_damage`](Self::journal_damage).
     pub fn give_up_damaged_journals(&self) -> Result<JournalDamage, StoreError> {
-        self.salvage(true)
+        let found = Found::look(self)?;
+        if found.damage.what.is_none() {
+            return Ok(found.damage);
+        }
+        found.give_up().map_err(|error| StoreError::io("give up the journals", error))
     }
+}
 
-    fn salvage(&self, gives_up: bool) -> Result<JournalDamage, StoreError> {
-        let folder = fjall_folder(&self.path)?;
+/// What was found in the journals of a store.
+struct Found {
+    database: PathBuf,
+    said: Said,
+    walked: Vec<Walked>,
+    /// How many of them stay, the last of them as far as it is whole.
+    staying: usize,
+    damage: JournalDamage,
+}
+
+impl Found {
+    fn look(of: &Fjall) -> Result<Self, StoreError> {
+        let folder = fjall_folder(&of.path)?;
         let database = folder.database();
         check_tables(&database, &folder)?;
         let said = what_was_synced(&database, &folder)?;
@@ -55,43 +71,42 @@ impl Fjall {
         let (walked, claims) = walk_all(journals, &said).map_err(failed)?;
         let count = |walked: &[Walked]| walked.iter().map(|journal| journal.batches).sum::<u64>();
         let Err(error) = check(&database, &walked, &said, &claims) else {
-            return Ok(JournalDamage { writes_before: count(&walked), ..JournalDamage::default() });
+            let damage = JournalDamage { writes_before: count(&walked), ..JournalDamage::default() };
+            return Ok(Self { database, said, staying: walked.len(), walked, damage });
         };
         let keep = walked.iter().zip(&walked[1.min(walked.len())..]).position(|(one, next)| {
             // The first that is not whole, or with none behind it, is the last one that stays.
             one.broken.is_some() || one.number + 1 != next.number
         });
-        let (stay, go) = walked.split_at(keep.map_or(walked.len(), |last| last + 1));
+        let staying = keep.map_or(walked.len(), |last| last + 1);
+        let (stay, go) = walked.split_at(staying);
         let behind = stay.last().and_then(|last| last.broken.as_ref()).map_or(0, |(_, behind)| behind.len() as u64);
-        let mut damage = JournalDamage {
+        let damage = JournalDamage {
             what: Some(error.to_string()),
             writes_before: count(stay),
             writes_behind: behind + count(go),
             kept: Vec::new(),
         };
-        if gives_up {
-            damage.kept =
-                give_up(&database, &said, stay, go).map_err(|error| StoreError::io("give up the journals", error))?;
+        Ok(Self { database, said, staying, walked, damage })
+    }
+
+    fn give_up(self) -> io::Result<JournalDamage> {
+        let Self { database, said, walked, staying, mut damage } = self;
+        let (stay, go) = walked.split_at(staying);
+        let oldest = stay.first().map_or(said.claim.journal, |oldest| oldest.number);
+        let newest = stay.last().map_or(oldest, |newest| newest.number);
+        // First: nothing that goes is spoken of any more. If the power goes behind this, the next try goes on.
+        Mark::set(&database, Said { claim: Claim { journal: newest, batch: 0 }, oldest, closed: false, ..said })?;
+        // The newest first, so that there is never one behind a missing one.
+        for journal in go.iter().rev() {
+            damage.kept.push(journal::set_aside(&journal.path)?);
         }
+        match stay.last() {
+            Some(last) if last.broken.is_some() => damage.kept.push(journal::cut(&last.path, last.bytes)?),
+            Some(_) => {}
+            None => drop(fs::File::create(database.join(format!("{newest}.jnl")))?),
+        }
+        sync_folder(&database)?;
         Ok(damage)
     }
-}
-
-fn give_up(database: &std::path::Path, said: &Said, stay: &[Walked], go: &[Walked]) -> io::Result<Vec<PathBuf>> {
-    let oldest = stay.first().map_or(said.claim.journal, |oldest| oldest.number);
-    let newest = stay.last().map_or(oldest, |newest| newest.number);
-    // First: nothing that goes is spoken of any more. If the power goes behind this, the next try goes on.
-    Mark::set(database, Said { claim: Claim { journal: newest, batch: 0 }, oldest, closed: false, ..*said })?;
-    let mut kept = Vec::new();
-    // The newest first, so that there is never one behind a missing one.
-    for journal in go.iter().rev() {
-        kept.push(journal::set_aside(&journal.path)?);
-    }
-    match stay.last() {
-        Some(last) if last.broken.is_some() => kept.push(journal::cut(&last.path, last.bytes)?),
-        Some(_) => {}
-        None => drop(fs::File::create(database.join(format!("{newest}.jnl")))?),
-    }
-    sync_folder(database)?;
-    Ok(kept)
 }
