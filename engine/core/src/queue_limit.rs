@@ -17,7 +17,8 @@ pub enum WhenFull {
     Refuse,
 }
 
-/// How many deliveries may wait at one endpoint. Those that hold their lane count; manual tries do not.
+/// How many deliveries may wait at one endpoint. Those that hold their lane count, and so do manual tries. After the store
+/// was opened, and until its queue is counted beside the commits, as many more may come at most, for none waits for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueLimit {
     /// So many.

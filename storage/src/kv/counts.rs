@@ -12,58 +12,45 @@
 //!                           reach
 //! ```
 //!
-//! After an opening all queues are counted from their rows, a bounded number of rows at a time, so that no commit waits
-//! behind a million of them; one to which something is added before its turn is counted then. Until a queue is counted to
-//! its end, its count is of the rows up to the last one that was read, and changes before that row are added to it, those
-//! behind it are met later. So a count is exact or too small, never too large: after an opening a queue of more rows than
-//! one piece may grow a little over its limit before it is known to be full.
+//! After an opening all queues are counted from their rows, beside the commits and a bounded number of rows at a time: no
+//! commit reads a row for it, so none waits for a queue with a million rows, or the remains of as many. A queue to which
+//! something is added before its turn is counted next. What is read of a queue is read in one picture, taken between two
+//! commits; what commits change meanwhile behind the last row that was read is kept by its key, and added to what was
+//! read as far as that came.
+//!
+//! Until a queue is counted to its end, it is known to hold as many as were counted so far, or as many as came since it was
+//! first added to and did not go again, whichever is more. So a count is exact or too small, never too large. A limit is
+//! judged by what is known: in the moments after an opening a queue may grow over its limit, by no more than comes to it
+//! until it is counted, and never by as much again as it may hold.
 
+mod beside;
 mod known;
 mod reading;
 
-use std::{
-    collections::HashSet,
-    num::{NonZeroU32, NonZeroUsize},
-};
+use std::num::NonZeroU32;
 
 use foldhash::{HashMap, HashMapExt};
-use postrider_core::{
-    ApplicationId, Batch, Delivery, DeliveryId, DueKey, EndpointId, Generation, Guard, LaneId, More, Queued, Recipient,
-    Seq, Space, Write,
-};
+use postrider_core::{ApplicationId, Delivery, DeliveryId, DueKey, EndpointId, Generation, LaneId, Queued, Seq, Space};
 
-pub(super) use self::{known::Known, reading::NextQueues};
 use self::{
+    beside::Beside,
     known::{Count, Queues, Reach},
-    reading::{Found, count_rows},
 };
-use super::{
-    Snapshot,
-    keys::{self, Key, table},
-    rows::QueueRow,
-    view::View,
-    waiting::{self, Change},
-};
-use crate::{StoreError, StoreErrorKind};
-
-/// Rows that are counted in one commit.
-const COUNTED_AT_ONCE: usize = 8 * 1024;
+pub(super) use self::{beside::Looked, known::Known, reading::NextQueues};
+use super::{keys::Key, waiting::Change};
 
 /// What the only writer knows of queues, and changes.
 #[derive(Debug)]
 pub(super) struct Counts {
     known: Known,
-    reach: Reach,
     /// Queues that the group in hand changed, over those that are known; none: nothing waits there, or it is gone.
     group: HashMap<EndpointId, Option<Count>>,
-    /// The last row that was read, of queues that are not read to their end. Waiting rows lie before ready ones.
-    read_to: HashMap<EndpointId, Vec<u8>>,
+    /// What is counted beside the commits.
+    beside: Beside,
     /// How the batch in hand found what it changed, newest last; the inner none: as it is known.
     undo: Vec<(EndpointId, Option<Option<Count>>)>,
     /// What the batch in hand changed, by application.
     changed: Vec<Queued>,
-    /// What was found by reading, and is not reported yet.
-    found: Vec<Queued>,
     /// Lanes of which the group in hand attempted the head, and where that stood or the next one stands at the earliest;
     /// and how many there were before the batch in hand.
     heads: (Vec<(EndpointId, LaneId, Seq)>, usize),
@@ -71,6 +58,8 @@ pub(super) struct Counts {
     due: Vec<(EndpointId, DueKey)>,
     /// What the group in hand changed in lanes; and how much of that was before the batch in hand.
     rows: (Vec<Change>, usize),
+    /// Rows that it brought to the queue that is being read, or took from it, behind what was read; and so on.
+    unread: (Vec<(Vec<u8>, i64)>, usize),
 }
 
 impl Counts {
@@ -79,62 +68,15 @@ impl Counts {
         *known.queues() = Queues::default();
         Self {
             known,
-            reach: Reach::None,
             group: HashMap::new(),
-            read_to: HashMap::new(),
+            beside: Beside::default(),
             undo: Vec::new(),
             changed: Vec::new(),
-            found: Vec::new(),
             heads: (Vec::new(), 0),
             due: Vec::new(),
             rows: (Vec::new(), 0),
+            unread: (Vec::new(), 0),
         }
-    }
-
-    /// Reads what is not counted yet of the queues to which this group adds. Before anything of the group is applied: a
-    /// snapshot shows nothing of it.
-    pub(super) fn prepare(&mut self, snapshot: &dyn Snapshot, group: &[Batch]) -> Result<(), StoreError> {
-        if self.reach == Reach::All {
-            return Ok(());
-        }
-        let (mut left, mut seen) = (COUNTED_AT_ONCE, HashSet::new());
-        for endpoint in group.iter().flat_map(grows) {
-            // Also where nothing of it can be counted now: it is known to be begun.
-            if !self.reach.covers(endpoint) && seen.insert(endpoint) {
-                self.count_queue(View::new(snapshot, &[]), endpoint, &mut left)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts on: queues that were begun, then the next ones, at most so many rows. Between two groups.
-    pub(super) fn go_on(
-        &mut self,
-        snapshot: &dyn Snapshot,
-        next: &NextQueues,
-        rows_max: NonZeroUsize,
-    ) -> Result<More, StoreError> {
-        let (view, mut left) = (View::new(snapshot, &[]), rows_max.get());
-        // What was begun is brought to its end first: its rows may all be gone meanwhile.
-        while let Some(begun) = self.read_to.keys().next().copied() {
-            if !self.count_queue(view, begun, &mut left)? {
-                return Ok(More::Yes);
-            }
-        }
-        for (endpoint, _) in &next.queues {
-            if self.reach.covers(*endpoint) {
-                continue;
-            }
-            if left == 0 || !self.count_queue(view, *endpoint, &mut left)? {
-                return Ok(More::Yes);
-            }
-            left = left.saturating_sub(1);
-            self.reach = Reach::To(*endpoint);
-        }
-        if next.are_all {
-            self.reach = Reach::All;
-        }
-        Ok(if self.reach == Reach::All { More::No } else { More::Yes })
     }
 
     /// A batch begins.
@@ -143,6 +85,7 @@ impl Counts {
         self.changed.clear();
         self.heads.1 = self.heads.0.len();
         self.rows.1 = self.rows.0.len();
+        self.unread.1 = self.unread.0.len();
     }
 
     /// The batch was refused.
@@ -156,12 +99,12 @@ impl Counts {
         self.changed.clear();
         self.heads.0.truncate(self.heads.1);
         self.rows.0.truncate(self.rows.1);
+        self.unread.0.truncate(self.unread.1);
     }
 
-    /// What the batch changed, and what was found by reading since the last report.
+    /// What the batch changed.
     pub(super) fn report(&mut self) -> Vec<Queued> {
         let mut changed = std::mem::take(&mut self.changed);
-        self.found.drain(..).for_each(|found| add(&mut changed, found));
         changed.retain(|queued| queued.by != 0);
         changed
     }
@@ -172,29 +115,21 @@ impl Counts {
         for change in self.rows.0.drain(..) {
             queues.few.change(change);
         }
+        for (key, by) in self.unread.0.drain(..) {
+            self.beside.changed(key, by);
+        }
         for (endpoint, count) in self.group.drain() {
-            if count.is_none_or(|count| count.is_whole) && !self.read_to.is_empty() {
-                self.read_to.remove(&endpoint);
+            match count {
+                Some(count) if !count.is_whole => self.beside.wants(endpoint, &queues),
+                Some(_) | None => self.beside.is_known(endpoint),
             }
-            match count.filter(|count| !count.says_nothing() || !self.reach.covers(endpoint)) {
-                Some(count) => drop(queues.counts.insert(endpoint, count)),
-                None => {
-                    queues.counts.remove(&endpoint);
-                    queues.few.change(Change::Empty(endpoint));
-                }
-            }
+            queues.put(endpoint, count);
         }
         for (endpoint, lane, seq) in self.heads.0.drain(..) {
             queues.starts.lane_begins(endpoint, lane, seq);
         }
         for (endpoint, key) in self.due.drain(..) {
             queues.starts.due_added(endpoint, key);
-        }
-        if queues.reach != self.reach {
-            queues.reach = self.reach;
-            if self.reach == Reach::All {
-                queues.counts.retain(|_, count| !count.says_nothing());
-            }
         }
     }
 
@@ -209,29 +144,42 @@ impl Counts {
         self.rows.0.extend(Change::added(delivery, is_first));
         let count = match (known, owner) {
             (Some(count), _) => count,
-            (None, Some(application)) if self.reach.covers(endpoint) => Count::empty(application, generation),
-            (None, _) => return,
+            (None, Some(application)) if self.reach().covers(endpoint) => Count::empty(application, generation),
+            (None, Some(application)) => Count::begun(application, generation),
+            (None, None) => return,
         };
-        if count.generation == generation && self.is_read(&count, delivery) {
-            self.set(endpoint, Some(Count { queued: count.queued + 1, ..count }));
-            add(&mut self.changed, Queued { application: count.application, by: 1 });
-        }
+        self.changed(count, delivery, 1);
     }
 
     /// A delivery does not wait any more.
     pub(super) fn removed(&mut self, delivery: &Delivery) {
-        let endpoint = delivery.id.endpoint;
         self.rows.0.extend(Change::removed(delivery));
-        let Some(count) = self.count(endpoint).filter(|count| count.generation == delivery.generation) else { return };
-        if self.is_read(&count, delivery) {
-            self.set(endpoint, Some(Count { queued: count.queued.saturating_sub(1), ..count }));
-            add(&mut self.changed, Queued { application: count.application, by: -1 });
+        if let Some(count) = self.count(delivery.id.endpoint) {
+            self.changed(count, delivery, -1);
         }
+    }
+
+    fn changed(&mut self, count: Count, delivery: &Delivery, by: i64) {
+        let endpoint = delivery.id.endpoint;
+        if count.generation != delivery.generation {
+            return;
+        }
+        let is_read = count.is_whole || {
+            let key = Key::of(delivery).bytes();
+            let is_read = self.beside.has_read(endpoint, &key);
+            if !is_read && self.beside.is_reading(endpoint) {
+                self.unread.0.push((key, by));
+            }
+            is_read
+        };
+        let changed = count.changed(by, is_read);
+        self.set(endpoint, Some(changed));
+        add(&mut self.changed, changed.since(count.at_least()));
     }
 
     /// There is a new endpoint, in whose queue there is nothing.
     pub(super) fn created(&mut self, endpoint: EndpointId, application: ApplicationId, generation: Generation) {
-        if !self.reach.covers(endpoint) {
+        if !self.reach().covers(endpoint) {
             self.set(endpoint, Some(Count::empty(application, generation)));
         }
     }
@@ -267,19 +215,20 @@ impl Counts {
     /// Whether so many more may wait, as far as they are counted.
     pub(super) fn has_space(&self, endpoint: EndpointId, generation: Generation, space: Space) -> bool {
         let count = self.count(endpoint).filter(|count| count.generation == generation);
-        let queued = count.map_or(0, |count| count.queued);
+        let queued = count.map_or(0, |count| count.at_least());
         queued.saturating_add(u64::from(space.added)) <= u64::from(space.limit.get())
     }
 
-    /// Whether nothing waits in this queue; none if it is not counted to the end.
+    /// Whether nothing waits in this queue; none if that is not known.
     pub(super) fn is_empty(&self, endpoint: EndpointId, generation: Generation) -> Option<bool> {
         self.says_empty(self.count(endpoint), endpoint, generation)
     }
 
     fn says_empty(&self, count: Option<Count>, endpoint: EndpointId, generation: Generation) -> Option<bool> {
         match count {
-            Some(count) => (count.is_exact() && count.generation == generation).then_some(count.queued == 0),
-            None => self.reach.covers(endpoint).then_some(true),
+            Some(count) if count.generation != generation => None,
+            Some(count) => (count.is_exact() || count.at_least() > 0).then(|| count.at_least() == 0),
+            None => self.reach().covers(endpoint).then_some(true),
         }
     }
 
@@ -297,59 +246,13 @@ impl Counts {
 
     fn emptied(&mut self, endpoint: EndpointId) -> Option<Count> {
         let count = self.count(endpoint)?;
-        let by = i64::try_from(count.queued).unwrap_or(i64::MAX);
-        add(&mut self.changed, Queued { application: count.application, by: by.saturating_neg() });
+        let nothing = Count::empty(count.application, count.generation);
+        add(&mut self.changed, nothing.since(count.at_least()));
         Some(count)
     }
 
-    /// Whether a row is among those that were counted.
-    fn is_read(&self, count: &Count, delivery: &Delivery) -> bool {
-        if count.is_whole {
-            return true;
-        }
-        let read_to = self.read_to.get(&delivery.id.endpoint);
-        read_to.is_some_and(|read_to| Key::of(delivery).bytes() <= *read_to)
-    }
-
-    /// Counts a queue on, at most `left` rows. Says whether it is through.
-    fn count_queue(&mut self, view: View<'_>, of: EndpointId, left: &mut usize) -> Result<bool, StoreError> {
-        let count = match self.count(of) {
-            Some(count) if count.is_whole => return Ok(true),
-            Some(count) => count,
-            None => {
-                let row = match view.get::<QueueRow>(&Key::Queue(of)) {
-                    Ok(Some(row)) => row,
-                    Ok(None) => return Ok(true),
-                    // A person must look; what cannot be delivered to is counted as empty.
-                    Err(error) if error.kind() == StoreErrorKind::Corrupt => return Ok(true),
-                    Err(error) => return Err(error),
-                };
-                let QueueRow { application, generation, .. } = row;
-                Count { is_whole: false, ..Count::empty(application, generation) }
-            }
-        };
-        let before = keys::queue(table::DUE, of, count.generation);
-        let mut read_to = self.read_to.get(&of).cloned().unwrap_or(before);
-        let start = self.known.start(of, count.generation);
-        let is_begun = self.read_to.contains_key(&of);
-        let found = count_rows(view, (of, count.generation), start, &mut read_to, left)?;
-        let Found { rows, is_whole, is_damaged, lanes } = found;
-        let is_known = is_whole && !is_begun && !is_damaged;
-        if is_known && lanes.len() <= waiting::QUEUE_MAX && lanes.iter().any(|(lane, _)| lane.is_keyed()) {
-            let (generation, begins) = (count.generation, Change::Begins(of, count.generation));
-            let added = lanes.into_iter().map(|place| Change::Added { of, generation, place });
-            self.rows.0.extend(std::iter::once(begins).chain(added));
-        }
-        if is_whole {
-            self.read_to.remove(&of);
-        } else {
-            self.read_to.insert(of, read_to);
-        }
-        let (queued, is_damaged) = (count.queued + rows, count.is_damaged || is_damaged);
-        self.group.insert(of, Some(Count { queued, is_whole, is_damaged, ..count }));
-        let by = i64::try_from(rows).unwrap_or(i64::MAX);
-        add(&mut self.found, Queued { application: count.application, by });
-        Ok(is_whole)
+    fn reach(&self) -> Reach {
+        self.known.queues().reach
     }
 }
 
@@ -359,40 +262,4 @@ fn add(to: &mut Vec<Queued>, change: Queued) {
         Some(known) => known.by += change.by,
         None => to.push(change),
     }
-}
-
-/// Endpoints to whose queue a batch adds.
-fn grows(batch: &Batch) -> impl Iterator<Item = EndpointId> + '_ {
-    let written = batch.writes.iter().flat_map(|write| {
-        let (recipients, added): (&[Recipient], _) = match write {
-            Write::Accept(acceptance) => (&acceptance.recipients, None),
-            Write::Replay(replay) => (&[], Some(replay.endpoint)),
-            Write::Resend(resend) => (&[], Some(resend.endpoint)),
-            Write::Redrive(letter, _) => (&[], Some(letter.endpoint)),
-            Write::Outcome(_)
-            | Write::Forget(_)
-            | Write::Soft(..)
-            | Write::Wake(..)
-            | Write::Application(_)
-            | Write::DropApplication(_)
-            | Write::Endpoint(_)
-            | Write::DropEndpoint(_)
-            | Write::Purge(..)
-            | Write::Clock(..)
-            | Write::Document(_)
-            | Write::DropDocument(_)
-            | Write::Expunge(..)
-            | Write::ExpungeResponse(_)
-            | Write::Agenda(_)
-            | Write::Rescue(..) => (&[], None),
-        };
-        recipients.iter().map(|to| to.endpoint).chain(added)
-    });
-    let guarded = batch.guards.iter().filter_map(|guard| match guard {
-        Guard::Room(letter, ..) => Some(letter.endpoint),
-        Guard::Space(endpoint, ..) => Some(*endpoint),
-        Guard::Routing(..) | Guard::Generation(..) | Guard::Stands(_) => None,
-        Guard::Revision(..) | Guard::Document(..) => None,
-    });
-    written.chain(guarded)
 }

@@ -9,7 +9,7 @@ use std::{
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Ask, Attempt, AttemptId, Batch, Committed, DeadLetter,
     Delivery, DeliveryId, DeliveryPolicy, DueKey, Durability, Effect, Endpoint, EndpointId, EndpointSpec,
-    EndpointStatus, Event, EventId, Failure, Found, Generation, GiveUpReason, Guard, LaneId, OrderingMode,
+    EndpointStatus, Event, EventId, Failure, Found, Generation, GiveUpReason, Guard, LaneId, More, OrderingMode,
     OrganisationId, Outcome, Place, Recipient, Refused, Resend, Seq, ShownUrl, SoftState, SplitMix, Step, StoredEvent,
     Then, Timestamp, Transition, WindowShare, Write, plan_recipients,
 };
@@ -48,6 +48,11 @@ impl World {
     pub(super) async fn reopen(self, medium: &dyn OpenStore) -> Self {
         drop(self.store);
         Self { store: medium.open().await.expect("the store opens again"), ..self }
+    }
+
+    /// Counts what waits in all queues, a little at a time.
+    pub(super) async fn count(&self) {
+        while self.store.count_queued(many(2)).await.expect("it counts").more == More::Yes {}
     }
 
     pub(super) fn reads(&self) -> &dyn Reads {

@@ -22,7 +22,7 @@ const READ_AT_ONCE: usize = 256;
 /// Queues with rows, in the order of their endpoints.
 #[derive(Debug)]
 pub(in crate::kv) struct NextQueues {
-    pub(in crate::kv) queues: Vec<(EndpointId, Generation)>,
+    pub(super) queues: Vec<(EndpointId, Generation)>,
     /// There are no more of them.
     pub(super) are_all: bool,
 }
@@ -123,7 +123,7 @@ pub(super) fn count_rows(
 }
 
 /// Where a row lies in its lane; none if its key makes no sense.
-fn place(suffix: &[u8]) -> Option<(LaneId, Seq)> {
+pub(super) fn place(suffix: &[u8]) -> Option<(LaneId, Seq)> {
     let mut suffix = keys::Suffix(suffix);
     Some((LaneId(suffix.u64()?), Seq(suffix.u64()?)))
 }

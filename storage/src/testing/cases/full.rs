@@ -9,7 +9,7 @@ use postrider_core::{
 
 use crate::{
     DeliveryState, OpenStore,
-    testing::world::{DAY, HOUR, NOW, World, failed, given_up, holding, succeeded},
+    testing::world::{DAY, HOUR, NOW, World, failed, given_up, holding, many, succeeded},
 };
 
 const CONCURRENT: OrderingMode = OrderingMode::Concurrent;
@@ -83,6 +83,7 @@ pub async fn what_waits_counts_whatever_it_waits_for(medium: &dyn OpenStore) {
             assert!(has_room(&world, waiting + 1).await, "{ordering:?}");
             assert!(!has_room(&world, waiting).await, "{ordering:?}");
             world = world.reopen(medium).await;
+            world.count().await;
         }
         world.redrive(held.id).await;
         assert!(has_room(&world, 5).await && !has_room(&world, 4).await, "{ordering:?}, with the next life");
@@ -91,7 +92,7 @@ pub async fn what_waits_counts_whatever_it_waits_for(medium: &dyn OpenStore) {
     }
 }
 
-/// A queue with more rows than are counted in one commit is counted on with each that adds to it.
+/// A queue is counted a piece at a time, beside the commits, and known to be full once as many are counted.
 pub async fn a_long_queue_is_counted_piece_by_piece(medium: &dyn OpenStore) {
     const ROWS: u32 = 20_000;
     let world = World::open(medium, HOLD).await;
@@ -100,12 +101,40 @@ pub async fn a_long_queue_is_counted_piece_by_piece(medium: &dyn OpenStore) {
         world.commit((0..1_000).map(accept)).await;
     }
     let world = world.reopen(medium).await;
-    let mut taken = 0;
+    let mut pieces = 0;
     while has_room(&world, ROWS).await {
-        taken += 1;
-        assert!(taken < 10, "it is counted at last");
+        let counted = world.store.count_queued(many(3_000)).await.expect("it counts");
+        assert!(counted.queued.iter().all(|queued| queued.by <= 3_000), "{counted:?}");
+        pieces += 1;
+        assert!(pieces < 10, "it is counted at last");
     }
+    world.count().await;
     assert!(has_room(&world, ROWS + 1).await, "and not beyond what there is");
+}
+
+/// No commit waits for a queue to be counted: after an opening its limit is kept as far as it is known. It grows over it by
+/// what comes before it is counted, and by no more than it may hold.
+pub async fn after_an_opening_a_queue_takes_no_more_than_it_may_hold(medium: &dyn OpenStore) {
+    for ordering in [CONCURRENT, HOLD] {
+        let mut world = World::open(medium, ordering).await;
+        for _ in 0..3 {
+            assert!(!publish(&world, 3, WhenFull::DeadLetter).await.1, "{ordering:?}");
+        }
+        world = world.reopen(medium).await;
+        for taken in 0..6 {
+            let (delivery, is_full) = publish(&world, 3, WhenFull::DeadLetter).await;
+            assert_eq!(is_full, taken >= 3, "{ordering:?}");
+            if taken == 1 {
+                world.step(succeeded(&delivery)).await;
+                assert!(!publish(&world, 3, WhenFull::DeadLetter).await.1, "{ordering:?}: it is gone again");
+            }
+        }
+        assert_eq!(world.waiting().await.len(), 6, "{ordering:?}");
+        world.count().await;
+        assert!(has_room(&world, 7).await && !has_room(&world, 6).await, "{ordering:?}");
+        world.write([Write::DropEndpoint(world.endpoint.id)]).await;
+        world.write([Write::Purge(world.endpoint.id, std::num::NonZeroUsize::MAX)]).await;
+    }
 }
 
 /// The limit binds whoever redrives, too, and leaves the letter where it is.

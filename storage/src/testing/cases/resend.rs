@@ -174,6 +174,7 @@ pub async fn tries_by_hand_are_bounded(medium: &dyn OpenStore) {
     assert_eq!(world.refused(Write::Resend(asked)).await, Refused::TriesUsedUp, "though none waits");
     let world = world.reopen(medium).await;
     assert_eq!(world.refused(Write::Resend(asked)).await, Refused::TriesUsedUp);
+    world.count().await;
     let other = world.publish("b").await;
     let asked = Resend { limit: three, ..world.resend(other.event, NOW) };
     let manual = queued(&world.write([Write::Resend(asked)]).await);

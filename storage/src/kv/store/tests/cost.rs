@@ -71,6 +71,29 @@ async fn check(ordering: OrderingMode, costs: Costs) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The first commit after an opening reads what any other reads, however much waits or waited where it adds.
+#[tokio::test]
+async fn the_first_commit_after_an_opening_reads_no_row_of_a_queue() -> Result<(), Failed> {
+    let mut costs = Vec::new();
+    for count in [20, 5_000] {
+        let (kv, store, ids, of) = full_of(count).await?;
+        let endpoint = Arc::new(endpoint(&ids, of, OrderingMode::Concurrent));
+        store.reopen()?;
+        kv.take();
+        let event = Arc::new(Event::new("case.counted", "{}"));
+        let recipients = plan_recipients(&event, [&endpoint]);
+        let (application, accepted_at) = (ids.application, ids.now);
+        let acceptance = Acceptance { application, accepted_at, entropy: 1, event, key: None, recipients };
+        let batch = Batch::synced([Write::Accept(acceptance)]).guarded(Guard::Generation(of, Generation(0)));
+        let committed = commit(&store, batch).await?;
+        assert!(committed.accepted().is_some());
+        let Counted { asked, scanned, .. } = kv.take();
+        costs.push((asked, scanned));
+    }
+    assert_eq!(costs, [(1, 0); 2], "the guard's row");
+    Ok(())
+}
+
 /// A page costs what it shows, in both directions, from the ends and from the middle, however long its list is.
 #[tokio::test]
 async fn a_page_costs_the_same_however_long_its_list_is() -> Result<(), Failed> {

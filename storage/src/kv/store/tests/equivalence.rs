@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use postrider_core::{
     Acceptance, Application, ApplicationId, ApplicationSpec, Attempt, AttemptId, DeadLetter, Delivery, DeliveryPolicy,
     Dice, Effect, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Event, Failure, Generation, GiveUpReason,
-    IdempotencyKey, KeyClaim, OnExhausted, OrderingMode, OrganisationId, Outcome, Place, Priority, QueueLimit, Resend,
-    Seq, SplitMix, Step, Then, Timestamp, Transition, WhenFull, plan_recipients,
+    IdempotencyKey, KeyClaim, More, OnExhausted, OrderingMode, OrganisationId, Outcome, Place, Priority, QueueLimit,
+    Resend, Seq, SplitMix, Step, Then, Timestamp, Transition, WhenFull, plan_recipients,
 };
 
 use super::*;
@@ -61,8 +61,9 @@ async fn run(seed: u64) -> Result<(), Failed> {
             // What it remembers is forgotten: every guard is answered, and every queue counted, from the rows.
             if let Some(writer) = &mut *one_by_one.inner.writer.lock().expect("no commit panicked") {
                 writer.cache = Cache::default();
-                writer.counts = Counts::new(Known::default());
+                writer.counts = Counts::new(one_by_one.inner.known.clone());
             }
+            while one_by_one.count_queued(NonZeroUsize::MIN).await?.more == More::Yes {}
             each.extend(one_by_one.commit(Arc::new([batch]), Durability::Synced).await?);
         }
         // How many wait it may have found out of turn; what it says of them has a test of its own.

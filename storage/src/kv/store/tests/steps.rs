@@ -50,20 +50,47 @@ async fn reads_do_not_step_over_what_ended() -> Result<(), Failed> {
 }
 
 #[tokio::test]
-async fn a_start_does_not_step_over_what_ended() -> Result<(), Failed> {
+async fn the_first_commit_after_a_start_steps_over_nothing() -> Result<(), Failed> {
+    // Its queue was counted within the commit, for which everyone waited whose publish came with it or after it: a second,
+    // and more on a busy machine, where a million deliveries to one endpoint had ended, each with one of a few keys.
+    for (ordering, keys) in [
+        (OrderingMode::Concurrent, 5),
+        (OrderingMode::PerKey(OnExhausted::Hold), 5),
+        (OrderingMode::PerKey(OnExhausted::Hold), usize::MAX),
+        (OrderingMode::Fifo(OnExhausted::Continue), 5),
+    ] {
+        let mut queue = Queue::new(ordering).await?;
+        queue.keys = keys;
+        for _ in 0..ENDED / 100 {
+            queue.hundred_end().await?;
+        }
+        queue.store.reopen()?;
+        queue.kv.stepped_over();
+        queue.publish(1).await?;
+        assert_eq!(queue.kv.stepped_over(), 0, "{ordering:?}");
+        while queue.store.count_queued(MANY).await?.more == More::Yes {}
+        queue.kv.stepped_over();
+        while queue.store.count_queued(MANY).await?.more == More::Yes {}
+        assert_eq!(queue.kv.stepped_over(), 0, "{ordering:?}: once, beside the commits");
+        assert_eq!(queue.store.inner.known.waiting(queue.endpoint.id, Generation(0)), Some(1));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_queue_that_is_added_to_is_counted_without_what_ended_in_it() -> Result<(), Failed> {
     let queue = Queue::new(OrderingMode::Concurrent).await?;
     for _ in 0..ENDED / 100 {
         queue.hundred_end().await?;
     }
     queue.store.reopen()?;
-    queue.kv.stepped_over();
     queue.publish(1).await?;
+    queue.kv.stepped_over();
+    // Its turn comes before that of all others.
+    queue.store.count_queued(MANY).await?;
     let steps = queue.kv.stepped_over();
     assert!(steps < ENDED / 4 + FEW, "{steps}: those that waited for a time, and no others");
-    while queue.store.count_queued(MANY).await?.more == More::Yes {}
-    queue.kv.stepped_over();
-    while queue.store.count_queued(MANY).await?.more == More::Yes {}
-    assert_eq!(queue.kv.stepped_over(), 0, "once");
+    assert_eq!(queue.store.inner.known.waiting(queue.endpoint.id, Generation(0)), Some(1));
     Ok(())
 }
 
@@ -94,6 +121,32 @@ async fn reads_do_not_step_over_what_ended_where_each_has_a_key_of_its_own() -> 
     assert!(reopened < FEW, "{reopened}");
     let found = queue.store.queue(queue.endpoint.id, Generation(0), &PageRequest::first(MANY)).await?;
     assert_eq!(found.items.len(), 13, "and all of them are found");
+    Ok(())
+}
+
+/// A queue with few deliveries is read by the places that are known of these: what came or went while they were looked for
+/// belongs to them.
+#[tokio::test]
+async fn what_comes_while_a_queue_is_counted_is_found_with_the_rest() -> Result<(), Failed> {
+    let mut queue = Queue::new(OrderingMode::PerKey(OnExhausted::Hold)).await?;
+    queue.keys = usize::MAX;
+    let mut waiting = queue.publish(12).await?;
+    queue.store.reopen()?;
+    waiting.extend(queue.publish(1).await?);
+    let looked = queue.store.inner.look_at_piece(&mut MANY.get())?.ok_or("it was added to")?;
+    waiting.extend(queue.publish(3).await?);
+    for gone in [waiting.remove(0), waiting.pop().ok_or("it was published")?] {
+        queue.commit(queue.attempted(&gone, Then::Delivered)).await?;
+    }
+    queue.store.inner.counts(|counts| counts.note(looked))?;
+    let (of, generation) = (queue.endpoint.id, Generation(0));
+    let prefix = keys::queue(table::READY, of, generation);
+    let start = queue.store.inner.known.start(of, generation);
+    assert_eq!(start.waiting(&prefix, &prefix, &keys::end_of(&prefix)).map(Iterator::count), Some(14));
+    let mut found = queue.store.queue(of, generation, &PageRequest::first(MANY)).await?.items;
+    found.sort_unstable_by_key(|delivery| delivery.id.seq);
+    assert_eq!(found, waiting);
+    assert_eq!(queue.store.inner.known.waiting(of, generation), Some(14));
     Ok(())
 }
 
