@@ -166,6 +166,9 @@ settings! {
         body_bytes: u64 = 4 * MIB, in 1024..=256 * MIB;
         /// The same of one with many messages.
         batch_bytes: u64 = 32 * MIB, in 1024..=1024 * MIB;
+        /// Memory for bodies of requests that are read and worked on, and as much again for answers that wait for their
+        /// clients. An organisation has half of it at most, and an application a third; more is refused, to be sent again.
+        request_memory_bytes: u64 = 512 * MIB, in MIB..=1024 * 1024 * MIB;
         /// Endpoints of one application: to so many one event may go. More are refused.
         application_endpoints: u64 = 10_000, in 1..=100_000;
         /// Applications of one organisation. More are refused. 0 is any number.

@@ -205,6 +205,7 @@ fn request_limits(config: &Config) -> RequestLimits {
     RequestLimits {
         body_bytes: size(limits.body_bytes).get(),
         batch_bytes: size(limits.batch_bytes).get(),
+        memory_bytes: size(limits.request_memory_bytes).get(),
         application_requests_per_second: u32::try_from(per_second).ok().and_then(NonZeroU32::new),
         refuse_unknown_fields: config.general.refuse_unknown_fields,
         public_url: config.general.public_url.as_ref().map(|url| url.as_str().into()),

@@ -18,6 +18,7 @@ use super::{
     Api,
     error::ApiError,
     idempotency,
+    memory::{self, Asked, Owner},
     message_in::idempotency_key,
     rights::{self, Right, Rule, Work},
 };
@@ -112,12 +113,19 @@ pub(super) async fn guard(
     let Some(rule) = rule.filter(|rule| rule.right != Right::Open) else { return Ok(next.run(request).await) };
     let (mut parts, body) = request.into_parts();
     let allowed = Allowed::by(rule, &mut parts, &api).await?;
+    let (owner, asked) = (allowed.owner(), Asked::of(&parts.method, &parts.headers));
+    memory::may_answer(&api.memory.answers, owner)?;
     parts.extensions.insert(allowed.clone());
-    let request = Request::from_parts(parts, body);
-    match (rule.work, &allowed.application) {
+    // As long as it is worked on, not only as long as it comes.
+    let held = api.memory.bodies.hold(owner);
+    parts.extensions.insert(held.clone());
+    let request = Request::from_parts(parts, memory::counted(body, held.clone()));
+    let answer = match (rule.work, &allowed.application) {
         (Work::Reads, Some(Ok(application))) => api.reading.answer(application.id, request, next).await,
         (Work::Reads | Work::Little, _) => idempotency::once(&api, rule.repeats, &allowed.token, request, next).await,
-    }
+    }?;
+    drop(held);
+    memory::kept(&api.memory.answers, owner, asked, answer)
 }
 
 impl Allowed {
@@ -138,6 +146,16 @@ impl Allowed {
             Right::AboutApplication | Right::Application(_) => Some(named(parts, api, &token).await?),
         };
         Ok(Self { token, application })
+    }
+
+    /// For whom the request takes memory.
+    fn owner(&self) -> Owner {
+        let application = match (&self.application, self.token.caller) {
+            (Some(Ok(application)), _) => Some(application.id),
+            (_, Caller::Application { application, .. }) => Some(application),
+            (_, Caller::Organisation(_)) => None,
+        };
+        Owner { organisation: self.token.caller.organisation(), application }
     }
 
     fn of(parts: &Parts) -> Result<&Self, ApiError> {

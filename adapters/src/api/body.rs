@@ -14,7 +14,12 @@ use serde_json::value::RawValue;
 
 use self::part::Reading;
 pub(super) use self::part::Unknown;
-use super::{bounded, error::ApiError, incoming::is_too_slow};
+use super::{
+    bounded,
+    error::ApiError,
+    incoming::{TooSlow, is_caused_by},
+    memory::{self, NoRoom},
+};
 
 /// A body is read again after each wrong field, to find the next one, as long as no more than this is read in all.
 const READ_AGAIN_BYTES_MAX: usize = 1 << 20;
@@ -164,7 +169,8 @@ pub(super) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result
             let detail = "Request payload is too large.";
             Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail))
         }
-        Err(why) if is_too_slow(&why) => {
+        Err(why) if is_caused_by::<NoRoom>(&why) => Err(memory::not_read()),
+        Err(why) if is_caused_by::<TooSlow>(&why) => {
             let detail = "The body came too slowly: it is read for 30 seconds, and longer only as it comes.";
             Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail))
         }

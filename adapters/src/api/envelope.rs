@@ -12,13 +12,13 @@ use std::{
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use tower_http::{
     CompressionLevel,
-    compression::{CompressionLayer, predicate::SizeAbove},
+    compression::{CompressionLayer, Predicate, predicate::SizeAbove},
 };
 use tracing::{Instrument, debug, info_span};
 
@@ -33,6 +33,10 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Shorter answers are not worth the work.
 const COMPRESSED_BYTES_MIN: u16 = 1024;
 
+/// On an answer that is not packed, whatever its client takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeftAsItIs;
+
 /// What an answer says to browsers and to what lies between, unless it says so itself: it is for its caller alone, is what it
 /// says that it is, and is no part of another page.
 const GUARDS: [(HeaderName, &str); 4] = [
@@ -46,9 +50,11 @@ const GUARDS: [(HeaderName, &str); 4] = [
 /// encoding is left as it is, and refused by whoever reads it.
 pub(super) fn around(routes: Router) -> Router {
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
+    let may_be_packed =
+        |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| extensions.get::<LeftAsItIs>().is_none();
     routes
         .layer(middleware::from_fn(incoming::bounded))
-        .layer(compression.compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))
+        .layer(compression.compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN).and(may_be_packed)))
         .layer(middleware::from_fn(identify))
 }
 

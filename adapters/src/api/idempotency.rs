@@ -27,6 +27,7 @@ use super::{
     Api,
     body::whole,
     error::ApiError,
+    memory::Held,
     message_in::idempotency_key,
     openapi::{BASE, SIMPLE_BASE},
     rights::Repeats,
@@ -78,7 +79,12 @@ async fn answer(
         }
         Ok(Ok(Claim::Answered(kept))) => Ok(again(kept)),
         Ok(Ok(Claim::First(turn))) => {
-            let work = carry_out(turn, repeats, request, next);
+            let held = request.extensions().get::<Held>().cloned();
+            let work = async move {
+                let answer = carry_out(turn, repeats, request, next).await;
+                drop(held);
+                answer
+            };
             // On its own, so that it comes to its end, and its answer is kept, though the caller has gone.
             tokio::spawn(work.in_current_span()).await.map_err(|_| {
                 ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "The request was not carried out.")

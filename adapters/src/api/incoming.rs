@@ -170,11 +170,11 @@ impl HttpBody for Unpacked {
     }
 }
 
-/// Whether a body ended because it came too slowly.
-pub(super) fn is_too_slow(error: &(dyn Error + 'static)) -> bool {
+/// Whether a body ended for this reason.
+pub(super) fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(current) = cause {
-        if current.is::<TooSlow>() {
+        if current.is::<E>() {
             return true;
         }
         cause = current.source();
@@ -237,7 +237,7 @@ mod tests {
         let began = Instant::now();
         let ended = come(1, Duration::from_secs(5), 1_000).collect().await.expect_err("it ends");
         assert!(
-            is_too_slow(&*ended) && began.elapsed() <= BODY_WITHIN + Duration::from_secs(1),
+            is_caused_by::<TooSlow>(&*ended) && began.elapsed() <= BODY_WITHIN + Duration::from_secs(1),
             "{:?}",
             began.elapsed()
         );

@@ -24,6 +24,7 @@ mod headers;
 mod health;
 mod idempotency;
 mod incoming;
+mod memory;
 mod message_in;
 mod messages;
 mod openapi;
@@ -66,6 +67,7 @@ use tower_http::{
 
 use self::{
     error::ApiError,
+    memory::Memory,
     openapi::{Routes, routes},
     reading::Reading,
     request_rate::RequestRate,
@@ -88,6 +90,7 @@ struct Api {
     key: Arc<TokenKey>,
     rate: Arc<RequestRate>,
     reading: Reading,
+    memory: Memory,
     rules: Arc<Rules>,
     batch_bytes: usize,
     refuses_unknown_fields: bool,
@@ -167,6 +170,9 @@ pub struct RequestLimits {
     pub body_bytes: usize,
     /// Bytes of a body with many messages.
     pub batch_bytes: usize,
+    /// Bytes of bodies that are read and worked on at once, and as many of answers that wait for their clients. An
+    /// organisation has half of them at most, and an application a third; beyond them requests are refused, to be sent again.
+    pub memory_bytes: usize,
     /// About one application, by its organisation and by its own people together; more are refused, to be sent again. None
     /// is any number.
     pub application_requests_per_second: Option<NonZeroU32>,
@@ -179,11 +185,12 @@ pub struct RequestLimits {
 }
 
 impl Default for RequestLimits {
-    /// 4 MiB, 32 MiB, any number, unknown fields ignored.
+    /// 4 MiB, 32 MiB, 512 MiB, any number, unknown fields ignored.
     fn default() -> Self {
         Self {
             body_bytes: 4 << 20,
             batch_bytes: 32 << 20,
+            memory_bytes: 512 << 20,
             application_requests_per_second: None,
             refuse_unknown_fields: false,
             public_url: None,
@@ -201,6 +208,7 @@ pub fn limited_router(engine: Engine, key: TokenKey, limits: RequestLimits) -> R
         key: Arc::new(key),
         rate: Arc::new(rate),
         reading: Reading::new(),
+        memory: Memory::new(limits.memory_bytes),
         rules,
         batch_bytes: limits.batch_bytes,
         refuses_unknown_fields: limits.refuse_unknown_fields,

@@ -15,8 +15,8 @@ use axum::{
     Router,
     body::Bytes,
     handler::Handler,
-    http::{HeaderMap, Method, header},
-    response::{Html, IntoResponse, Response},
+    http::{HeaderMap, HeaderValue, Method, header},
+    response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
 use flate2::{Compression, write::GzEncoder};
@@ -37,6 +37,7 @@ use self::{
 };
 use super::{
     Api,
+    envelope::LeftAsItIs,
     rights::{Rule, Rules},
 };
 
@@ -53,11 +54,15 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     serde_json::to_vec(&written).expect("it is made of strings and numbers").into()
 });
 
-/// The same, packed once: it is asked for again and again.
-static PACKED: LazyLock<Bytes> = LazyLock::new(|| {
+/// The same, packed once: it is asked for again and again, by whoever likes and without a token.
+static PACKED: LazyLock<Bytes> = LazyLock::new(|| packed(&DOCUMENT));
+
+static PACKED_PAGE: LazyLock<Bytes> = LazyLock::new(|| packed(PAGE.as_bytes()));
+
+fn packed(plain: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(&DOCUMENT).and_then(|()| encoder.finish()).expect("memory takes what is written").into()
-});
+    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("memory takes what is written").into()
+}
 
 /// What is written over all operations; they come from the routes.
 #[derive(OpenApi)]
@@ -169,14 +174,23 @@ pub(super) fn written() -> Bytes {
     responses((status = 200, body = AnyObject))
 )]
 pub(super) async fn document(headers: HeaderMap) -> Response {
-    let kind = (header::CONTENT_TYPE, "application/json");
-    let kept = (header::CACHE_CONTROL, "no-cache");
-    if takes_gzip(&headers) {
-        ([kind, kept, (header::CONTENT_ENCODING, "gzip"), (header::VARY, "accept-encoding")], PACKED.clone())
-            .into_response()
+    let mut answer = made_once(&headers, "application/json", written(), &PACKED);
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer
+}
+
+/// As it is, or packed before: packing it for each who asks would take more memory than the answer has bytes, for as long as
+/// its client likes.
+fn made_once(headers: &HeaderMap, kind: &'static str, plain: Bytes, packed: &LazyLock<Bytes>) -> Response {
+    let kind = (header::CONTENT_TYPE, kind);
+    let mut answer = if takes_gzip(headers) {
+        let packed = Bytes::clone(packed);
+        ([kind, (header::CONTENT_ENCODING, "gzip"), (header::VARY, "accept-encoding")], packed).into_response()
     } else {
-        ([kind, kept, (header::VARY, "accept-encoding")], DOCUMENT.clone()).into_response()
-    }
+        ([kind, (header::VARY, "accept-encoding")], plain).into_response()
+    };
+    answer.extensions_mut().insert(LeftAsItIs);
+    answer
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {
@@ -189,6 +203,6 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// The document for people.
-pub(super) async fn page() -> Html<&'static str> {
-    Html(PAGE)
+pub(super) async fn page(headers: HeaderMap) -> Response {
+    made_once(&headers, "text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()), &PACKED_PAGE)
 }

@@ -1,16 +1,22 @@
 //! Requests that read much of the store: a few at once, in turns by application, so that however many one sends, others
 //! read soon, and events are stored and sent beside all of them.
 
-use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    pin::Pin,
+    task::{Context, Poll},
+    thread::available_parallelism,
+    time::Duration,
+};
 
 use axum::{
-    body::{Body, HttpBody},
+    body::{Body, Bytes, HttpBody},
     extract::Request,
     http::StatusCode,
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
 use postrider::{ApplicationId, FairTurn, FairTurns, core::FairLimits};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::Instrument;
@@ -75,12 +81,34 @@ fn keep_until_taken<T: Send + 'static>(turn: T, answer: Response) -> Response {
         let _taken_or_not = timeout(TURN_KEPT, leaves).await;
         drop(turn);
     });
-    answer.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _until_taken = &left;
-            frame
-        }))
-    })
+    answer.map(|inner| Body::new(Untaken { inner, _left: left }))
+}
+
+/// A large answer, as long as it is not taken.
+struct Untaken {
+    inner: Body,
+    _left: oneshot::Sender<()>,
+}
+
+impl HttpBody for Untaken {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    /// Whoever counts what answers take counts this.
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
 }
 
 #[cfg(test)]

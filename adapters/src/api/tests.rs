@@ -33,6 +33,7 @@ mod from_others;
 mod front_door;
 mod idempotency;
 mod kept_rules;
+mod memory;
 mod messages;
 mod openapi;
 mod operational;

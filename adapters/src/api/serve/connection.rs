@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{room::Place, taking::Taking};
-use crate::api::{envelope::guarded, error::ApiError, head::FIELDS_MAX};
+use crate::api::{envelope::guarded, error::ApiError, head::FIELDS_MAX, memory};
 
 /// From the first byte of an HTTP/1.1 request to the end of its head, and between two requests of a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -91,7 +91,7 @@ impl Protocols {
             let answers = Arc::clone(&answers);
             async move {
                 let answer = if is_of_one_host { answer.await } else { Ok(host_refused()) };
-                answer.map(|answer| answers.given(answer, runs))
+                answer.map(|answer| answers.given(memory::until_taken(answer), runs))
             }
         });
         let mut connection = pin!(self.0.serve_connection(TokioIo::new(io), service));

@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use super::*;
 
 impl World {
-    async fn limited(limits: RequestLimits, pending: Option<NonZeroUsize>) -> Result<Self, Failed> {
+    pub(super) async fn limited(limits: RequestLimits, pending: Option<NonZeroUsize>) -> Result<Self, Failed> {
         let receiver = ScriptedTransport::new(std::iter::repeat_n(500_u16, 9));
         let builder = Engine::builder(MemoryStore::new(), receiver.clone()).targets(TargetRules::dev());
         let builder = builder.limits(|limits| limits.pending_deliveries_per_application = pending);
