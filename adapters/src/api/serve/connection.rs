@@ -35,6 +35,9 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 /// Requests of one HTTP/2 connection at once. RFC 9113 asks for no fewer.
 const STREAMS_MAX: u32 = 100;
+/// Bytes of an HTTP/1.1 request's head that are kept until its end has come: its first line and all its fields, each as long
+/// as they may be, and what is between them. hyper's own bound is three times as much.
+pub(super) const FIRST_BYTES_MAX: usize = 136 << 10;
 /// Bytes of an HTTP/2 request's head, with its name for each field.
 const HEAD_BYTES_MAX: u32 = 32 << 10;
 /// Bytes of answers that wait in one HTTP/2 stream for its client.
@@ -57,7 +60,11 @@ pub(super) struct Protocols(auto::Builder<TokioExecutor>);
 impl Protocols {
     pub(super) fn new() -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_headers(2 * FIELDS_MAX);
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WITHIN)
+            .max_headers(2 * FIELDS_MAX)
+            .max_buf_size(FIRST_BYTES_MAX);
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)

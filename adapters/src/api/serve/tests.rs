@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::*;
+use super::{connection::FIRST_BYTES_MAX, *};
 
 mod encrypted;
 
@@ -94,6 +94,22 @@ async fn connections_that_say_nothing_keep_none_out() -> Result<(), Failed> {
     for gone in [&mut silent, &mut half] {
         timeout(PATIENCE, read_to_end(gone)).await?;
     }
+    server.stop().await
+}
+
+/// Three times as much was kept of a head that did not end, for each of ten thousand connections that nobody had to have a
+/// token for.
+#[tokio::test]
+async fn a_head_without_end_is_read_as_far_as_any_may_go() -> Result<(), Failed> {
+    let server = Server::start(None).await?;
+    let mut endless = server.connect().await?;
+    let field = format!("x: {}\r\n", "v".repeat(4_000));
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}", field.repeat(FIRST_BYTES_MAX / field.len() + 2));
+    // It may be cut off while it writes.
+    let _written = endless.write_all(head.as_bytes()).await;
+    timeout(PATIENCE, read_to_end(&mut endless)).await?;
+    let mut other = Client::over(server.connect().await?, Version::HTTP_11).await?;
+    assert_eq!(other.get("/version").await?, "HTTP/1.1");
     server.stop().await
 }
 
