@@ -5,9 +5,7 @@ use std::{
     time::Duration,
 };
 
-use postrider_core::{
-    ApplicationId, Batch, CommandId, Durability, EndpointId, GroupLimits, Grouping, Leave, NotTaken, Timestamp,
-};
+use postrider_core::{ApplicationId, Batch, CommandId, EndpointId, GroupLimits, Grouping, Leave, NotTaken, Timestamp};
 use postrider_storage::Verdict;
 use tokio::sync::{Notify, oneshot};
 
@@ -122,7 +120,7 @@ impl CommitQueue {
     }
 
     pub(crate) fn retirement(&self, endpoint: EndpointId, leave: Leave, wake: Option<Timestamp>) {
-        let nothing = Batch { guards: Vec::new(), writes: Vec::new(), durability: Durability::Relaxed };
+        let nothing = Batch::synced([]).relaxed();
         self.own(nothing, Answer::Retirement(endpoint, leave, wake));
     }
 

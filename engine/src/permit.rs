@@ -102,7 +102,9 @@ impl Inner {
     pub(crate) fn ask_permit(self: &Arc<Self>, application: ApplicationId, endpoint: EndpointId) -> Option<HeldPermit> {
         let (granted, asker) = {
             let mut desk = self.permits.lock();
-            desk.permits.ask(application, endpoint);
+            if let Some(granted) = desk.permits.ask_at_once(application, endpoint) {
+                return Some(self.held(granted));
+            }
             desk.next()?
         };
         match asker {

@@ -69,10 +69,12 @@ impl Link {
 
 /// Takes a connection out of use after the request that is on it, if it is older than this: where a name points is
 /// asked only for a new one.
-pub(super) fn retire(captured: &CaptureConnection, life: Duration) {
-    let connected = captured.connection_metadata();
-    let Some(connected) = connected.as_ref() else { return };
-    if Link::in_connected(connected).is_some_and(|link| link.0.made.elapsed() >= life) {
+pub(super) fn retire(captured: &CaptureConnection, response: &Extensions, life: Duration) {
+    // The response has it, too, and there it costs nothing to read.
+    if response.get::<Link>().is_none_or(|link| link.0.made.elapsed() < life) {
+        return;
+    }
+    if let Some(connected) = captured.connection_metadata().as_ref() {
         connected.poison();
     }
 }

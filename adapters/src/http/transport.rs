@@ -120,10 +120,12 @@ impl Inner {
         request: Request<Full<Bytes>>,
         spells: bool,
     ) -> Result<Response<Incoming>, TransportError> {
-        match self.exchange(&self.kept, request.clone(), spells).await {
+        // The first one has room for the headers that the client adds; its copy has not.
+        let again = request.clone();
+        match self.exchange(&self.kept, request, spells).await {
             Err(Broken { error, on: Some(link) }) if link.was_kept_and_silent() => {
                 debug!(%error, "kept connection broke, sent once more on a fresh one");
-                self.exchange(&self.fresh, request, spells).await.map_err(|broken| broken.error)
+                self.exchange(&self.fresh, again, spells).await.map_err(|broken| broken.error)
             }
             answered => answered.map_err(|broken| broken.error),
         }
@@ -147,7 +149,7 @@ impl Inner {
         };
         match answered {
             Ok(response) => {
-                link::retire(&captured, self.connection_life);
+                link::retire(&captured, response.extensions(), self.connection_life);
                 Ok(response)
             }
             Err(error) => Err(Broken { error, on: Link::of(&captured) }),

@@ -96,6 +96,9 @@ pub fn promises_secret(name: &str) -> bool {
 
 /// Where in a URL its secrets are, in their order.
 fn secrets(text: &str) -> Vec<Range<usize>> {
+    if !text.bytes().any(|byte| matches!(byte, b'@' | b'?' | b'#')) {
+        return Vec::new();
+    }
     let end = text.find(['?', '#']).unwrap_or(text.len());
     let mut found: Vec<_> = in_address(&text[..end]).into_iter().collect();
     let mut from = end;

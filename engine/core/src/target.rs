@@ -171,9 +171,10 @@ pub fn parse_target(text: &str) -> Result<Url, InvalidTarget> {
 /// The URL that is called, as it is shown: as it was given, unless calling it by the URL standard changes its path or its
 /// query: `x/../y` is `y`, and a backtick is escaped.
 pub fn as_called<'u>(given: &'u str, target: &'u Url) -> &'u str {
-    let rest = given.split_once("://").map_or("", |(_, rest)| rest);
-    let path = rest.find(['/', '?', '#']).map_or("", |start| &rest[start..]);
-    let path = path.split('#').next().unwrap_or_default();
+    // Every attempt asks: no search for more than one byte.
+    let rest = given.get(target.scheme().len() + "://".len()..).unwrap_or_default();
+    let path = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#')).map_or("", |start| &rest[start..]);
+    let path = path.bytes().position(|byte| byte == b'#').map_or(path, |end| &path[..end]);
     let called = &target[Position::BeforePath..Position::AfterQuery];
     let is_same = path == called || (!path.starts_with('/') && called.strip_prefix('/') == Some(path));
     if is_same { given } else { target.as_str() }

@@ -374,7 +374,8 @@ impl EndpointMachine {
         }
         let endpoint = Arc::clone(self.gate.endpoint());
         // What another target answered says nothing of this one.
-        let whose = if asked.target == endpoint.target { Whose::This } else { Whose::Former };
+        let whose =
+            if Arc::ptr_eq(&asked, &endpoint) || asked.target == endpoint.target { Whose::This } else { Whose::Former };
         let disable = match whose {
             Whose::This => self.gate.learn(before.id.seq, &finished.outcome, now),
             Whose::Former => None,

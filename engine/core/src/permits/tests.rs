@@ -1,5 +1,5 @@
 use super::*;
-use crate::{SplitMix, Timestamp};
+use crate::{Dice, SplitMix, Timestamp};
 
 #[test]
 fn a_busy_application_does_not_keep_its_neighbour_waiting() {
@@ -123,4 +123,36 @@ fn application(n: u64) -> ApplicationId {
 
 fn endpoint(n: u64) -> EndpointId {
     EndpointId::new(Timestamp::from_nanos(0), &mut SplitMix::new(n))
+}
+
+/// What is granted at once is what would be granted in its turn, whatever happened before.
+#[test]
+fn at_once_is_what_a_turn_would_give() {
+    for seed in 0..200 {
+        let mut dice = SplitMix::new(seed);
+        let mut below = |n: u64| dice.roll() % n;
+        let (mut quick, mut by_turns) = (Permits::new(12), Permits::new(12));
+        let mut held: Vec<(Permit, Permit)> = Vec::new();
+        for step in 0..400 {
+            let (one, two) = if below(5) < 3 {
+                let of = below(3);
+                let (application, endpoint) = (application(of), endpoint(10 * of + below(3)));
+                by_turns.ask(application, endpoint);
+                let at_once = quick.ask_at_once(application, endpoint);
+                (at_once.or_else(|| quick.poll_grant()), by_turns.poll_grant())
+            } else if held.is_empty() {
+                continue;
+            } else {
+                let (one, two) = held.swap_remove(below(held.len() as u64) as usize);
+                let took = Duration::from_secs(below(8));
+                quick.answered(one.application, one.endpoint, took);
+                by_turns.answered(two.application, two.endpoint, took);
+                quick.give_back(&one);
+                by_turns.give_back(&two);
+                (quick.poll_grant(), by_turns.poll_grant())
+            };
+            assert_eq!(one, two, "seed {seed}, step {step}");
+            held.extend(one.zip(two));
+        }
+    }
 }
