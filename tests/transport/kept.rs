@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use postrider::Transport;
-use postrider_tests::Receiver;
+use postrider::{ApplicationId, Carries, EndpointId, Purpose, Transport};
+use postrider_tests::{ReceivedRequest, Receiver};
 
 use crate::{Failed, attempt, builder, error_of, post, ssrf::Names, transport, words};
 
@@ -60,6 +60,28 @@ async fn no_connection_is_used_beyond_its_life() -> Result<(), Failed> {
         post(&transport, &receiver.url("/ok?body=x")).await?;
     }
     assert_eq!(receiver.connections(), 1, "by default it is longer than this test");
+    Ok(())
+}
+
+// An endpoint at a host where another application has one, too: what its path sent unasked, a moment after its answer, was
+// taken for the answer to the other one's message, and the answer to that one's for its own.
+#[tokio::test]
+async fn no_application_uses_a_connection_of_another_one() -> Result<(), Failed> {
+    let (receiver, transport) = (Receiver::start().await?, transport()?);
+    let url = receiver.url("/ok?body=x").replace("http://", "http://name:word@");
+    for application in [1, 2, 1, 2, 1] {
+        let application = ApplicationId::from_bytes([application; 20]);
+        let purpose = Purpose::new(application, EndpointId::from_bytes([3; 20]), Carries::Proof);
+        assert_eq!(transport.send(attempt(&url)?.purpose(purpose)).await?.status.as_u16(), 200);
+    }
+    let requests = receiver.requests();
+    let connections: Vec<_> = requests.iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 1, 0, 1, 0].map(|place| connections[place]), "each has its own");
+    assert_eq!(receiver.connections(), 2);
+    // Nothing of it reaches the receiver.
+    let head = |request: &ReceivedRequest| (request.target.clone(), request.headers.clone());
+    post(&transport, &url).await?;
+    assert_eq!(head(&requests[0]), head(&receiver.requests()[5]));
     Ok(())
 }
 

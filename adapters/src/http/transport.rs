@@ -1,6 +1,7 @@
 //! Sends a request over HTTP, and waits for the head of its answer.
 
 use std::{
+    error::Error,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
     header::{self, Entry},
+    uri::InvalidUri,
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -102,12 +104,13 @@ impl Transport for HttpTransport {
         let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
         // At every attempt, because the resolver is never asked about hosts that are addresses, in whatever spelling.
         self.inner.targets.check_url(&request.url).map_err(|why| TransportError::Blocked(why.into()))?;
+        let asker = request.purpose.map(|purpose| purpose.application);
         let mut sent = outgoing(request.method, &request.url, request.headers, request.body)?;
+        *sent.uri_mut() = apart(sent.uri(), asker)?;
         let spells = !request.names.is_empty();
         if spells {
             *sent.extensions_mut() = self.inner.names.of(&request.names).await;
         }
-        let asker = request.purpose.map(|purpose| purpose.application);
         let response = ASKER.scope(asker, self.inner.response(sent, spells)).await?;
         Ok(answer::read(response, request.limits, deadline).await)
     }
@@ -215,6 +218,20 @@ fn outgoing(
 /// Both follow RFC 3986, but for a few characters that browsers let stand in a query.
 fn uri(url: &Url) -> Result<Uri, TransportError> {
     Uri::try_from(url.as_str()).map_err(|_| TransportError::Blocked("url holds characters that must be escaped".into()))
+}
+
+/// The same to the client, but for its pool: connections are kept by what stands before the host and the port, too, which is
+/// sent nowhere. So no application uses a connection of another one at the same host: what a receiver sends unasked, behind an
+/// answer to one of them, would be taken for the answer to the next request, whoever's it is.
+fn apart(uri: &Uri, asker: Asker) -> Result<Uri, TransportError> {
+    let (Some(application), Some(authority)) = (asker, uri.authority()) else { return Ok(uri.clone()) };
+    let mut parts = uri.clone().into_parts();
+    let (host, port) = (authority.host(), authority.port());
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let refused = |why: Box<dyn Error + Send + Sync>| TransportError::Blocked(why);
+    let authority = format!("{application}@{host}{port}").parse().map_err(|why: InvalidUri| refused(why.into()))?;
+    parts.authority = Some(authority);
+    Uri::from_parts(parts).map_err(|why| refused(why.into()))
 }
 
 fn has_credentials(url: &Url) -> bool {
