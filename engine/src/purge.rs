@@ -83,6 +83,13 @@ impl Inner {
     }
 
     async fn purge_piece(&self, endpoint: EndpointId) -> Piece {
+        // Beside the commits; if that fails or takes too long, it is found already when this is asked again.
+        let store = self.store.opened().await;
+        let found = answer_of("look for what was cut off", async { store.find_cut_off(endpoint, PIECE).await }).await;
+        drop(store);
+        if found.is_err() {
+            return Piece::NotNow;
+        }
         let piece = Batch::synced([Write::Purge(endpoint, PIECE)]).relaxed();
         // Its application may be gone: it has turns of its own.
         let line = ApplicationId::from_bytes(endpoint.to_bytes());

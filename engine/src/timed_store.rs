@@ -35,6 +35,10 @@ impl Store for TimedStore {
         answer_of("count queues", async { self.0.count_queued(rows_max).await }).await
     }
 
+    async fn find_cut_off(&self, of: EndpointId, rows_max: NonZeroUsize) -> Answer<()> {
+        answer_of("look for what was cut off", async { self.0.find_cut_off(of, rows_max).await }).await
+    }
+
     async fn forget(&self, week: Week) -> Answer<()> {
         answer_of("forget a week", async { self.0.forget(week).await }).await
     }

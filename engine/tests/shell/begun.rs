@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use postrider::{
     ApplicationSpec, CommitError, Engine, PublishError, Receipt,
-    core::{Batch, Durability, Week},
+    core::{Batch, Durability, EndpointId, Week},
     storage::{Begun, Counted, MemoryStore, OpenStore, Reads, Store, StoreError, StoreErrorKind, Syncing, Verdict},
 };
 use tokio::{
@@ -80,6 +80,10 @@ impl Store for Gated {
 
     async fn count_queued(&self, rows_max: NonZeroUsize) -> Result<Counted, StoreError> {
         self.store.count_queued(rows_max).await
+    }
+
+    async fn find_cut_off(&self, of: EndpointId, rows_max: NonZeroUsize) -> Result<(), StoreError> {
+        self.store.find_cut_off(of, rows_max).await
     }
 
     async fn forget(&self, week: Week) -> Result<(), StoreError> {

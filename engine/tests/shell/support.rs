@@ -202,6 +202,10 @@ impl Store for KnobbedStore {
         self.inner.count_queued(rows_max).await
     }
 
+    async fn find_cut_off(&self, of: EndpointId, rows_max: NonZeroUsize) -> Result<(), StoreError> {
+        self.inner.find_cut_off(of, rows_max).await
+    }
+
     async fn forget(&self, week: Week) -> Result<(), StoreError> {
         self.inner.forget(week).await
     }

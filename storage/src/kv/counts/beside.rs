@@ -15,7 +15,7 @@ use std::{
 };
 
 use foldhash::HashMap;
-use postrider_core::{EndpointId, Generation, More, Queued};
+use postrider_core::{EndpointId, Generation, More};
 
 use super::{
     Counts, NextQueues, add,
@@ -23,7 +23,7 @@ use super::{
     reading::{self, Found, count_rows},
 };
 use crate::{
-    Counted, StoreError, StoreErrorKind,
+    StoreError, StoreErrorKind,
     kv::{
         Snapshot,
         keys::{self, Key, table},
@@ -46,8 +46,6 @@ pub(super) struct Beside {
     /// The last row that was read of them. Waiting rows lie before ready ones.
     read_to: HashMap<EndpointId, Vec<u8>>,
     in_hand: Option<InHand>,
-    /// What was found, and is not reported yet.
-    found: Vec<Queued>,
 }
 
 /// The piece that is being read.
@@ -60,7 +58,7 @@ struct InHand {
     changes: BTreeMap<Vec<u8>, i64>,
 }
 
-/// A piece is told from every other one by the place of this in memory.
+/// A piece is told from every other one by the place of this in memory, and whether somebody reads it by who else has it.
 type Mark = Arc<u8>;
 
 /// A piece of a queue that is to be read.
@@ -140,10 +138,14 @@ impl Counts {
         count.map(|count| (*of, count.generation))
     }
 
-    /// Begins the next piece, of which this shows the rows: what is written from here on is not in it. A piece that was
-    /// begun before and is not noted is of no use any more.
+    /// Begins the next piece, of which this shows the rows: what is written from here on is not in it. None if there is
+    /// nothing to be read, or somebody reads already.
     pub(in crate::kv) fn begin_piece(&mut self, snapshot: &dyn Snapshot) -> Result<Option<Piece>, StoreError> {
         let Self { known, beside, .. } = self;
+        if beside.in_hand.as_ref().is_some_and(|in_hand| Arc::strong_count(&in_hand.mark) > 1) {
+            return Ok(None);
+        }
+        // Whoever read it failed.
         beside.unfinished.extend(beside.in_hand.take().map(|in_hand| in_hand.of));
         let Some((of, Count { generation, .. })) = next_unfinished(known, beside, snapshot)? else { return Ok(None) };
         let mark = Mark::default();
@@ -164,7 +166,7 @@ impl Counts {
         let queued = (count.queued + rows).saturating_add_signed(changes.map(|(_, by)| by).sum());
         let is_damaged = count.is_damaged || is_damaged;
         let counted = Count { queued, is_whole, is_damaged, ..count };
-        add(&mut beside.found, counted.since(count.at_least()));
+        add(&mut queues.found, counted.since(count.at_least()));
         if is_whole {
             beside.read_to.remove(&piece.of);
             let is_first = piece.read_to.is_none() && !is_damaged;
@@ -178,13 +180,11 @@ impl Counts {
         queues.put(piece.of, Some(counted));
     }
 
-    /// What was found since this was last asked.
-    pub(in crate::kv) fn counted(&mut self) -> Counted {
-        let Beside { unfinished, in_hand, found, .. } = &mut self.beside;
+    /// Whether there is more to be counted.
+    pub(in crate::kv) fn more(&self) -> More {
+        let Beside { unfinished, in_hand, .. } = &self.beside;
         let is_through = unfinished.is_empty() && in_hand.is_none() && self.known.queues().reach == Reach::All;
-        let mut queued = std::mem::take(found);
-        queued.retain(|queued| queued.by != 0);
-        Counted { queued, more: if is_through { More::No } else { More::Yes } }
+        if is_through { More::No } else { More::Yes }
     }
 }
 

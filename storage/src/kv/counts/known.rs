@@ -30,6 +30,8 @@ pub(super) struct Queues {
     pub(super) reach: Reach,
     pub(super) starts: Starts,
     pub(super) few: Few,
+    /// What was found by reading, and nobody heard of yet.
+    pub(super) found: Vec<Queued>,
 }
 
 /// How much waits at one endpoint.
@@ -136,6 +138,13 @@ impl Known {
             Reach::All => return Ok(NextQueues { queues: Vec::new(), are_all: true }),
         };
         NextQueues::read(view, after, queues_max)
+    }
+
+    /// What was found by reading since this was last asked. For whoever tells it on at once: it is told once.
+    pub(in crate::kv) fn found(&self) -> Vec<Queued> {
+        let mut found = std::mem::take(&mut self.queues().found);
+        found.retain(|queued| queued.by != 0);
+        found
     }
 
     pub(super) fn queues(&self) -> MutexGuard<'_, Queues> {

@@ -2,9 +2,11 @@
 
 use std::num::NonZeroUsize;
 
-use super::{Inner, OrderedKv, View, panicked};
+use postrider_core::More;
+
+use super::{Inner, OrderedKv, View};
 use crate::{
-    Counted, StoreError,
+    StoreError,
     kv::counts::{Counts, Looked},
 };
 
@@ -12,7 +14,8 @@ use crate::{
 const QUEUES_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 impl<K: OrderedKv> Inner<K> {
-    pub(super) fn count_queued(&self, rows_max: NonZeroUsize) -> Result<Counted, StoreError> {
+    /// Counts on. What is found is kept until somebody hears of it: who asked may have gone in the meantime.
+    pub(super) fn count_queued(&self, rows_max: NonZeroUsize) -> Result<More, StoreError> {
         if self.counts(|counts| counts.needs_queues())? {
             let next = self.known.next(View::new(&*self.kv.snapshot()?, &[]), QUEUES_AT_ONCE.min(rows_max))?;
             self.counts(|counts| counts.come(next))?;
@@ -24,7 +27,7 @@ impl<K: OrderedKv> Inner<K> {
             left = left.saturating_sub(1);
             self.counts(|counts| counts.note(looked))?;
         }
-        self.counts(Counts::counted)
+        self.counts(|counts| counts.more())
     }
 
     /// Reads the next piece, at most `left` rows. What is committed meanwhile is made up for when it is noted.
@@ -43,8 +46,6 @@ impl<K: OrderedKv> Inner<K> {
 
     /// Between two commits.
     pub(super) fn counts<T>(&self, then: impl FnOnce(&mut Counts) -> T) -> Result<T, StoreError> {
-        let not_known = || panicked("count queues", "an earlier commit failed: close the store and open it again");
-        let mut guard = self.writer.lock().map_err(|_| not_known())?;
-        Ok(then(&mut guard.as_mut().ok_or_else(not_known)?.counts))
+        self.writing(|writer| then(&mut writer.counts))
     }
 }

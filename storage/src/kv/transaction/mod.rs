@@ -18,6 +18,7 @@ use postrider_core::{ApplicationId, Batch, Committed, Effect, EventId, Refused, 
 use super::{
     Partition,
     counts::Counts,
+    cut_off::CutPiece,
     keys::{Key, meta},
     rows::{self, EventHead, LastEvent},
     staged::{Staged, StagedRows},
@@ -50,6 +51,8 @@ pub(super) struct Transaction<'a> {
     partitions: &'a mut BTreeSet<Partition>,
     /// The week whose needed events are put where they last.
     rescue: &'a mut Option<Rescue>,
+    /// What the next piece of a purge removes, if that was looked for.
+    cut_off: &'a mut Option<CutPiece>,
     /// The event that was last asked about.
     head: Option<((ApplicationId, EventId), Arc<EventHead>)>,
 }
@@ -95,8 +98,9 @@ impl<'a> Transaction<'a> {
         given_out: GivenOut,
         partitions: &'a mut BTreeSet<Partition>,
         rescue: &'a mut Option<Rescue>,
+        cut_off: &'a mut Option<CutPiece>,
     ) -> Self {
-        Self { rows, counts, given_out, before: given_out, partitions, rescue, head: None }
+        Self { rows, counts, given_out, before: given_out, partitions, rescue, cut_off, head: None }
     }
 
     /// All of a batch, or nothing and why. Later batches see what earlier ones wrote.

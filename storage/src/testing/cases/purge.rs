@@ -33,6 +33,9 @@ pub async fn a_deleted_queue_is_purged_in_pieces(medium: &dyn OpenStore) {
     let cut_off = async |world: &World| world.reads().cut_off(many(10)).await.expect("reads work");
     let mut pieces = 0;
     while cut_off(&world).await == [world.endpoint.id] {
+        if pieces % 2 == 0 {
+            world.store.find_cut_off(world.endpoint.id, many(3)).await.expect("it looks");
+        }
         let purged = world.write([Write::Purge(world.endpoint.id, many(3))]).await;
         let more = if cut_off(&world).await.is_empty() { More::No } else { More::Yes };
         assert_eq!(purged, [Effect::Purged(more)]);
@@ -53,6 +56,7 @@ pub async fn pieces_of_a_purge_may_share_a_group(medium: &dyn OpenStore) {
     let world = World::open(medium, PER_KEY).await;
     full_queue(&world).await;
     world.write([Write::DropEndpoint(world.endpoint.id)]).await;
+    world.store.find_cut_off(world.endpoint.id, many(4)).await.expect("it looks");
     let piece = || Write::Purge(world.endpoint.id, many(4));
     let effects = world.write([piece(), piece(), piece(), piece()]).await;
     assert_eq!(effects[0], Effect::Purged(More::Yes));
@@ -67,6 +71,8 @@ pub async fn a_raised_generation_cuts_off_what_waits(medium: &dyn OpenStore) {
     let world = World { endpoint: Endpoint { generation: Generation(1), ..world.endpoint.clone() }, ..world };
     world.write([world.put(&world.endpoint)]).await;
     assert_eq!(world.waiting().await, []);
+    // What comes after it was looked for what to purge stays as well.
+    world.store.find_cut_off(world.endpoint.id, many(100)).await.expect("it looks");
     let new = world.publish("a").await;
     let dead = world.publish("b").await;
     world.give_up(&dead).await;
@@ -78,6 +84,22 @@ pub async fn a_raised_generation_cuts_off_what_waits(medium: &dyn OpenStore) {
     assert_eq!(world.refused(Write::Redrive(letters[0], NOW)).await, Refused::NoDeadLetter);
     let back = Endpoint { generation: Generation(0), ..world.endpoint.clone() };
     assert_eq!(world.refused(world.put(&back)).await, Refused::Generation, "what is dead stays dead");
+}
+
+/// What was looked for to be purged is of no use once more is cut off.
+pub async fn what_is_cut_off_meanwhile_is_purged_as_well(medium: &dyn OpenStore) {
+    let world = World::open(medium, PER_KEY).await;
+    full_queue(&world).await;
+    let world = World { endpoint: Endpoint { generation: Generation(1), ..world.endpoint.clone() }, ..world };
+    world.write([world.put(&world.endpoint)]).await;
+    let letters = full_queue(&world).await;
+    world.store.find_cut_off(world.endpoint.id, many(100)).await.expect("it looks");
+    world.write([Write::DropEndpoint(world.endpoint.id)]).await;
+    assert_eq!(world.write([Write::Purge(world.endpoint.id, many(100))]).await, [Effect::Purged(More::No)]);
+    world.write([world.put(&world.endpoint)]).await;
+    let world = world.reopen(medium).await;
+    assert_eq!(world.waiting().await, [], "of an endpoint that has its id");
+    assert_eq!(world.letter(letters[0]).await, None);
 }
 
 /// What was tried stays on record when the endpoint is gone.

@@ -63,7 +63,7 @@ async fn run(seed: u64) -> Result<(), Failed> {
                 writer.cache = Cache::default();
                 writer.counts = Counts::new(one_by_one.inner.known.clone());
             }
-            while one_by_one.count_queued(NonZeroUsize::MIN).await?.more == More::Yes {}
+            while one_by_one.count_queued(PURGED).await?.more == More::Yes {}
             each.extend(one_by_one.commit(Arc::new([batch]), Durability::Synced).await?);
         }
         // How many wait it may have found out of turn; what it says of them has a test of its own.
@@ -74,12 +74,24 @@ async fn run(seed: u64) -> Result<(), Failed> {
         assert_eq!(rows_of(&grouped)?, rows_of(&single)?);
         verdicts.iter().flatten().for_each(|committed| world.learn(&committed.effects));
         world.published.clear();
+        // A piece of a purge is the same, found before its commit or in it.
+        let which = world.below(3) as usize;
+        let purged = world.endpoints[which].id;
+        in_groups.find_cut_off(purged, PURGED).await?;
+        let purge: Arc<[Batch]> = Arc::new([Batch::synced([Write::Purge(purged, PURGED)])]);
+        let [found, looked_for] =
+            [&in_groups, &one_by_one].map(|store| store.commit(purge.clone(), Durability::Synced));
+        assert_eq!(effects(&found.await?), effects(&looked_for.await?));
+        assert_eq!(rows_of(&grouped)?, rows_of(&single)?);
     }
     Ok(())
 }
 
 /// So many may wait at each endpoint.
 const LIMIT: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
+
+/// Rows of one piece of a purge.
+const PURGED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
 /// Whether a batch has a step of this delivery.
 fn steps(batch: &Batch, delivery: &Delivery) -> bool {
@@ -165,7 +177,7 @@ impl Random {
                 self.endpoints[place].generation = Generation(endpoint.generation.0 + self.below(2) as u32);
                 batch.writes.push(Write::Endpoint(Box::new(self.endpoints[place].clone())));
             }
-            (_, Some(_)) => batch.writes.push(Write::Purge(endpoint.id, NonZeroUsize::MIN.saturating_add(3))),
+            (_, Some(_)) => batch.writes.push(Write::Purge(endpoint.id, PURGED)),
         }
     }
 

@@ -150,6 +150,40 @@ async fn what_comes_while_a_queue_is_counted_is_found_with_the_rest() -> Result<
     Ok(())
 }
 
+#[tokio::test]
+async fn the_purge_of_a_queue_steps_over_nothing_in_its_commits() -> Result<(), Failed> {
+    // What was left of a deleted endpoint was looked for within the commit that removed it, among the remains of all that
+    // had ended there: whoever deleted a busy endpoint made everyone's publishes wait.
+    for ordering in [OrderingMode::Concurrent, OrderingMode::PerKey(OnExhausted::Hold)] {
+        let queue = Queue::new(ordering).await?;
+        for _ in 0..ENDED / 100 {
+            queue.hundred_end().await?;
+        }
+        queue.some_wait().await?;
+        let of = queue.endpoint.id;
+        queue.commit(Batch::synced([Write::DropEndpoint(of)])).await?;
+        let (piece, mut pieces) = (NonZeroUsize::MIN.saturating_add(4), 0);
+        while !queue.store.cut_off(MANY).await?.is_empty() {
+            queue.store.find_cut_off(of, piece).await?;
+            queue.kv.stepped_over();
+            queue.commit(Batch::synced([Write::Purge(of, piece)])).await?;
+            assert_eq!(queue.kv.stepped_over(), 0, "{ordering:?}");
+            pieces += 1;
+        }
+        assert!(
+            (3..=4).contains(&pieces),
+            "{ordering:?}: {pieces} pieces of five, for twelve rows and some beside them"
+        );
+        for table in [table::DUE, table::READY, table::URGENT, table::DEAD_LETTER, table::SOFT] {
+            let prefix = keys::under(table, of.to_bytes());
+            let range = &prefix[..]..&keys::end_of(&prefix)[..];
+            let left = queue.kv.snapshot()?.scan(Partition::LASTING, range, Direction::Forward, MANY)?;
+            assert_eq!(left.len(), 0, "{ordering:?}: {}", char::from(table));
+        }
+    }
+    Ok(())
+}
+
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// A store with one endpoint.
