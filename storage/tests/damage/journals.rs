@@ -86,11 +86,19 @@ fn damage_in_what_was_synced_is_corrupt_and_never_a_torn_end() -> Result<(), Fai
 #[test]
 fn a_damaged_number_of_a_write_is_corrupt() -> Result<(), Failed> {
     for store in [Written::closed(67)?, Written::open(67)?] {
-        let starts = begins(&newest_journal(store.folder.path())?)?;
+        let journal = newest_journal(store.folder.path())?;
+        let (bytes, starts) = (fs::read(&journal)?, begins(&journal)?);
+        let number = |at: usize| {
+            let bytes = &bytes[(starts[at] + NUMBER_AT) as usize..];
+            bytes.first_chunk().map_or(0, |number| u64::from_le_bytes(*number))
+        };
+        // Between neighbours with no number to spare: the library draws some for itself, and one of these does no harm.
+        let is_tight = |at: &usize| number(at - 1) + 1 == number(*at) && number(*at) + 1 == number(at + 1);
+        let middle = (starts.len() / 2..starts.len() - 1).find(is_tight).ok_or("some follow one another")?;
         for bit in [0, 20, 47, 48, 62, 63] {
             let image = store.image()?;
             let journal = newest_journal(image.path())?;
-            flip(&journal, 8 * (starts[starts.len() / 2] + NUMBER_AT) + bit)?;
+            flip(&journal, 8 * (starts[middle] + NUMBER_AT) + bit)?;
             check_refused(image.path(), &[&journal.to_string_lossy(), "is damaged at byte", "whole writes"])?;
         }
     }
