@@ -211,7 +211,7 @@ pub(crate) enum KeyError {
         error: io::Error,
     },
     /// Make the data folder writable.
-    #[error("could not keep the development secret in {}", path.display())]
+    #[error("could not keep the development secret in {}: `data` must name a folder that may be written to", path.display())]
     NotKept {
         path: PathBuf,
         #[source]

@@ -1,7 +1,6 @@
 //! Sends a request over HTTP, and waits for the head of its answer.
 
 use std::{
-    error::Error,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -15,7 +14,6 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
     header::{self, Entry},
-    uri::InvalidUri,
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -24,7 +22,7 @@ use percent_encoding::percent_decode_str;
 use postrider::{AttemptRequest, AttemptResponse, TargetRules, Transport, TransportError};
 use tokio::{sync::Notify, time::Instant};
 use tracing::debug;
-use url::Url;
+use url::{Position, Url};
 
 use super::{
     BuildError, HttpTransportBuilder, answer,
@@ -105,8 +103,7 @@ impl Transport for HttpTransport {
         // At every attempt, because the resolver is never asked about hosts that are addresses, in whatever spelling.
         self.inner.targets.check_url(&request.url).map_err(|why| TransportError::Blocked(why.into()))?;
         let asker = request.purpose.map(|purpose| purpose.application);
-        let mut sent = outgoing(request.method, &request.url, request.headers, request.body)?;
-        *sent.uri_mut() = apart(sent.uri(), asker)?;
+        let mut sent = outgoing(request.method, &request.url, asker, request.headers, request.body)?;
         let spells = !request.names.is_empty();
         if spells {
             *sent.extensions_mut() = self.inner.names.of(&request.names).await;
@@ -188,6 +185,7 @@ impl Interim {
 fn outgoing(
     method: Method,
     url: &Url,
+    asker: Asker,
     mut headers: HeaderMap,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, TransportError> {
@@ -200,49 +198,36 @@ fn outgoing(
         // The client would send no length at all, which some servers answer with 411.
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    let uri = if has_credentials(url) {
-        if let Entry::Vacant(vacant) = headers.entry(header::AUTHORIZATION) {
-            vacant.insert(basic(url));
-        }
-        uri(&without_credentials(url))?
-    } else {
-        uri(url)?
-    };
+    if has_credentials(url)
+        && let Entry::Vacant(vacant) = headers.entry(header::AUTHORIZATION)
+    {
+        vacant.insert(basic(url));
+    }
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
-    *request.uri_mut() = uri;
+    *request.uri_mut() = uri(url, asker)?;
     *request.headers_mut() = headers;
     Ok(request)
 }
 
-/// Both follow RFC 3986, but for a few characters that browsers let stand in a query.
-fn uri(url: &Url) -> Result<Uri, TransportError> {
-    Uri::try_from(url.as_str()).map_err(|_| TransportError::Blocked("url holds characters that must be escaped".into()))
-}
-
-/// The same to the client, but for its pool: connections are kept by what stands before the host and the port, too, which is
-/// sent nowhere. So no application uses a connection of another one at the same host: what a receiver sends unasked, behind an
-/// answer to one of them, would be taken for the answer to the next request, whoever's it is.
-fn apart(uri: &Uri, asker: Asker) -> Result<Uri, TransportError> {
-    let (Some(application), Some(authority)) = (asker, uri.authority()) else { return Ok(uri.clone()) };
-    let mut parts = uri.clone().into_parts();
-    let (host, port) = (authority.host(), authority.port());
-    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    let refused = |why: Box<dyn Error + Send + Sync>| TransportError::Blocked(why);
-    let authority = format!("{application}@{host}{port}").parse().map_err(|why: InvalidUri| refused(why.into()))?;
-    parts.authority = Some(authority);
-    Uri::from_parts(parts).map_err(|why| refused(why.into()))
+/// What is called, without the URL's own user and password, which become a header.
+///
+/// The pool keeps connections by what stands before the host, too, which is sent nowhere: the application. So none uses a
+/// connection of another one at the same host: what a receiver sends unasked, behind an answer to one of them, would be
+/// taken for the answer to the next request, whoever's it is.
+///
+/// Both types follow RFC 3986, but for a few characters that browsers let stand in a query.
+fn uri(url: &Url, asker: Asker) -> Result<Uri, TransportError> {
+    let (scheme, rest) = (url.scheme(), &url[Position::BeforeHost..Position::AfterQuery]);
+    let text = match asker {
+        Some(application) => format!("{scheme}://{application}@{rest}"),
+        None => format!("{scheme}://{rest}"),
+    };
+    Uri::try_from(text).map_err(|_| TransportError::Blocked("url holds characters that must be escaped".into()))
 }
 
 fn has_credentials(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
-}
-
-fn without_credentials(url: &Url) -> Url {
-    let mut bare = url.clone();
-    // Only what has no host can have no credentials, and that was refused.
-    let _has_a_host = bare.set_username("").and_then(|()| bare.set_password(None));
-    bare
 }
 
 /// RFC 7617, in UTF-8.

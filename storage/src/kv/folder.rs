@@ -64,6 +64,8 @@ pub(super) enum FolderError {
     Missing(PathBuf),
     #[error("{} is damaged: restore the folder from a backup", .0.display())]
     Damaged(PathBuf),
+    #[error("{} holds no {backend} store: name the data folder that the daemon was given", .path.display())]
+    NoStore { path: PathBuf, backend: &'static str },
 }
 
 impl FolderError {
@@ -71,7 +73,7 @@ impl FolderError {
         match self {
             Self::Io { source, .. } => StoreError::kind_of(source),
             Self::InUse(_) => StoreErrorKind::Locked,
-            Self::Foreign(_) | Self::NoFormat(_) | Self::Unreadable(_) => StoreErrorKind::Format,
+            Self::Foreign(_) | Self::NoFormat(_) | Self::Unreadable(_) | Self::NoStore { .. } => StoreErrorKind::Format,
             Self::Newer { .. } | Self::OtherBackend { .. } => StoreErrorKind::Format,
             Self::Missing(_) | Self::Damaged(_) => StoreErrorKind::Corrupt,
         }
@@ -103,6 +105,17 @@ impl Folder {
         }
         folder.format = folder.check_format()?;
         Ok(folder)
+    }
+
+    /// Locks a folder in which a store was made; nothing is made here.
+    pub(super) fn existing(path: &Path, backend: Backend) -> Result<Self, StoreError> {
+        let database = path.join(backend.name);
+        if database.is_dir() {
+            return Self::open(path, backend, |_| Err(FolderError::Missing(database).into()));
+        }
+        let was_made = path.join(FORMAT).try_exists().map_err(at(path))?;
+        let no_store = FolderError::NoStore { path: path.to_owned(), backend: backend.name };
+        Err(if was_made { FolderError::Missing(database) } else { no_store }.into())
     }
 
     /// Whether it was written by a version that kept less beside the database than this one does.

@@ -22,7 +22,7 @@ use crate::{
     StoreError, StoreErrorKind,
     kv::{
         Ticket,
-        folder::{Backend, Folder, FolderError},
+        folder::{Backend, Folder},
         health::{Health, caught},
     },
 };
@@ -87,8 +87,7 @@ impl FjallKv {
 
 /// A folder that is there, for whoever looks at its files.
 pub(super) fn fjall_folder(path: &Path) -> Result<Folder, StoreError> {
-    let missing = || FolderError::Missing(path.join(BACKEND.name)).into();
-    if path.join(BACKEND.name).is_dir() { Folder::open(path, BACKEND, |_| Err(missing())) } else { Err(missing()) }
+    Folder::existing(path, BACKEND)
 }
 
 /// The partitions that are listed, which are all there, with what says which tables they have.
