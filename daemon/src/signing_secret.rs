@@ -128,6 +128,19 @@ pub(crate) fn lasting_token_key(config: &Config) -> Result<TokenKey, KeyError> {
     token_key(config)
 }
 
+/// As [`lasting_token_key`], for a token that a running daemon is to take: a secret that is made now is not that daemon's.
+pub(crate) fn known_token_key(config: &Config) -> Result<TokenKey, KeyError> {
+    let general = &config.general;
+    let is_set = general.jwt_secret.is_some() || general.jwt_secret_file.is_some();
+    let path = general.data.join(DEVELOPMENT_FILE);
+    let is_kept =
+        general.dev && !is_set && config.tokens.public_key_file.is_none() && general.storage != Storage::Memory;
+    if is_kept && !path.exists() {
+        return Err(KeyError::NoDaemonHere { path });
+    }
+    lasting_token_key(config)
+}
+
 fn of_secret(algorithm: SecretAlgorithm, general: &General) -> Result<TokenKey, KeyError> {
     let secret = if let Some(secret) = &general.jwt_secret {
         secret.expose().to_owned()
@@ -203,6 +216,9 @@ pub(crate) enum KeyError {
          `postrider serve` prints, or set `jwt_secret_file`"
     )]
     OnlyOfOneRun,
+    /// Give `--data` as the daemon has it.
+    #[error("no development secret is in {}: name the data folder of the running daemon with --data", path.display())]
+    NoDaemonHere { path: PathBuf },
     /// Correct the name or the permissions.
     #[error("could not read the signing secret in {}", path.display())]
     Unreadable {

@@ -7,7 +7,7 @@ use postrider_adapters::token::Access;
 use reqwest::{Client, Url};
 use serde_json::Value;
 
-use crate::{Failure, cli::StatusArgs, config::Config, now, serve::reachable, signing_secret::lasting_token_key};
+use crate::{Failure, cli::StatusArgs, config::Config, now, serve::reachable, signing_secret::known_token_key};
 
 /// No answer takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,7 +22,7 @@ type Row = [String; TITLES.len()];
 pub(crate) fn show(args: StatusArgs) -> Result<String, Failure> {
     let StatusArgs { organisation, url, limit, settings } = args;
     let config = settings.load()?.config;
-    let key = lasting_token_key(&config)?;
+    let key = known_token_key(&config)?;
     let organisation = organisation.unwrap_or(OrganisationId::DEFAULT);
     let token = key.issue_organisation_for(organisation, Access::ALL.read_only(), now(), TOKEN_TTL);
     let token = token.map_err(Failure::Token)?;

@@ -240,7 +240,10 @@ fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
         let (section, within) = known.rsplit_once('.').unwrap_or(("", known));
         alike(name, known).max(alike(name, section)).max(alike(name.rsplit('.').next().unwrap_or(name), within))
     };
-    known.filter(|known| likeness(known) >= ALIKE).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    // Of two that are as like within their sections, the one that is more like as a whole.
+    let whole = |known: &str| strsim::normalized_damerau_levenshtein(name, known);
+    let likely = known.filter(|known| likeness(known) >= ALIKE);
+    likely.max_by(|a, b| likeness(a).total_cmp(&likeness(b)).then(whole(a).total_cmp(&whole(b))))
 }
 
 /// Kubernetes puts the addresses of services into every container: for a service called `postrider`, variables that

@@ -64,6 +64,8 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         &[],
         "postrider.toml:1: unknown key `log.levle`; the nearest known key is `log.level`",
     );
+    // Also where a section has a key of the same name.
+    check("listn = 'x'", &[], &[], "postrider.toml:1: unknown key `listn`; the nearest known key is `listen`");
     check(
         "",
         &[("POSTRIDER_LISTN", "x")],

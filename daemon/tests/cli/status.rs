@@ -46,6 +46,11 @@ fn status_shows_endpoints_in_trouble_and_the_worst_first() -> Result<(), Failed>
             ["paused", "acme", "held", "http://127.0.0.1:9/held"],
         ]
     );
+    let elsewhere = TempDir::new()?;
+    let other = elsewhere.path().join("data").to_string_lossy().into_owned();
+    let refused = expect_failure(&mut postrider(&["status", "--dev", "--data", &other, "--listen", &address]), 2)?;
+    assert!(refused.contains("name the data folder of the running daemon with --data"), "{refused}");
+    assert_eq!(fs::read_dir(elsewhere.path())?.count(), 0, "nothing is made");
     let cut = expect_success(&mut status(&["--limit", "1"]))?;
     assert!(cut.contains("off") && !cut.contains("held") && cut.ends_with("and more: --limit shows them\n"), "{cut}");
 

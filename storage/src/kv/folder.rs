@@ -46,7 +46,7 @@ pub(super) struct Folder {
 /// Why a folder is refused. Each names the folder.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FolderError {
-    #[error("another postrider has {} open", .0.display())]
+    #[error("another postrider has {} open: stop that one, or name another folder", .0.display())]
     InUse(PathBuf),
     #[error("{} holds files that are not postrider's: choose an empty folder", .0.display())]
     Foreign(PathBuf),

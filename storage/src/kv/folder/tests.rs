@@ -65,7 +65,9 @@ fn a_second_opener_is_told_which_folder_another_has_open() -> Result<(), Failed>
     let second = open(path.path()).expect_err("one at a time");
     assert_eq!(second.kind(), StoreErrorKind::Locked);
     let words = second.source().map(ToString::to_string).unwrap_or_default();
-    assert_eq!(words, format!("another postrider has {} open", path.path().display()));
+    let expected =
+        format!("another postrider has {} open: stop that one, or name another folder", path.path().display());
+    assert_eq!(words, expected);
     drop(first);
     open(path.path())?;
     Ok(())
