@@ -7,9 +7,7 @@
 
 use std::{
     collections::HashMap,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,10 +16,9 @@ use axum::{
     http::{HeaderMap, Method, header},
     response::Response,
 };
-use hyper::body::{Frame, SizeHint};
 use postrider::{ApplicationId, OrganisationId};
 
-use super::error::ApiError;
+use super::{each_frame::each_frame, error::ApiError};
 
 /// Shorter answers are not counted: a connection and its streams take as much.
 const UNCOUNTED_BYTES: usize = 1024;
@@ -165,7 +162,10 @@ impl Drop for Holding {
 
 /// A body that is counted as it comes, and ends where no room is left for it.
 pub(super) fn counted(body: Body, held: Held) -> Body {
-    Body::new(Counted { inner: body, held })
+    each_frame(body, move |frame| match held.grow(frame.data_ref().map_or(0, Bytes::len)) {
+        Ok(()) => Ok(frame),
+        Err(no_room) => Err(axum::Error::new(no_room)),
+    })
 }
 
 /// Whether anything of an answer may still be kept. Asked before a request is carried out, since after that it must be
@@ -218,45 +218,9 @@ pub(super) fn not_read() -> ApiError {
 
 /// The answer, on its way to its client: what it takes is given back once the last of its bytes has gone, wherever they wait.
 pub(super) fn until_taken(mut answer: Response) -> Response {
-    match answer.extensions_mut().remove::<Held>() {
-        Some(held) => answer.map(|inner| Body::new(Leaving { inner, held })),
-        None => answer,
-    }
-}
-
-struct Counted {
-    inner: Body,
-    held: Held,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
-        Poll::Ready(match self.held.grow(bytes) {
-            Ok(()) => frame,
-            Err(no_room) => Some(Err(axum::Error::new(no_room))),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-struct Leaving {
-    inner: Body,
-    held: Held,
+    let Some(held) = answer.extensions_mut().remove::<Held>() else { return answer };
+    let marked = move |data| Bytes::from_owner(Marked { data, _held: held.clone() });
+    answer.map(|body| each_frame(body, move |frame| Ok(frame.map_data(&marked))))
 }
 
 /// Bytes of an answer, and what they take.
@@ -268,29 +232,6 @@ struct Marked {
 impl AsRef<[u8]> for Marked {
     fn as_ref(&self) -> &[u8] {
         &self.data
-    }
-}
-
-impl HttpBody for Leaving {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        let held = &self.held;
-        let marked = |data| Bytes::from_owner(Marked { data, _held: held.clone() });
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(marked))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 

@@ -11,6 +11,7 @@ mod body;
 mod bounded;
 mod dead_letters;
 mod deliveries;
+mod each_frame;
 mod endpoint_health;
 mod endpoints;
 mod envelope;

@@ -1,27 +1,20 @@
 //! Requests that read much of the store: a few at once, in turns by application, so that however many one sends, others
 //! read soon, and events are stored and sent beside all of them.
 
-use std::{
-    num::NonZeroUsize,
-    pin::Pin,
-    task::{Context, Poll},
-    thread::available_parallelism,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
 use axum::{
-    body::{Body, Bytes, HttpBody},
+    body::HttpBody,
     extract::Request,
     http::StatusCode,
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use hyper::body::{Frame, SizeHint};
 use postrider::{ApplicationId, FairTurn, FairTurns, core::FairLimits};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::Instrument;
 
-use super::error::ApiError;
+use super::{each_frame::each_frame, error::ApiError};
 
 /// Requests that wait of one application; more are refused.
 const WAITING_MAX: usize = 256;
@@ -81,34 +74,12 @@ fn keep_until_taken<T: Send + 'static>(turn: T, answer: Response) -> Response {
         let _taken_or_not = timeout(TURN_KEPT, leaves).await;
         drop(turn);
     });
-    answer.map(|inner| Body::new(Untaken { inner, _left: left }))
-}
-
-/// A large answer, as long as it is not taken.
-struct Untaken {
-    inner: Body,
-    _left: oneshot::Sender<()>,
-}
-
-impl HttpBody for Untaken {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    /// Whoever counts what answers take counts this.
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    answer.map(|body| {
+        each_frame(body, move |frame| {
+            let _until_taken = &left;
+            Ok(frame)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -118,7 +89,7 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use axum::{Router, middleware, routing::get};
+    use axum::{Router, body::Body, middleware, routing::get};
     use tokio::{sync::Notify, task::yield_now};
     use tower::ServiceExt;
 
