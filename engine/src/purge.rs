@@ -12,7 +12,7 @@ use postrider_storage::StoreError;
 use tokio::time::sleep;
 use tracing::{debug, error};
 
-use crate::{inner::Inner, store_call::answer_of};
+use crate::inner::Inner;
 
 /// Rows in one piece.
 const PIECE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
@@ -59,7 +59,7 @@ impl Inner {
     async fn purge_some(&self, aside: &mut BTreeSet<EndpointId>) -> Result<Purged, StoreError> {
         let store = self.store.opened().await;
         let limit = AT_ONCE.saturating_add(aside.len());
-        let read = answer_of("read what was cut off", async { store.reads().cut_off(limit).await }).await;
+        let read = store.reads().cut_off(limit).await;
         let mut endpoints = read.inspect_err(|error| self.store_failed(&store, error.clone()))?;
         drop(store);
         endpoints.retain(|endpoint| !aside.contains(endpoint));
@@ -84,10 +84,7 @@ impl Inner {
 
     async fn purge_piece(&self, endpoint: EndpointId) -> Piece {
         // Beside the commits; if that fails or takes too long, it is found already when this is asked again.
-        let store = self.store.opened().await;
-        let found = answer_of("look for what was cut off", async { store.find_cut_off(endpoint, PIECE).await }).await;
-        drop(store);
-        if found.is_err() {
+        if self.store.opened().await.find_cut_off(endpoint, PIECE).await.is_err() {
             return Piece::NotNow;
         }
         let piece = Batch::synced([Write::Purge(endpoint, PIECE)]).relaxed();
