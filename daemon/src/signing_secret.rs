@@ -119,10 +119,7 @@ fn current_key(config: &Config) -> Result<TokenKey, KeyError> {
 
 /// As [`token_key`], for a token that another process is to take: a key of one run only is of no use.
 pub(crate) fn lasting_token_key(config: &Config) -> Result<TokenKey, KeyError> {
-    let general = &config.general;
-    let is_set = general.jwt_secret.is_some() || general.jwt_secret_file.is_some();
-    let is_kept = is_set || config.tokens.public_key_file.is_some() || general.storage != Storage::Memory;
-    if general.dev && !is_kept {
+    if makes_its_own(config) && config.general.storage == Storage::Memory {
         return Err(KeyError::OnlyOfOneRun);
     }
     token_key(config)
@@ -130,15 +127,18 @@ pub(crate) fn lasting_token_key(config: &Config) -> Result<TokenKey, KeyError> {
 
 /// As [`lasting_token_key`], for a token that a running daemon is to take: a secret that is made now is not that daemon's.
 pub(crate) fn known_token_key(config: &Config) -> Result<TokenKey, KeyError> {
-    let general = &config.general;
-    let is_set = general.jwt_secret.is_some() || general.jwt_secret_file.is_some();
-    let path = general.data.join(DEVELOPMENT_FILE);
-    let is_kept =
-        general.dev && !is_set && config.tokens.public_key_file.is_none() && general.storage != Storage::Memory;
-    if is_kept && !path.exists() {
+    let path = config.general.data.join(DEVELOPMENT_FILE);
+    if makes_its_own(config) && config.general.storage != Storage::Memory && !path.exists() {
         return Err(KeyError::NoDaemonHere { path });
     }
     lasting_token_key(config)
+}
+
+/// Whether the secret is one that `dev` makes, because none is set.
+fn makes_its_own(config: &Config) -> bool {
+    let Config { general, tokens, .. } = config;
+    let is_set = general.jwt_secret.is_some() || general.jwt_secret_file.is_some() || tokens.public_key_file.is_some();
+    general.dev && !is_set
 }
 
 fn of_secret(algorithm: SecretAlgorithm, general: &General) -> Result<TokenKey, KeyError> {
