@@ -59,27 +59,21 @@ impl From<JournalError> for StoreError {
 pub(super) struct Walked {
     pub(super) number: u64,
     pub(super) path: PathBuf,
-    pub(super) batches: u64,
-    /// The numbers of its first and its last batch.
+    /// The number of its first batch.
     first: Option<u64>,
-    last: Option<u64>,
-    /// Where its whole batches end.
-    pub(super) bytes: u64,
+    pub(super) whole: Batched,
     /// What is behind that.
     pub(super) broken: Option<(Broken, Vec<Batch>)>,
 }
 
-/// Where the whole batches of a journal end.
-type End = (u64, Option<u64>, u64);
-
-impl Walked {
-    fn end(&self) -> End {
-        (self.batches, self.last, self.bytes)
-    }
-
-    fn go_back_to(&mut self, (batches, last, bytes): End) {
-        (self.batches, self.last, self.bytes) = (batches, last, bytes);
-    }
+/// The whole batches at the beginning of a journal.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Batched {
+    pub(super) batches: u64,
+    /// The number of the last one.
+    last: Option<u64>,
+    /// Where that ends.
+    pub(super) bytes: u64,
 }
 
 /// Looks through all journals, and cuts off what was torn and never acknowledged.
@@ -91,7 +85,7 @@ pub(super) fn make_whole(database: &Path, said: &Said) -> Result<Whole, StoreErr
         cut(torn).map_err(|error| StoreError::io("repair the journal", error))?;
     }
     let (Some(oldest), Some(newest)) = (walked.first(), walked.last()) else { return Err(JournalError::None.into()) };
-    let claim = newest.last.map_or(said.claim, |batch| Claim { journal: newest.number, batch });
+    let claim = newest.whole.last.map_or(said.claim, |batch| Claim { journal: newest.number, batch });
     Ok(Whole { oldest: oldest.number, claim })
 }
 
@@ -102,7 +96,7 @@ pub(super) fn walk_all(journals: Vec<(u64, PathBuf)>, said: &Said) -> io::Result
     let mut walked = walked.collect::<io::Result<Vec<_>>>()?;
     let firsts: Vec<_> = walked.iter().skip(1).map(|next| next.first).collect();
     for (journal, next) in walked.iter_mut().zip(firsts) {
-        let rises = journal.last.zip(next).is_none_or(|(last, first)| follows(last, first));
+        let rises = journal.whole.last.zip(next).is_none_or(|(last, first)| follows(last, first));
         if !rises && journal.broken.is_none() {
             journal.broken = Some((Broken::Damaged, Vec::new()));
         }
@@ -140,21 +134,20 @@ fn walk(number: u64, path: PathBuf, said: &Said, claims: &mut Vec<Claim>) -> io:
     let written = journal::written_bytes(&mut file)?;
     file.seek(SeekFrom::Start(0))?;
     let mut reader = Batches::of(BufReader::with_capacity(1 << 20, (&file).take(written)), &said.secret);
-    let mut walked = Walked { number, path, batches: 0, first: None, last: None, bytes: 0, broken: None };
-    let mut before_last = walked.end();
+    let mut walked = Walked { number, path, first: None, whole: Batched::default(), broken: None };
+    let mut before_last = walked.whole;
     let broken = loop {
         match reader.next()? {
-            Next::Whole(batch) if walked.last.is_none_or(|last| follows(last, batch.number)) => {
-                before_last = walked.end();
-                walked.batches += 1;
+            Next::Whole(batch) if walked.whole.last.is_none_or(|last| follows(last, batch.number)) => {
+                before_last = walked.whole;
                 walked.first = walked.first.or(Some(batch.number));
-                walked.last = Some(batch.number);
-                walked.bytes = reader.at();
+                let batches = walked.whole.batches + 1;
+                walked.whole = Batched { batches, last: Some(batch.number), bytes: reader.at() };
                 claims.extend(batch.claim);
             }
             // One of the two numbers is damaged, and who knows which: a raised one would pass for a proof of more.
             Next::Whole(_) => {
-                walked.go_back_to(before_last);
+                walked.whole = before_last;
                 break Broken::Damaged;
             }
             Next::End => return Ok(walked),
@@ -162,9 +155,9 @@ fn walk(number: u64, path: PathBuf, said: &Said, claims: &mut Vec<Claim>) -> io:
         }
     };
     let mut rest = Vec::new();
-    file.seek(SeekFrom::Start(walked.bytes))?;
-    (&file).take(written - walked.bytes).read_to_end(&mut rest)?;
-    let behind = found_in(&rest, walked.last.unwrap_or(0), &said.secret);
+    file.seek(SeekFrom::Start(walked.whole.bytes))?;
+    (&file).take(written - walked.whole.bytes).read_to_end(&mut rest)?;
+    let behind = found_in(&rest, walked.whole.last.unwrap_or(0), &said.secret);
     claims.extend(behind.iter().filter_map(|batch| batch.claim));
     walked.broken = Some((broken, behind));
     Ok(walked)
@@ -184,7 +177,7 @@ fn check_claims(journals: &[Walked], claims: &[Claim]) -> Result<(), JournalErro
             continue;
         }
         let said = claims.iter().filter(|claim| claim.journal == journal.number).map(|claim| claim.batch).max();
-        let last = journals[at..].iter().filter_map(|journal| journal.last).max();
+        let last = journals[at..].iter().filter_map(|journal| journal.whole.last).max();
         if said.is_some_and(|said| said > 0 && last.is_none_or(|last| last < said)) {
             let broken = journals[at..].iter().find(|journal| journal.broken.is_some());
             return Err(broken.or(journals.last()).map_or(JournalError::None, damaged));
@@ -194,7 +187,7 @@ fn check_claims(journals: &[Walked], claims: &[Claim]) -> Result<(), JournalErro
 }
 
 fn damaged(journal: &Walked) -> JournalError {
-    let (path, whole, bytes) = (journal.path.clone(), journal.batches, journal.bytes);
+    let (path, whole, bytes) = (journal.path.clone(), journal.whole.batches, journal.whole.bytes);
     match &journal.broken {
         None => JournalError::CutShort { journal: path, whole, bytes },
         Some((_, behind)) => JournalError::Damaged { journal: path, at: bytes, before: whole, behind: behind.len() },
@@ -203,12 +196,12 @@ fn damaged(journal: &Walked) -> JournalError {
 
 fn cut(torn: &Walked) -> io::Result<()> {
     let Some((_, behind)) = &torn.broken else { return Ok(()) };
-    let kept = journal::cut(&torn.path, torn.bytes)?;
+    let kept = journal::cut(&torn.path, torn.whole.bytes)?;
     warn!(
         journal = %torn.path.display(),
         kept = %kept.display(),
-        from_byte = torn.bytes,
-        whole_writes = torn.batches,
+        from_byte = torn.whole.bytes,
+        whole_writes = torn.whole.batches,
         cut_writes = behind.len(),
         cut_rows = behind.iter().map(|batch| u64::from(batch.rows)).sum::<u64>(),
         "the end of the journal was torn, as by a power cut, and was cut off and kept; no witness says that any of it was \

@@ -69,7 +69,7 @@ impl Found {
         let failed = |error| StoreError::io("read the journals", error);
         let journals = journal::all(&database).map_err(failed)?;
         let (walked, claims) = walk_all(journals, &said).map_err(failed)?;
-        let count = |walked: &[Walked]| walked.iter().map(|journal| journal.batches).sum::<u64>();
+        let count = |walked: &[Walked]| walked.iter().map(|journal| journal.whole.batches).sum::<u64>();
         let Err(error) = check(&database, &walked, &said, &claims) else {
             let damage = JournalDamage { writes_before: count(&walked), ..JournalDamage::default() };
             return Ok(Self { database, said, staying: walked.len(), walked, damage });
@@ -102,7 +102,7 @@ impl Found {
             damage.kept.push(journal::set_aside(&journal.path)?);
         }
         match stay.last() {
-            Some(last) if last.broken.is_some() => damage.kept.push(journal::cut(&last.path, last.bytes)?),
+            Some(last) if last.broken.is_some() => damage.kept.push(journal::cut(&last.path, last.whole.bytes)?),
             Some(_) => {}
             None => drop(fs::File::create(database.join(format!("{newest}.jnl")))?),
         }

@@ -40,14 +40,15 @@ async fn no_commit_is_held_up_while_a_queue_is_read() -> Result<(), Failed> {
         verdicts.iter().flatten().for_each(|committed| random.learn(&committed.effects));
     }
     store.reopen()?;
-    let (inner, scans) = (Arc::clone(&store.inner), Arc::clone(&kv.scans));
+    let (inner, scans) = (Arc::clone(&store.inner), Arc::<Mutex<Vec<bool>>>::default());
+    let seen = Arc::clone(&scans);
     *kv.scanned.lock().expect("no test panics with it") = Some(Box::new(move || {
         let is_free = inner.writer.try_lock().is_ok();
-        scans.lock().expect("no test panics with it").push(is_free);
+        seen.lock().expect("no test panics with it").push(is_free);
     }));
     while store.count_queued(NonZeroUsize::MIN.saturating_add(2)).await?.more == More::Yes {}
     *kv.scanned.lock().expect("no test panics with it") = None;
-    let scans = kv.scans.lock().expect("no test panics with it");
+    let scans = scans.lock().expect("no test panics with it");
     assert!(scans.len() > 9 && scans.iter().all(|is_free| *is_free), "{scans:?}");
     Ok(())
 }
@@ -84,7 +85,6 @@ async fn what_was_found_is_told_though_an_answer_was_lost() -> Result<(), Failed
 struct Watched {
     rows: MemoryKv,
     scanned: Arc<Mutex<Option<Told>>>,
-    scans: Arc<Mutex<Vec<bool>>>,
 }
 
 type Told = Box<dyn Fn() + Send>;
